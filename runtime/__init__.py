@@ -1,0 +1,28 @@
+"""The lean runtime: restores photos with an exported bundle; needs neither PyTorch nor a GPU.
+
+>>> import runtime
+>>> restorer = runtime.load()
+>>> restored = restorer("photo.jpg")
+
+Names load on first use, so that importing the package (and `--help`) costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime.errors import RestoreError
+    from runtime.restorer import Restored, Restorer, load
+
+__all__ = ["RestoreError", "Restored", "Restorer", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'runtime' has no attribute {name!r}")
+    if name == "RestoreError":
+        from runtime import errors
+
+        return errors.RestoreError
+    from runtime import restorer
+
+    return getattr(restorer, name)

@@ -1,0 +1,312 @@
+"""The bundle: a folder with two ONNX networks and a manifest that says everything needed to run them.
+
+    manifest.json   prior.onnx (optional)   denoiser.onnx   golden/input.npz   golden/expected.npz
+
+Nothing in a bundle is unpickled, and nothing is used before its size and SHA-256 match the manifest. The
+exporter builds these same structs and writes them with `write_manifest`, so reader and writer cannot drift
+apart.
+"""
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from runtime.errors import BundleError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+DENOISER = "denoiser.onnx"
+PRIOR = "prior.onnx"
+GOLDEN_INPUT = "golden/input.npz"
+GOLDEN_EXPECTED = "golden/expected.npz"
+
+DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "shadow"
+"""Where an installation keeps its built-in shadow-removal bundle."""
+
+Positive = Annotated[int, Meta(ge=1)]
+NonNegative = Annotated[float, Meta(ge=0)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+OpenUnit = Annotated[float, Meta(gt=0, lt=1)]
+Unit = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Illumination(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """h = clamp((y + epsilon) / (clean + epsilon), floor, ceiling), images sRGB-encoded in [0, 1]."""
+
+    epsilon: PositiveFloat
+    floor: PositiveFloat
+    ceiling: PositiveFloat
+
+
+class ModelInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the two networks are and which inputs they take."""
+
+    denoiser_size: str
+    """Name of the denoiser configuration, for people."""
+    denoiser_parameters: Positive
+    prior_parameters: Positive | None
+    """None when the bundle has no prior.onnx."""
+    multiple: Positive
+    """Height and width fed to the networks are multiples of this many pixels."""
+    working_size: Positive
+    """Default long side at which the networks run, pixels."""
+    illumination: Illumination
+    mask_threshold: Unit
+    """A pixel counts as shadow where mean over channels of (clean - y) reaches this."""
+    blind_mask: Unit
+    """Value fed to the prior everywhere when no mask is known."""
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One denoiser evaluation (DDIM, Song et al. 2021), coefficients computed in float64 at export."""
+
+    t: Annotated[int, Meta(ge=0)]
+    """Raw diffusion timestep."""
+    alpha_bar: OpenUnit
+    alpha_bar_next: Annotated[float, Meta(gt=0, le=1)]
+    """alpha-bar of the next timestep in running order; exactly 1 at the last step."""
+    sigma: NonNegative
+    """Standard deviation of the fresh noise added after this step."""
+    rho: NonNegative
+    """Weight of the diffusion estimate in the data-consistent update."""
+
+
+class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the diffusion is run. `tables` holds one list of steps, in running order, per supported step count.
+    """
+
+    default_steps: Positive
+    eta: NonNegative
+    rho_schedule: Literal["constant", "geometric", "linear"]
+    rho_gamma: float
+    """Growth factor (geometric) or increment (linear) of rho; for information, the tables hold the result."""
+    mask_policy: Literal["input", "predicted", "late", "closed-form"]
+    data_consistency: bool
+    clamp: bool
+    """Whether the clean-image estimate is clamped to [-1, 1] at every step."""
+    start: Annotated[int, Meta(ge=1)] | None
+    """Timestep at which sampling starts from the prior's image; None: from pure noise."""
+    T: Positive
+    start_alpha_bar: OpenUnit | None
+    """alpha-bar of the first timestep when starting from the prior, else None."""
+    tables: dict[str, list[Step]]
+
+    @property
+    def supported_steps(self) -> list[int]:
+        """The step counts this bundle has a table for, ascending."""
+        return sorted(int(key) for key in self.tables)
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Size in bytes and lower-case hexadecimal SHA-256 of one file."""
+
+    size: Annotated[int, Meta(ge=0)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Versions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What produced the bundle."""
+
+    torch: str
+    onnx: str
+    shadowdiffusion: str
+    opset: Positive
+
+
+class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One optimisation in the bundle, and whether it changes the result beyond rounding."""
+
+    name: str
+    exactness: Literal["exact", "approximate"]
+    detail: str
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of manifest.json."""
+
+    format_version: int
+    name: str
+    task: Literal["shadow", "low-light", "exposure"]
+    created: str
+    """ISO 8601, UTC."""
+    model: ModelInfo
+    sampling: Sampling
+    files: dict[str, FileEntry]
+    """Every file of the bundle but the manifest itself, by POSIX path relative to the bundle."""
+    versions: Versions
+    accuracy: dict[str, float] = {}
+    notes: list[Note] = []
+
+
+class _Versioned(msgspec.Struct):
+    format_version: int
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether the bundle has a degradation prior network."""
+        return PRIOR in self.manifest.files
+
+
+def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
+    """Open and verify a bundle folder (None: the built-in one).
+
+    Raises BundleError when it is missing, of another format version, malformed, or when any file is missing,
+    unlisted or differs from its recorded size or SHA-256.
+    """
+    root = DEFAULT_BUNDLE if path is None else Path(path)
+    if not root.is_dir():
+        if path is None:
+            raise BundleError(f"this installation has no built-in bundle ({root} is absent): name one with --bundle DIR")
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise BundleError(f"bundle {root} {what}: name a folder that holds a {MANIFEST}")
+    try:
+        raw = (root / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        raise BundleError(f"{root} is not a bundle: it has no {MANIFEST}") from None
+    except OSError as error:
+        raise BundleError(f"cannot read {root / MANIFEST}: {error.strerror}") from error
+    manifest = parse_manifest(raw, str(root / MANIFEST))
+    _verify_files(root, manifest.files)
+    return Bundle(root, manifest)
+
+
+def parse_manifest(raw: bytes, source: str = MANIFEST) -> Manifest:
+    """Decode and validate the bytes of a manifest; `source` names it in the BundleError raised when it is not
+    valid.
+    """
+    try:
+        version = msgspec.json.decode(raw, type=_Versioned).format_version
+        if version != FORMAT_VERSION:
+            advice = "upgrade shadowdiffusion" if version > FORMAT_VERSION else "export the bundle again"
+            raise BundleError(
+                f"{source} has format version {version}, this runtime reads version {FORMAT_VERSION}: {advice}"
+            )
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{source} is not a valid manifest: {error}") from error
+    problem = _contradiction(manifest)
+    if problem:
+        raise BundleError(f"{source} is not a valid manifest: {problem}")
+    return manifest
+
+
+def write_manifest(directory: str | os.PathLike[str], manifest: Manifest) -> Path:
+    """Validate `manifest` and write it atomically as DIRECTORY/manifest.json; returns that path. Raises
+    BundleError.
+    """
+    target = Path(directory) / MANIFEST
+    raw = msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=2) + b"\n"
+    parse_manifest(raw, str(target))
+    handle, temporary = tempfile.mkstemp(prefix=f".{MANIFEST}.", suffix=".tmp", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def hash_file(path: str | os.PathLike[str]) -> FileEntry:
+    """Size and SHA-256 of a file, read in blocks."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return FileEntry(size=file.tell(), sha256=digest.hexdigest())
+
+
+def hash_files(directory: str | os.PathLike[str]) -> dict[str, FileEntry]:
+    """The `files` entry of a manifest: every file under `directory` but the manifest, by relative POSIX path.
+    """
+    root = Path(directory)
+    return {name: hash_file(root / name) for name in sorted(_names(root))}
+
+
+def _names(root: Path) -> set[str]:
+    names = {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir() or
+    path.is_symlink()} return names - {MANIFEST}
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a file name from a manifest stays inside its bundle on every operating system."""
+    path = PurePosixPath(name)
+    plain = bool(name) and not path.is_absolute() and ".." not in path.parts and path.as_posix() == name
+    return plain and not any(character in name for character in "\\:\0") and name not in (".", MANIFEST)
+
+
+def _verify_files(root: Path, files: dict[str, FileEntry]) -> None:
+    present = _names(root)
+    if unlisted := sorted(present - files.keys()):
+        raise BundleError(f"bundle {root} holds {unlisted[0]}, which its manifest does not list: remove it")
+    for name, expected in files.items():
+        if name not in present:
+            raise BundleError(f"bundle {root} lacks {name}: copy or export the bundle again")
+        try:
+            actual = hash_file(root / name)
+        except OSError as error:
+            raise BundleError(f"cannot read {name} of bundle {root}: {error.strerror}") from error
+        if actual.size != expected.size:
+            detail = f"{actual.size} bytes instead of {expected.size}"
+        elif actual.sha256 != expected.sha256:
+            detail = f"SHA-256 {actual.sha256[:12]}… instead of {expected.sha256[:12]}…"
+        else:
+            continue
+        raise BundleError(f"{name} of bundle {root} is damaged ({detail}): copy or export the bundle again")
+
+
+def _contradiction(manifest: Manifest) -> str | None:
+    """What in a well-typed manifest cannot be right, or None."""
+    sampling, model, files = manifest.sampling, manifest.model, manifest.files
+    for name in files:
+        if not _is_safe(name):
+            return f"file name {name!r} leaves the bundle or is not a plain relative path"
+    if DENOISER not in files:
+        return f"{DENOISER} is not listed"
+    if (PRIOR in files) != (model.prior_parameters is not None):
+        return f"prior_parameters is {model.prior_parameters} but {PRIOR} is {'' if PRIOR in files else 'not '}listed"
+    if PRIOR not in files and (sampling.data_consistency or sampling.start is not None):
+        return f"data consistency and starting from the prior need {PRIOR}, which is not listed"
+    if not model.illumination.floor < model.illumination.ceiling:
+        return f"illumination floor {model.illumination.floor} is not below ceiling {model.illumination.ceiling}"
+    if (sampling.start is None) != (sampling.start_alpha_bar is None):
+        return "start and start_alpha_bar must be given together"
+    if str(sampling.default_steps) not in sampling.tables:
+        return f"default_steps is {sampling.default_steps} but the tables are {', '.join(sampling.tables) or 'none'}"
+    for key, table in sampling.tables.items():
+        if problem := _table_problem(key, table, sampling):
+            return f"sampling table {key!r}: {problem}"
+    return None
+
+
+def _table_problem(key: str, table: list[Step], sampling: Sampling) -> str | None:
+    if not (key.isascii() and key.isdigit() and key == str(int(key)) and int(key) > 0):
+        return "the key is not a step count"
+    if not table:
+        return "it is empty"
+    if sampling.start is not None and table[0].t != sampling.start:
+        return f"it starts at t = {table[0].t}, not at {sampling.start}"
+    if table[0].t >= sampling.T or table[-1].alpha_bar_next != 1.0:
+        return f"it must start below T = {sampling.T} and end with alpha_bar_next = 1"
+    for step in table:
+        if step.sigma**2 > 1 - step.alpha_bar_next + 1e-12:
+            return f"sigma {step.sigma} at t = {step.t} is too large for alpha_bar_next {step.alpha_bar_next}"
+    for step, following in pairwise(table):
+        if step.t <= following.t or step.alpha_bar_next != following.alpha_bar:
+            return f"t = {step.t} and {following.t} do not follow each other"
+    return None
