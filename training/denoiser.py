@@ -3,7 +3,8 @@
 Layout of ShadowDiffusion (CVPR 2023): the U-Net of SR3 (Saharia et al. 2021) on the concatenation of degraded
 photo, mask and x_t, plus a small convolutional mask head on the last full-resolution feature. `PAPER` is that
 network. `patch=2` runs the same U-Net on 2x2 pixel patches (space to depth before the stem, depth to space
-after the heads), the patching of "simple diffusion" (Hoogeboom et al. 2023), which makes it fit a CPU: `SMALL`.
+after both heads): the patching of "simple diffusion" (Hoogeboom et al. 2023), which lets it fit
+a CPU: `SMALL`.
 """
 
 from __future__ import annotations
