@@ -1,0 +1,1 @@
+"""Checkpoint -> ONNX -> verified bundle: everything between PyTorch and the runtime."""
