@@ -1,8 +1,8 @@
 """Checkpoints: one safetensors file with the weights of the denoiser, of the degradation prior, or of both.
 
 Tensors are named `denoiser.*` and `prior.*`. The metadata holds {"format": "shadowdiffusion", "version": "1",
-"config": JSON}, where the JSON has `task`, `denoiser` and `prior` (shape of each network, or null), `diffusion`
-and `recipe` (how the weights were made: any JSON object). Nothing is unpickled.
+"config": JSON}, where the JSON has `task`, the shapes `denoiser` and `prior` of the networks (or null),
+`diffusion` and `recipe` (how the weights were made: any JSON object). Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def load_checkpoints(paths: Sequence[str | Path] | str | Path) -> Model:
     """Read one checkpoint, or unite several (the prior of one with the denoiser of another).
 
     The networks come back on the CPU, in eval mode and in float32. The diffusion is that of the file with the
-    denoiser. Raises TrainingError if a file is missing, truncated, of another format, version or architecture, if
-    two files hold the same network, or if their tasks differ.
+    denoiser. Raises TrainingError if a file is missing, truncated, of another format, version or
+    architecture, if two files hold the same network, or if their tasks differ.
     """
     files = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     if not files:
