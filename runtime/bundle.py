@@ -79,8 +79,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the diffusion is run. `tables` holds one list of steps, in running order, per supported step count.
-    """
+    """How the diffusion is run; `tables` has the steps, in running order, of every supported step count."""
 
     default_steps: Positive
     eta: NonNegative
@@ -171,7 +170,8 @@ def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
     root = DEFAULT_BUNDLE if path is None else Path(path)
     if not root.is_dir():
         if path is None:
-            raise BundleError(f"this installation has no built-in bundle ({root} is absent): name one with --bundle DIR")
+            missing = f"this installation has no built-in bundle ({root} is absent)"
+            raise BundleError(f"{missing}: name one with --bundle DIR")
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise BundleError(f"bundle {root} {what}: name a folder that holds a {MANIFEST}")
     try:
@@ -186,16 +186,13 @@ def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
 
 
 def parse_manifest(raw: bytes, source: str = MANIFEST) -> Manifest:
-    """Decode and validate the bytes of a manifest; `source` names it in the BundleError raised when it is not
-    valid.
-    """
+    """Decode and validate the bytes of a manifest; `source` names it in the BundleError of an invalid one."""
     try:
         version = msgspec.json.decode(raw, type=_Versioned).format_version
         if version != FORMAT_VERSION:
             advice = "upgrade shadowdiffusion" if version > FORMAT_VERSION else "export the bundle again"
-            raise BundleError(
-                f"{source} has format version {version}, this runtime reads version {FORMAT_VERSION}: {advice}"
-            )
+            versions = f"has format version {version}, this runtime reads version {FORMAT_VERSION}"
+            raise BundleError(f"{source} {versions}: {advice}")
         manifest = msgspec.json.decode(raw, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{source} is not a valid manifest: {error}") from error
@@ -205,12 +202,18 @@ def parse_manifest(raw: bytes, source: str = MANIFEST) -> Manifest:
     return manifest
 
 
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The bytes of manifest.json: indented, in a fixed order."""
+    return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=2) + b"\n"
+
+
 def write_manifest(directory: str | os.PathLike[str], manifest: Manifest) -> Path:
-    """Validate `manifest` and write it atomically as DIRECTORY/manifest.json; returns that path. Raises
-    BundleError.
+    """Validate `manifest` and write it atomically as DIRECTORY/manifest.json; returns the path.
+
+    Raises BundleError for a manifest that `load_bundle` would refuse.
     """
     target = Path(directory) / MANIFEST
-    raw = msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=2) + b"\n"
+    raw = encode_manifest(manifest)
     parse_manifest(raw, str(target))
     handle, temporary = tempfile.mkstemp(prefix=f".{MANIFEST}.", suffix=".tmp", dir=target.parent)
     try:
@@ -232,15 +235,14 @@ def hash_file(path: str | os.PathLike[str]) -> FileEntry:
 
 
 def hash_files(directory: str | os.PathLike[str]) -> dict[str, FileEntry]:
-    """The `files` entry of a manifest: every file under `directory` but the manifest, by relative POSIX path.
-    """
+    """What `Manifest.files` must hold: every file under `directory` but the manifest, by relative path."""
     root = Path(directory)
     return {name: hash_file(root / name) for name in sorted(_names(root))}
 
 
 def _names(root: Path) -> set[str]:
-    names = {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir() or
-    path.is_symlink()} return names - {MANIFEST}
+    files = (path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())
+    return {path.relative_to(root).as_posix() for path in files} - {MANIFEST}
 
 
 def _is_safe(name: str) -> bool:
@@ -279,15 +281,16 @@ def _contradiction(manifest: Manifest) -> str | None:
     if DENOISER not in files:
         return f"{DENOISER} is not listed"
     if (PRIOR in files) != (model.prior_parameters is not None):
-        return f"prior_parameters is {model.prior_parameters} but {PRIOR} is {'' if PRIOR in files else 'not '}listed"
+        listed = "listed" if PRIOR in files else "not listed"
+        return f"prior_parameters is {model.prior_parameters} but {PRIOR} is {listed}"
     if PRIOR not in files and (sampling.data_consistency or sampling.start is not None):
         return f"data consistency and starting from the prior need {PRIOR}, which is not listed"
     if not model.illumination.floor < model.illumination.ceiling:
-        return f"illumination floor {model.illumination.floor} is not below ceiling {model.illumination.ceiling}"
+        return f"illumination floor {model.illumination.floor} is not below its ceiling"
     if (sampling.start is None) != (sampling.start_alpha_bar is None):
         return "start and start_alpha_bar must be given together"
     if str(sampling.default_steps) not in sampling.tables:
-        return f"default_steps is {sampling.default_steps} but the tables are {', '.join(sampling.tables) or 'none'}"
+        return f"default_steps is {sampling.default_steps} but the tables are {', '.join(sampling.tables)}"
     for key, table in sampling.tables.items():
         if problem := _table_problem(key, table, sampling):
             return f"sampling table {key!r}: {problem}"

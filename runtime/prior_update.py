@@ -1,0 +1,65 @@
+"""The closed-form updates that tie the diffusion estimate to the degradation model y = h x.
+
+ShadowDiffusion (CVPR 2023): supplement Eq. A (degradation), Eq. 13 (image update) and Eq. 14 (mask
+update). Arrays are float32; images y and clean are sRGB-encoded [N, 3, H, W] in [0, 1], masks [N, 1, H,
+W] in [0, 1], h [N, 3, H, W] > 0.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.bundle import Illumination
+
+Array = npt.NDArray[np.float32]
+
+CONFIDENT = 0.5  # a predicted mask value above this counts as certainly shadow
+
+
+def illumination(y: Array, clean: Array, limits: Illumination) -> Array:
+    """h = clamp((y + epsilon) / (clean + epsilon), floor, ceiling): how much darker y is than the clean
+    photo.
+    """
+    h: Array = y + np.float32(limits.epsilon)
+    h /= clean + np.float32(limits.epsilon)
+    np.clip(h, np.float32(limits.floor), np.float32(limits.ceiling), out=h)
+    return h
+
+
+def residual_mask(y: Array, clean: Array, threshold: float) -> Array:
+    """1 where the mean over channels of (clean - y) reaches `threshold`, else 0."""
+    darkening: Array = (clean - y).mean(axis=1, keepdims=True)
+    return (darkening >= np.float32(threshold)).astype(np.float32)
+
+
+def blend_coefficients(y: Array, h: Array, rho: float) -> tuple[Array, Array]:
+    """(A, B) such that the data-consistent image of an estimate z in [-1, 1] is A + B z (Eq. 13).
+
+    A = (2 h y - h^2) / (h^2 + rho), B = rho / (h^2 + rho): free of the division by h^2 that overflows for
+    small h.
+    """
+    square = h * h
+    scale = np.float32(1) / (square + np.float32(rho))
+    a = np.float32(2) * h * y
+    a -= square
+    a *= scale
+    scale *= np.float32(rho)
+    return a, scale
+
+
+def closed_form_mask(h: Array, predicted: Array, rho: float) -> Array:
+    """Eq. 14: m = (sum_c (1 - w_c)(1 - h_c) + rho v) / (sum_c (1 - w_c)^2 + rho), clamped to [0, 1].
+
+    v is the predicted mask and w_c the mean of h_c over its confident shadow; an image without any keeps
+    m = v.
+    """
+    confident = predicted > CONFIDENT
+    count = confident.sum(axis=(2, 3), keepdims=True)
+    depth = 1 - np.where(confident, h, np.float32(0)).sum(axis=(2, 3), keepdims=True) / np.maximum(count, 1)
+    depth = depth.astype(np.float32)
+    numerator = (depth * (1 - h)).sum(axis=1, keepdims=True) + np.float32(rho) * predicted
+    denominator = (depth * depth).sum(axis=1, keepdims=True) + np.float32(rho)
+    # no shadow darkening at all and rho = 0 leaves 0 / 0: the prediction is then all that is known
+    known = (count > 0) & (denominator > 0)
+    mask = predicted.copy()
+    np.divide(numerator, denominator, out=mask, where=known)
+    return mask.clip(0, 1)

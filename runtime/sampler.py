@@ -1,0 +1,88 @@
+"""The whole diffusion as one pure function: DDIM (Song et al. 2021) with the data-consistent update of
+each estimate.
+
+ShadowDiffusion (CVPR 2023), Algorithm and Eqs 13-14. Everything a step needs beyond the network is read
+from the bundle's tables; the noise is given, so equal inputs give equal outputs.
+"""
+
+from collections.abc import Callable, Sequence
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.bundle import Sampling, Step
+from runtime.prior_update import blend_coefficients, closed_form_mask
+
+Array = npt.NDArray[np.float32]
+
+Denoise = Callable[[Array, Array, Array, int], tuple[Array, Array]]
+"""(y [N,3,H,W] in [-1,1], mask [N,1,H,W], x_t [N,3,H,W], t) -> (noise [N,3,H,W], shadow mask [N,1,H,W])."""
+
+LATE = 0.2  # policy "late" trusts the predicted mask below this fraction of T
+
+
+class Sampled(NamedTuple):
+    """The restored image float32 [N, 3, H, W], about [-1, 1], and its shadow mask float32 [N, 1, H, W] in
+    [0, 1].
+    """
+
+    x: Array
+    mask: Array
+
+
+def sample(
+    denoise: Denoise,
+    y: Array,
+    mask: Array,
+    h: Array,
+    clean: Array,
+    noise: Callable[[int], Array],
+    sampling: Sampling,
+    table: Sequence[Step],
+    progress: Callable[[int, int], None] | None = None,
+) -> Sampled:
+    """Restore y float32 [N, 3, H, W] in [0, 1] given its mask, illumination h and the prior's clean image
+    in [0, 1].
+
+    `noise(0)` is the initial state and `noise(i + 1)` the fresh noise of step i, both [N, 3, H, W].
+    `denoise` gets arrays it must not change, and gives up the noise it returns. `progress(done, total)`
+    is called after each step.
+    """
+    signed = 2 * y - 1
+    x = noise(0)
+    if sampling.start_alpha_bar is not None:
+        x = sqrt(1 - sampling.start_alpha_bar) * x + sqrt(sampling.start_alpha_bar) * (2 * clean - 1)
+    rho = None
+    for index, step in enumerate(table):
+        epsilon, predicted = denoise(signed, mask, x, step.t)
+
+        # the estimate of the clean image, then its data-consistent version, both in the memory of x
+        x -= sqrt(1 - step.alpha_bar) * epsilon
+        x /= sqrt(step.alpha_bar)
+        if sampling.clamp:
+            np.clip(x, -1, 1, out=x)
+        if sampling.data_consistency:
+            if step.rho != rho:
+                rho = step.rho
+                a, b = blend_coefficients(y, h, rho)
+            x *= b
+            x += a
+
+        if sampling.mask_policy == "predicted" or (
+            sampling.mask_policy == "late" and step.t < LATE * sampling.T
+        ):
+            mask = predicted
+        elif sampling.mask_policy == "closed-form":
+            mask = closed_form_mask(h, predicted, step.rho)
+
+        if index + 1 < len(table):  # the last estimate is the result
+            x *= sqrt(step.alpha_bar_next)
+            epsilon *= sqrt(max(0.0, 1 - step.alpha_bar_next - step.sigma**2))
+            x += epsilon
+            if step.sigma > 0:
+                x += step.sigma * noise(index + 1)
+        if progress is not None:
+            progress(index + 1, len(table))
+    return Sampled(x, predicted if sampling.mask_policy == "input" else mask)
