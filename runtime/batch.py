@@ -58,7 +58,8 @@ def plan(photos: Iterable[Path], output: Path | None, mask: Path | None, save_ma
 
 
 def run(job: Job, restore: Callable[..., Restored], inputs: Iterable[Path], overwrite: bool = False) -> float:
-    """Restore one photo and write its results, never over one of `inputs`; returns seconds. Raises RestoreError.
+    """Restore one photo and write its results, never over one of `inputs`; returns seconds. Raises
+    RestoreError.
 
     `restore` is a Restorer, or one with some arguments filled in: it is called with pixels and `mask`.
     """

@@ -283,8 +283,11 @@ def _contradiction(manifest: Manifest) -> str | None:
     if (PRIOR in files) != (model.prior_parameters is not None):
         listed = "listed" if PRIOR in files else "not listed"
         return f"prior_parameters is {model.prior_parameters} but {PRIOR} is {listed}"
-    if PRIOR not in files and (sampling.data_consistency or sampling.start is not None):
-        return f"data consistency and starting from the prior need {PRIOR}, which is not listed"
+    by_prior = (
+        sampling.data_consistency or sampling.start is not None or sampling.mask_policy == "closed-form"
+    )
+    if PRIOR not in files and by_prior:
+        return f"data consistency, closed-form masks and a start need {PRIOR}, which is not listed"
     if not model.illumination.floor < model.illumination.ceiling:
         return f"illumination floor {model.illumination.floor} is not below its ceiling"
     if (sampling.start is None) != (sampling.start_alpha_bar is None):
@@ -307,6 +310,8 @@ def _table_problem(key: str, table: list[Step], sampling: Sampling) -> str | Non
     if table[0].t >= sampling.T or table[-1].alpha_bar_next != 1.0:
         return f"it must start below T = {sampling.T} and end with alpha_bar_next = 1"
     for step in table:
+        if sampling.mask_policy == "closed-form" and step.rho == 0:
+            return f"closed-form masks need rho above 0, which is 0 at t = {step.t}"
         if step.sigma**2 > 1 - step.alpha_bar_next + 1e-12:
             return f"sigma {step.sigma} at t = {step.t} is too large for alpha_bar_next {step.alpha_bar_next}"
     for step, following in pairwise(table):

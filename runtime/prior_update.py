@@ -12,7 +12,7 @@ from runtime.bundle import Illumination
 
 Array = npt.NDArray[np.float32]
 
-CONFIDENT = 0.5  # a predicted mask value above this counts as certainly shadow
+CONFIDENT = 0.9  # a mask value from which a pixel counts as surely degraded
 
 
 def illumination(y: Array, clean: Array, limits: Illumination) -> Array:
@@ -46,20 +46,17 @@ def blend_coefficients(y: Array, h: Array, rho: float) -> tuple[Array, Array]:
     return a, scale
 
 
-def closed_form_mask(h: Array, predicted: Array, rho: float) -> Array:
+def closed_form_mask(h: Array, predicted: Array, mask: Array, rho: float) -> Array:
     """Eq. 14: m = (sum_c (1 - w_c)(1 - h_c) + rho v) / (sum_c (1 - w_c)^2 + rho), clamped to [0, 1].
 
-    v is the predicted mask and w_c the mean of h_c over its confident shadow; an image without any keeps
-    m = v.
+    v is the predicted mask and w_c the mean of h_c over confident shadow, where the photo's own `mask` is at
+    least CONFIDENT; m = v if there is none. Needs rho > 0.
     """
-    confident = predicted > CONFIDENT
-    count = confident.sum(axis=(2, 3), keepdims=True)
-    depth = 1 - np.where(confident, h, np.float32(0)).sum(axis=(2, 3), keepdims=True) / np.maximum(count, 1)
-    depth = depth.astype(np.float32)
-    numerator = (depth * (1 - h)).sum(axis=1, keepdims=True) + np.float32(rho) * predicted
-    denominator = (depth * depth).sum(axis=1, keepdims=True) + np.float32(rho)
-    # no shadow darkening at all and rho = 0 leaves 0 / 0: the prediction is then all that is known
-    known = (count > 0) & (denominator > 0)
-    mask = predicted.copy()
-    np.divide(numerator, denominator, out=mask, where=known)
-    return mask.clip(0, 1)
+    confident = mask >= CONFIDENT
+    count = np.maximum(confident.sum(axis=(2, 3), keepdims=True), 1)
+    depth: Array = np.where(confident, 1 - h, np.float32(0)).sum(axis=(2, 3), keepdims=True)  # 1 - w
+    depth /= count.astype(np.float32)
+    numerator: Array = (depth * (1 - h)).sum(axis=1, keepdims=True)
+    numerator += np.float32(rho) * predicted
+    numerator /= (depth * depth).sum(axis=1, keepdims=True) + np.float32(rho)
+    return numerator.clip(0, 1)

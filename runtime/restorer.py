@@ -80,7 +80,7 @@ class Restorer:
         after each step. Raises RestoreError.
         """
         started = perf_counter()
-        table = self.table(steps)
+        self.table(steps)  # complain before any work
         model = self.bundle.manifest.model
         size = model.working_size if working_size is None else working_size
         if size < 1:
@@ -97,7 +97,7 @@ class Restorer:
         y = _planes(np.broadcast_to(small, (*small.shape[:2], 3)))
         prepared = perf_counter()
 
-        result = self._restore(y, plane, table, seed, progress)
+        result = self.restore_working(y, plane, steps, seed, progress)
         networks_done = perf_counter()
 
         to_full = partial(_to_full, pixels, y)
@@ -125,7 +125,7 @@ class Restorer:
             **self._golden(GOLDEN_EXPECTED, "x"),
         }
         image, mask = golden["image"].astype(np.float32), golden["mask"].astype(np.float32)
-        result = self._restore(image, mask, self.table(int(golden["steps"])), int(golden["seed"]), None)
+        result = self.restore_working(image, mask, int(golden["steps"]), int(golden["seed"]))
         error = float(np.mean((result.image.astype(np.float64) - np.clip(golden["x"], 0, 1)) ** 2))
         psnr = float("inf") if error == 0 else -10 * float(np.log10(error))
         if not psnr >= GOLDEN_TOLERANCE:
@@ -151,12 +151,19 @@ class Restorer:
             raise RestoreError(f"this bundle has no schedule for {key} steps: choose one of {supported}")
         return sampling.tables[key]
 
-    def _restore(
-        self, image: Array, mask: Array | None, table: list[Step], seed: int, progress: Progress | None
+    def restore_working(
+        self,
+        image: Array,
+        mask: Array | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
     ) -> Working:
-        """Prior and diffusion on image [1, 3, h, w] and mask [1, 1, h, w] in [0, 1], padded to the
-        networks' multiple.
+        """Prior and diffusion alone: image float32 [1, 3, h, w] and mask [1, 1, h, w] in [0, 1], any size.
+
+        Raises RestoreError.
         """
+        table = self.table(steps)
         model = self.bundle.manifest.model
         height, width = image.shape[2:]
         y = _pad(image, model.multiple)

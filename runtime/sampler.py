@@ -20,11 +20,11 @@ Array = npt.NDArray[np.float32]
 Denoise = Callable[[Array, Array, Array, int], tuple[Array, Array]]
 """(y [N,3,H,W] in [-1,1], mask [N,1,H,W], x_t [N,3,H,W], t) -> (noise [N,3,H,W], shadow mask [N,1,H,W])."""
 
-LATE = 0.2  # policy "late" trusts the predicted mask below this fraction of T
+LATE = 0.2  # policy "late" shows predicted masks only to evaluations at t below this fraction of T
 
 
 class Sampled(NamedTuple):
-    """The restored image float32 [N, 3, H, W], about [-1, 1], and its shadow mask float32 [N, 1, H, W] in
+    """The restored image float32 [N, 3, H, W], about [-1, 1], and the last refined mask [N, 1, H, W] in
     [0, 1].
     """
 
@@ -55,8 +55,11 @@ def sample(
     if sampling.start_alpha_bar is not None:
         x = sqrt(1 - sampling.start_alpha_bar) * x + sqrt(sampling.start_alpha_bar) * (2 * clean - 1)
     rho = None
+    refined = mask
     for index, step in enumerate(table):
-        epsilon, predicted = denoise(signed, mask, x, step.t)
+        late = sampling.mask_policy == "late" and step.t < LATE * sampling.T
+        seen = refined if late or sampling.mask_policy in ("predicted", "closed-form") else mask
+        epsilon, refined = denoise(signed, seen, x, step.t)
 
         # the estimate of the clean image, then its data-consistent version, both in the memory of x
         x -= sqrt(1 - step.alpha_bar) * epsilon
@@ -70,12 +73,8 @@ def sample(
             x *= b
             x += a
 
-        if sampling.mask_policy == "predicted" or (
-            sampling.mask_policy == "late" and step.t < LATE * sampling.T
-        ):
-            mask = predicted
-        elif sampling.mask_policy == "closed-form":
-            mask = closed_form_mask(h, predicted, step.rho)
+        if sampling.mask_policy == "closed-form":
+            refined = closed_form_mask(h, refined, mask, step.rho)
 
         if index + 1 < len(table):  # the last estimate is the result
             x *= sqrt(step.alpha_bar_next)
@@ -85,4 +84,4 @@ def sample(
                 x += step.sigma * noise(index + 1)
         if progress is not None:
             progress(index + 1, len(table))
-    return Sampled(x, predicted if sampling.mask_policy == "input" else mask)
+    return Sampled(x, refined)
