@@ -24,7 +24,7 @@ help:
 
 demo: $(VENV)/.base
 	@mkdir -p demo
-	@$(BIN)/python -m runtime restore $(EXAMPLE) -o demo/restored.jpg --force
+	@$(BIN)/python -m runtime restore $(EXAMPLE) -o demo/restored.jpg --overwrite
 	@echo "The restored photo is demo/restored.jpg; compare it with $(EXAMPLE)."
 
 test: lint

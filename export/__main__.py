@@ -1,0 +1,210 @@
+"""`python -m export`: turn checkpoints into a bundle that runs without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+from export.bundle import Task as TaskName
+from export.errors import ExportError
+from runtime.errors import RestoreError
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from runtime.bundle import Manifest
+
+app = typer.Typer(
+    name="python -m export", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+EXAMPLE = """Example:
+
+  python -m export onnx prior.safetensors denoiser.safetensors -o bundles/shadow --steps 5 --start 300
+"""
+
+Checkpoints = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Checkpoint files: one with both networks, or one for each network.", metavar="CHECKPOINT..."
+    ),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.", metavar="BUNDLE")]
+Name = Annotated[
+    str | None, typer.Option(help="Name in the manifest.  [default: the folder's name]", show_default=False)
+]
+Task = Annotated[
+    TaskName | None,
+    typer.Option(help="What the bundle is for.  [default: the checkpoints' task]", show_default=False),
+]
+Steps = Annotated[int, typer.Option(help="Denoiser evaluations a photo gets when its user does not say.")]
+Eta = Annotated[float, typer.Option(help="Fresh noise per step: 0 = DDIM, 1 = ancestral.")]
+Rho = Annotated[float, typer.Option(help="Weight of the diffusion estimate against the degradation model.")]
+RhoSchedule = Annotated[
+    Literal["constant", "geometric", "linear"], typer.Option(help="How rho changes from step to step.")
+]
+RhoGamma = Annotated[
+    float, typer.Option(help="Growth factor (geometric) or increment (linear) of rho per step.")
+]
+MaskPolicy = Annotated[
+    Literal["input", "predicted", "late", "closed-form"],
+    typer.Option(help="Which mask the denoiser sees after the first step."),
+]
+DataConsistency = Annotated[
+    bool | None,
+    typer.Option(
+        "--data-consistency/--no-data-consistency",
+        help="Tie each estimate to the degradation model (Eq. 13).  [default: on where there is a prior]",
+        show_default=False,
+    ),
+]
+Clamp = Annotated[bool, typer.Option("--clamp/--no-clamp", help="Clamp each estimate to [-1, 1].")]
+Start = Annotated[
+    int | None,
+    typer.Option(
+        help="Timestep at which sampling starts from the prior's image.  [default: from noise]",
+        show_default=False,
+    ),
+]
+WorkingSize = Annotated[
+    int, typer.Option(help="Default long side at which the networks run, in pixels.", min=16)
+]
+HalfWeights = Annotated[
+    bool,
+    typer.Option(
+        "--fp16-weights/--fp32-weights",
+        help="Store weights in half precision: half the size, at a cost that is measured.",
+    ),
+]
+Photos = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--verify-photo",
+        help="Photo to compare networks on; may be repeated.  [default: the example photo]",
+        metavar="PATH",
+        show_default=False,
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.callback()
+def main_options() -> None:
+    """Turn checkpoints into a bundle that runs without PyTorch."""
+
+
+@app.command(epilog=EXAMPLE)
+def onnx(
+    checkpoints: Checkpoints,
+    output: Output,
+    name: Name = None,
+    task: Task = None,
+    steps: Steps = 5,
+    eta: Eta = 0.0,
+    rho: Rho = 0.2,
+    rho_schedule: RhoSchedule = "constant",
+    rho_gamma: RhoGamma = 1.0,
+    mask_policy: MaskPolicy = "input",
+    data_consistency: DataConsistency = None,
+    clamp: Clamp = False,
+    start: Start = None,
+    working_size: WorkingSize = 512,
+    fp16_weights: HalfWeights = False,
+    verify_photo: Photos = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Export checkpoints to a bundle of ONNX networks, and verify it against PyTorch.
+
+    A bundle that differs from PyTorch by more than rounding is not written.
+    """
+    started = time.perf_counter()
+
+    def report(line: str) -> None:
+        print(f"[{time.perf_counter() - started:6.1f} s] {line}", file=sys.stderr, flush=True)
+
+    with _one_line_errors():
+        from export.bundle import BundleOptions, build_bundle, check_target
+
+        check_target(output, force)  # before the seconds that importing PyTorch and reading checkpoints take
+        from training.checkpoint import load_checkpoints
+        from training.sampler import SamplerOptions
+
+        report("reading " + ", ".join(str(path) for path in checkpoints))
+        model = load_checkpoints(checkpoints)
+        sampling = SamplerOptions(
+            steps=steps,
+            eta=eta,
+            rho=rho,
+            rho_schedule=rho_schedule,
+            rho_gamma=rho_gamma,
+            mask_policy=mask_policy,
+            data_consistency=model.prior is not None if data_consistency is None else data_consistency,
+            clamp=clamp,
+            start=start,
+        )
+        options = BundleOptions(
+            sampling=sampling,
+            name=name or output.resolve().name,
+            task=task,
+            working_size=working_size,
+            half_weights=fp16_weights,
+            photos=tuple(verify_photo or ()),
+            force=force,
+        )
+        manifest = build_bundle(model, output, options, report)
+    _print_result(output, manifest, time.perf_counter() - started, as_json)
+
+
+def _print_result(output: Path, manifest: Manifest, seconds: float, as_json: bool) -> None:
+    size = sum(entry.size for entry in manifest.files.values())
+    if as_json:
+        result = {
+            "bundle": str(output),
+            "bytes": size,
+            "seconds": round(seconds, 2),
+            "accuracy": manifest.accuracy,
+            "notes": [note.detail for note in manifest.notes],
+        }
+        print(json.dumps(result))
+        return
+    print(f"{output}: {size / 1e6:.1f} MB in {seconds:.1f} s, verified against PyTorch")
+    for key, value in manifest.accuracy.items():
+        print(f"  {key:24} {value:6.1f} dB")
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Every foreseeable failure becomes one line on stderr and exit code 2."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        raise SystemExit(130) from None
+    except ImportError as error:
+        _fail(f"{error}: install the export extra (pip install 'shadowdiffusion[export]')")
+    except (ExportError, TrainingError, RestoreError, OSError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+def _stop(*_: object) -> NoReturn:
+    """SIGTERM as an exception, so that temporary files are removed on the way out."""
+    raise SystemExit(143)
+
+
+if __name__ == "__main__":
+    app()

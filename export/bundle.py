@@ -1,0 +1,272 @@
+"""Assemble a bundle beside its target, verify it, and only then give it its name."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from export.errors import ExportError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from runtime.bundle import Manifest, ModelInfo, Note, Versions
+    from training.checkpoint import Model
+    from training.sampler import SamplerOptions
+
+Report = Callable[[str], None]
+Task = Literal["shadow", "low-light", "exposure"]
+
+GOLDEN_SEED = 1
+
+
+@dataclass(frozen=True)
+class BundleOptions:
+    """What a bundle is to be, beyond its weights.
+
+    sampling: defaults of the sampler. name: for people. task: None takes the checkpoint's. working_size:
+    default long side in pixels. half_weights: store weights as float16. photos: for the comparison with
+    PyTorch, () takes the example. force: replace an existing bundle.
+    """
+
+    sampling: SamplerOptions
+    name: str
+    task: Task | None = None
+    working_size: int = 512
+    half_weights: bool = False
+    photos: tuple[Path, ...] = ()
+    force: bool = False
+
+
+def build_bundle(
+    model: Model, target: Path, options: BundleOptions, report: Report = lambda line: None
+) -> Manifest:
+    """Export `model` to the new folder `target`; `report` is called with a line before each part of the work.
+
+    The folder appears complete and verified, or not at all. Raises ExportError or TrainingError.
+    """
+    check_target(target, options.force)
+    from export.schedule import check_options
+
+    if model.denoiser is None:
+        raise ExportError("the checkpoints hold no denoiser: name one that does, a prior alone is not enough")
+    check_options(options.sampling, model.prior is not None)
+    with _folder_beside(target) as folder:
+        manifest = _fill(folder, model, options, report)
+        _put_in_place(folder, target, options.force)
+    return manifest
+
+
+def check_target(target: Path, force: bool) -> None:
+    """Raise ExportError unless a bundle may be written to `target`: with `force`, over another bundle
+    only."""
+    from runtime.bundle import MANIFEST
+
+    if not target.absolute().parent.is_dir():
+        raise ExportError(f"folder {target.parent} does not exist: create it first")
+    if not os.path.lexists(target):
+        return
+    if not force:
+        raise ExportError(
+            f"{target} already exists: choose another name, or pass --force to replace a bundle"
+        )
+    if target.is_symlink() or not (target / MANIFEST).is_file():
+        raise ExportError(f"{target} is not a bundle (it has no {MANIFEST}), so --force will not delete it")
+
+
+def _fill(folder: Path, model: Model, options: BundleOptions, report: Report) -> Manifest:
+    """Write networks, golden files and manifest into `folder`, comparing with PyTorch on the way."""
+    import msgspec
+
+    from export import verify
+    from export.photos import verification_samples
+    from export.schedule import sampling_section
+    from runtime import bundle as contents
+    from runtime.networks import Networks
+    from runtime.restorer import Restorer
+
+    shipped = _rounded(model) if options.half_weights else model
+    sampling = sampling_section(options.sampling, model.diffusion)
+    info = _model_info(model, options.working_size)
+    samples = verification_samples(options.photos, info.multiple)
+    _write_networks(folder, shipped, options.half_weights, report)
+    manifest = contents.Manifest(
+        format_version=contents.FORMAT_VERSION,
+        name=options.name,
+        task=options.task or cast(Task, model.task),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=info,
+        sampling=sampling,
+        files=contents.hash_files(folder),
+        versions=_versions(),
+        notes=_notes(model, options),
+    )
+
+    draft = contents.Bundle(folder, manifest)
+    report(f"comparing the networks with PyTorch on {', '.join(sample.name for sample in samples)}")
+    accuracy = verify.compare_graphs(shipped, draft, samples)
+    report(f"comparing the sampling loop ({options.sampling.steps} steps) with the reference sampler")
+    accuracy |= verify.compare_loops(shipped, draft, options.sampling, samples)
+    if options.half_weights:
+        report("measuring what rounding the weights to half precision costs")
+        accuracy["half_weights_psnr"] = verify.rounding_cost(shipped, model, options.sampling, samples)
+
+    report("writing the golden example and the manifest")
+    _write_golden(folder, shipped, options, info.multiple)
+    complete = msgspec.structs.replace(manifest, files=contents.hash_files(folder), accuracy=accuracy)
+    contents.write_manifest(folder, complete)
+    finished = contents.load_bundle(folder)
+    Restorer(finished, Networks(finished, "cpu")).check()
+    return finished.manifest
+
+
+def _write_networks(folder: Path, model: Model, half_weights: bool, report: Report) -> None:
+    import onnx
+
+    from export import graph, precision
+    from runtime.bundle import DENOISER, PRIOR
+
+    def write(name: str, proto: onnx.ModelProto) -> None:
+        if half_weights:
+            precision.halve_weights(proto)
+        onnx.checker.check_model(proto)
+        onnx.save_model(proto, folder / name)
+
+    assert model.denoiser is not None
+    report(f"exporting the denoiser ({_parameters(model.denoiser) / 1e6:.1f} M parameters)")
+    write(DENOISER, graph.export_denoiser(model.denoiser))
+    if model.prior is not None:
+        report(f"exporting the prior ({_parameters(model.prior) / 1e6:.1f} M parameters)")
+        write(PRIOR, graph.export_prior(model.prior))
+
+
+def _write_golden(folder: Path, model: Model, options: BundleOptions, multiple: int) -> None:
+    """One small input and the reference sampler's answer to it."""
+    import numpy as np
+
+    from export.photos import golden_sample
+    from export.verify import reference_loop
+    from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT
+
+    golden = golden_sample(options.photos, multiple)
+    x = reference_loop(model, options.sampling, golden.image, golden.mask, golden.mask, GOLDEN_SEED)
+    (folder / GOLDEN_INPUT).parent.mkdir()
+    np.savez_compressed(
+        folder / GOLDEN_INPUT,
+        image=golden.image,
+        mask=golden.mask,
+        seed=np.uint64(GOLDEN_SEED),
+        steps=np.int64(options.sampling.steps),
+    )
+    np.savez_compressed(folder / GOLDEN_EXPECTED, x=np.clip(x, 0, 1))
+
+
+def _rounded(model: Model) -> Model:
+    """A copy whose weights have the values that the bundle will hold."""
+    from export.precision import round_weights
+
+    denoiser, prior = copy.deepcopy(model.denoiser), copy.deepcopy(model.prior)
+    for module in (denoiser, prior):
+        if module is not None:
+            round_weights(module)
+    return dataclasses.replace(model, denoiser=denoiser, prior=prior)
+
+
+def _model_info(model: Model, working_size: int) -> ModelInfo:
+    from runtime.bundle import Illumination, ModelInfo
+    from training import degradation
+    from training.denoiser import SIZES
+
+    assert model.denoiser is not None
+    config, prior = model.denoiser.config, model.prior
+    size = next((name for name, known in SIZES.items() if known == config), "custom")
+    return ModelInfo(
+        denoiser_size=size,
+        denoiser_parameters=_parameters(model.denoiser),
+        prior_parameters=None if prior is None else _parameters(prior),
+        multiple=math.lcm(config.multiple, 1 if prior is None else prior.config.multiple),
+        working_size=working_size,
+        illumination=Illumination(degradation.EPSILON, degradation.FLOOR, degradation.CEILING),
+        mask_threshold=degradation.MASK_THRESHOLD,
+        blind_mask=degradation.UNKNOWN_MASK,
+    )
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _versions() -> Versions:
+    import onnx
+    import torch
+
+    from export.graph import OPSET
+    from runtime.bundle import Versions
+
+    try:
+        own = version("shadowdiffusion")
+    except PackageNotFoundError:
+        own = "not installed"
+    return Versions(torch=str(torch.__version__), onnx=onnx.__version__, shadowdiffusion=own, opset=OPSET)
+
+
+def _notes(model: Model, options: BundleOptions) -> list[Note]:
+    from runtime.bundle import Note
+
+    notes = [
+        Note(
+            "instance-norm form",
+            "exact",
+            "GroupNorm is written with InstanceNormalization, which is fast everywhere",
+        )
+    ]
+    if options.half_weights:
+        detail = (
+            "weights are stored as float16 and computed with in float32; cost: accuracy.half_weights_psnr"
+        )
+        notes.append(Note("half weights", "approximate", detail))
+    if model.prior is None:
+        detail = "there is no degradation prior: data consistency is off and every photo needs a mask"
+        notes.append(Note("no prior", "exact", detail))
+    return notes
+
+
+@contextmanager
+def _folder_beside(target: Path) -> Iterator[Path]:
+    """A temporary folder on the target's file system, gone at the end unless it was renamed."""
+    parent = target.absolute().parent
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=parent))
+    except OSError as error:
+        raise ExportError(f"cannot write into {parent}: {error.strerror}") from error
+    try:
+        folder.chmod(0o755)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(folder: Path, target: Path, force: bool) -> None:
+    """Rename the finished folder; an old bundle steps aside first and returns if that fails."""
+    check_target(target, force)
+    old = folder.with_suffix(".old")
+    if target.exists():
+        os.rename(target, old)
+    try:
+        os.rename(folder, target)
+    except BaseException:
+        if old.exists():
+            os.rename(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,55 @@
+"""The sampling section of a manifest: every table the runtime may need, computed once in float64."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from export.errors import ExportError
+from runtime.bundle import Sampling, Step
+from training.sampler import SamplerOptions, step_table
+from training.schedule import DiffusionConfig
+
+STEP_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25)
+"""Step counts a bundle offers, besides its default; those that do not fit the schedule are left out."""
+
+
+def sampling_section(options: SamplerOptions, diffusion: DiffusionConfig) -> Sampling:
+    """Options -> tables for every step count. Raises TrainingError if the default count does not fit."""
+    default = step_table(options, diffusion)
+    room = diffusion.timesteps if options.start is None else options.start
+    counts = sorted({options.steps, *(count for count in STEP_COUNTS if count <= room)})
+    tables = {}
+    for count in counts:
+        steps = step_table(dataclasses.replace(options, steps=count), diffusion)
+        tables[str(count)] = [Step(**step._asdict()) for step in steps]
+    return Sampling(
+        default_steps=options.steps,
+        eta=options.eta,
+        rho_schedule=options.rho_schedule,
+        rho_gamma=options.rho_gamma,
+        mask_policy=options.mask_policy,
+        data_consistency=options.data_consistency,
+        clamp=options.clamp,
+        start=options.start,
+        T=diffusion.timesteps,
+        start_alpha_bar=None if options.start is None else default[0].alpha_bar,
+        tables=tables,
+    )
+
+
+def check_options(options: SamplerOptions, has_prior: bool) -> None:
+    """Raise ExportError for options that need a degradation prior when there is none."""
+    if has_prior:
+        return
+    wanted = []
+    if options.data_consistency:
+        wanted.append("data consistency")
+    if options.start is not None:
+        wanted.append(f"starting at timestep {options.start}")
+    if options.mask_policy == "closed-form":
+        wanted.append("the closed-form mask policy")
+    if wanted:
+        what = " and ".join(wanted)
+        raise ExportError(
+            f"{what} cannot work without a prior: give a checkpoint that holds one, or leave it out"
+        )
