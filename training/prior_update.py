@@ -12,6 +12,8 @@ denominator away from zero however dark h is, unlike the literal form with rho /
 from __future__ import annotations
 
 import math
+import operator
+from itertools import accumulate, repeat
 
 from torch import Tensor
 
@@ -68,7 +70,8 @@ def rho_schedule(rho: float, kind: str, gamma: float, steps: int) -> list[float]
     if kind == "constant":
         values = [rho] * steps
     elif kind == "geometric":
-        values = [rho * gamma**i for i in range(steps)]
+        # Repeated products, unlike powers, overflow to infinity, which is refused below.
+        values = list(accumulate(repeat(gamma, steps - 1), operator.mul, initial=rho))
     elif kind == "linear":
         values = [rho + gamma * i for i in range(steps)]
     else:
