@@ -8,6 +8,7 @@ neither reads nor writes EXIF in TIFF.)
 import os
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +35,9 @@ _SAVE_OPTIONS: dict[Format, dict[str, Any]] = {
     "tiff": {"compression": "deflate", "predictor": "horizontal"},
 }
 _SIDE_LIMIT: dict[Format, int] = {"jpeg": 65535, "webp": 16383}
+_THUMBNAIL = "jpeg-thumbnail-data"
 _KEPT = (
+    _THUMBNAIL,
     "exif-",
     "xmp-data",
     "iptc-data",
@@ -176,7 +179,8 @@ def write_photo(path: FilePath, photo: Photo, overwrite: bool = False) -> None:
         detail = _detail(error) if isinstance(error, pyvips.Error) else error.strerror
         raise PhotoError(f"cannot write {path}: {detail}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _as_image(array: Pixels, photo: Photo) -> Any:
@@ -189,7 +193,13 @@ def _as_image(array: Pixels, photo: Photo) -> Any:
     image = pyvips.Image.new_from_memory(array, width, height, bands, "ushort" if deep else "uchar")
     image = image.copy(interpretation=space, xres=photo.resolution[0], yres=photo.resolution[1])
     for name, (kind, value) in photo.metadata.items():
+        if name == _THUMBNAIL:  # the camera's shows the photo as it was
+            value = image.thumbnail_image(160).jpegsave_buffer(keep="none")
         image.set_type(kind, name, value)
+    if (
+        "exif-data" in photo.metadata
+    ):  # the block still says how the camera was held, but the pixels are upright
+        image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     return image
 
 

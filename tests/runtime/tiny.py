@@ -103,7 +103,7 @@ def make_table(steps: int, *, rho: float = 0.2, sigma: float = 0.0, start: int |
 
 def make_sampling(**changes: Any) -> Sampling:
     start = changes.get("start")
-    sigma = 0.05 if changes.get("eta") else 0.0
+    sigma = 0.02 if changes.get("eta") else 0.0
     tables = {str(steps): make_table(steps, sigma=sigma, start=start) for steps in (2, 5)}
     defaults = Sampling(
         default_steps=2,

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+import runtime
+from runtime import illumination
+from runtime.bundle import load_bundle, write_manifest
+from runtime.errors import BundleError, PhotoError, RestoreError
+from runtime.illumination import apply_gain, enlarge, log_gain, to_encoded, to_linear
+from tests.runtime.tiny import make_sampling, picture, save, write_bundle
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (33, 65), (640, 1), (1, 640), (48, 48), (100, 30)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("blind", [True, False])
+def test_the_result_has_the_size_and_type_of_the_photo(
+    restorer: runtime.Restorer, size: tuple[int, int], channels: int, blind: bool
+) -> None:
+    photo = picture(*size, channels=channels)
+    mask = None if blind else np.ones(size, np.uint8)
+    restored = restorer(photo, mask, with_prior=True)
+    assert restored.image.shape == photo.shape
+    assert restored.image.dtype == photo.dtype
+    assert restored.prior is not None
+    assert restored.prior.shape == photo.shape
+    assert restored.mask.shape == size
+    assert 0 <= restored.mask.min() <= restored.mask.max() <= 1
+    assert max(restored.illumination.shape[:2]) == min(48, max(size))
+    assert restored.timings["total"] > 0
+
+
+def test_the_prior_alone_is_what_the_degradation_model_says(restorer: runtime.Restorer) -> None:
+    photo = np.full((40, 40, 3), 0.4, np.float32)
+    mask = np.ones((40, 40), np.float32)
+    restored = restorer(photo, mask, with_prior=True)
+    assert restored.prior is not None
+    assert np.abs(restored.prior - 0.6).max() < 1e-5
+    assert np.abs(restored.illumination - 0.4 / 0.6).max() < 1e-3
+    assert restorer(photo, mask).prior is None
+
+
+def test_equal_seeds_give_equal_results_and_others_differ(restorer: runtime.Restorer) -> None:
+    photo = picture(60, 90)
+    first, second, other = (restorer(photo, seed=seed).image for seed in (3, 3, 4))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_sixteen_bits_and_floats_agree_with_eight(restorer: runtime.Restorer) -> None:
+    photo = picture(60, 90)
+    base = restorer(photo).image / 255
+    deep = restorer(photo.astype(np.uint16) * 257).image
+    assert deep.dtype == np.uint16
+    assert len(np.unique(deep)) > 256  # the precision is real
+    assert np.abs(deep / 65535 - base).max() < 0.003
+    real = restorer(photo / 255).image
+    assert real.dtype == np.float64
+    assert np.abs(real - base).max() < 0.003
+
+
+def test_files_and_arrays_agree(restorer: runtime.Restorer, tmp_path: Path) -> None:
+    photo, mask = picture(30, 40), picture(30, 40, channels=1, seed=1)
+    from_files = restorer(save(tmp_path / "a.png", photo), save(tmp_path / "m.png", mask))
+    assert np.array_equal(from_files.image, restorer(photo, mask).image)
+
+
+def test_steps_and_progress(restorer: runtime.Restorer) -> None:
+    seen: list[tuple[int, int]] = []
+    restorer(picture(9, 9), steps=5, progress=lambda *done: seen.append(done))
+    assert seen == [(k, 5) for k in range(1, 6)]
+    with pytest.raises(RestoreError, match=r"no schedule for 3 steps: choose one of 2, 5"):
+        restorer(picture(9, 9), steps=3)
+
+
+def test_the_working_size_bounds_the_networks_and_never_enlarges(restorer: runtime.Restorer) -> None:
+    photo = picture(30, 60)
+    assert restorer(photo, working_size=20).illumination.shape == (10, 20, 3)
+    assert restorer(photo, working_size=999).illumination.shape == (30, 60, 3)
+    with pytest.raises(RestoreError, match="working size 0"):
+        restorer(photo, working_size=0)
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.full((4, 4, 3), 1.5),
+        np.zeros((4, 4), int),
+    ],
+)
+def test_arrays_that_are_no_photo_are_refused(restorer: runtime.Restorer, photo: Any) -> None:
+    with pytest.raises(PhotoError, match="the photo has"):
+        restorer(photo)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"eta": 0.5},
+        {"clamp": True},
+        {"start": 40},
+        {"mask_policy": "late"},
+        {"mask_policy": "predicted"},
+        {"mask_policy": "closed-form"},
+        {"data_consistency": False, "clamp": True},
+    ],
+    ids=str,
+)
+def test_every_way_of_sampling_runs(tmp_path: Path, changes: dict[str, Any]) -> None:
+    restorer = runtime.load(write_bundle(tmp_path / "b", make_sampling(**changes)), "cpu", 1)
+    photo = picture(20, 30)
+    first, second = restorer(photo, steps=5), restorer(photo, steps=5)
+    assert np.array_equal(first.image, second.image)
+    assert len(np.unique(first.image)) > 2
+
+
+def test_a_bundle_without_prior_needs_a_mask(tmp_path: Path) -> None:
+    sampling = make_sampling(data_consistency=False)
+    restorer = runtime.load(write_bundle(tmp_path / "b", sampling, prior=False), "cpu", 1)
+    assert restorer(picture(9, 9), np.ones((9, 9))).image.shape == (9, 9, 3)
+    with pytest.raises(RestoreError, match="give a mask"):
+        restorer(picture(9, 9))
+
+
+def test_the_golden_check_passes_and_fails(bundle: Path, tmp_path: Path) -> None:
+    assert runtime.load(bundle, "cpu", 1).check() > 60
+    copy = Path(shutil.copytree(bundle, tmp_path / "b"))
+    manifest = load_bundle(copy).manifest
+    other = msgspec.structs.replace(manifest.sampling, data_consistency=False)
+    write_manifest(copy, msgspec.structs.replace(manifest, sampling=other))
+    with pytest.raises(BundleError, match="cannot be trusted"):
+        runtime.load(copy, "cpu", 1).check()
+    with pytest.raises(BundleError, match="no golden"):
+        runtime.load(write_bundle(tmp_path / "plain"), "cpu", 1).check()
+
+
+def test_backends_and_threads_that_cannot_be_had_are_named(bundle: Path) -> None:
+    import onnxruntime
+
+    with pytest.raises(RestoreError, match="0 threads"):
+        runtime.load(bundle, threads=0)
+    with pytest.raises(RestoreError, match="'tpu' is unknown"):
+        runtime.load(bundle, "tpu")  # type: ignore[arg-type]
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(RestoreError, match="onnxruntime-gpu"):
+            runtime.load(bundle, "cuda")
+
+
+def test_both_onnxruntime_packages_are_warned_about(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.networks._is_installed", lambda name: True)
+    with pytest.warns(UserWarning, match="both installed"):
+        runtime.load(bundle, "cpu")
+
+
+def test_srgb_curves_invert_each_other_and_match_known_values() -> None:
+    values = np.linspace(0, 1, 65536, dtype=np.float32)
+    assert np.abs(to_encoded(to_linear(values)) - values).max() < 2e-6
+    known = np.array([0.0, 0.04045, 0.5, 1.0], np.float32)
+    assert np.allclose(to_linear(known), [0, 0.0031308, 0.2140411, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_no_gain_changes_no_pixel(dtype: Any) -> None:
+    photo = picture(70, 50, dtype)
+    out = apply_gain(photo, np.zeros((7, 5, 3), np.float32))
+    assert out.dtype == dtype
+    assert np.allclose(out, photo, atol=0 if dtype != np.float32 else 1e-6)
+
+
+def test_at_equal_size_the_gain_reproduces_the_restored_image() -> None:
+    degraded, restored = picture(40, 50, np.float32), picture(40, 50, np.float32, seed=1)
+    assert np.abs(apply_gain(degraded, log_gain(degraded, restored)) - restored).max() < 1e-5
+
+
+def test_black_and_clipped_pixels_do_not_explode() -> None:
+    black, white = np.zeros((1, 1, 3), np.float32), np.ones((1, 1, 3), np.float32)
+    assert np.exp(log_gain(black, white)).max() == pytest.approx(128, rel=1e-5)
+    assert np.exp(log_gain(white, black)).min() == pytest.approx(1 / 16, rel=1e-5)
+    photo = np.array([0, 1, 254, 255], np.uint8).reshape(1, 4, 1).repeat(3, 2)
+    out = apply_gain(photo, np.full((1, 1, 3), np.log(4), np.float32))
+    assert out[0, :, 0].tolist()[2:] == [255, 255]
+    assert out[0, 0, 0] < 2
+
+
+def test_strips_agree_with_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = picture(90, 70)
+    gain = np.random.default_rng(0).normal(0, 0.5, (9, 7, 3)).astype(np.float32)
+    whole = apply_gain(photo, gain)
+    for pixels in (1, 70, 1000):
+        monkeypatch.setattr(illumination, "STRIP", pixels)
+        assert np.array_equal(apply_gain(photo, gain), whole)
+
+
+def test_enlarging_is_bilinear_with_aligned_centres() -> None:
+    plane = np.array([[0, 1], [2, 3]], np.float32)
+    assert np.array_equal(enlarge(plane, 2, 2), plane)
+    assert np.allclose(enlarge(plane, 4, 4)[0], [0, 0.25, 0.75, 1])
+    assert np.allclose(enlarge(plane, 4, 4)[:, 0], [0, 0.5, 1.5, 2])
