@@ -134,8 +134,8 @@ def test_policies_and_options_differ() -> None:
     """Each option does something: no two of these give the same picture."""
     variants: list[dict[str, Any]] = [
         {}, {"mask_policy": "predicted"}, {"mask_policy": "late"}, {"mask_policy": "closed-form"},
-        {"eta": 0.5}, {"rho": 0.3}, {"data_consistency": False}, {"clamp": True}, {"start": 700}, {"steps": 6},
-        {"rho_schedule": "linear"}, {"rho_schedule": "geometric", "rho_gamma": 2.0},
+        {"eta": 0.5}, {"rho": 0.3}, {"data_consistency": False}, {"clamp": True}, {"start": 700},
+        {"steps": 6}, {"rho_schedule": "linear"}, {"rho_schedule": "geometric", "rho_gamma": 2.0},
     ]  # fmt: skip
     pictures = [run(SamplerOptions(**fields)).x for fields in variants]
     for i, one in enumerate(pictures):
