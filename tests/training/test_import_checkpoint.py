@@ -1,7 +1,7 @@
 """Importing released weights: every layer lands where it belongs.
 
-The file is made up here from a written-out list of layers in the released naming, and what the imported network
-computes is compared with the same network written out as function calls on that naming.
+The file is made up here from a written-out list of layers in the released naming, and what the imported
+network computes is compared with the same network written out as function calls on that naming.
 """
 
 from __future__ import annotations
@@ -185,11 +185,9 @@ def test_imported_network_computes_the_same(tmp_path: Path, prefix: str) -> None
 
 
 def test_released_size_finds_every_place() -> None:
-    """The tensors of the paper-size file, counted by hand: as many as our network has, none without a place."""
+    """The tensors of the paper-size file, counted by hand, are as many as our network has."""
     block, skip, attention, plain = 10, 2, 5, 2
-    encoder = (
-        8 * block + 3 * skip + 4 * plain
-    )  # widths grow at three levels; stem and three strided convolutions
+    encoder = 8 * block + 3 * skip + 4 * plain  # three levels grow; stem, three strided convolutions
     middle = 2 * block + attention
     decoder = 12 * (block + skip) + 3 * plain  # every decoder block sees twice the channels it makes, or more
     ends = 2 * plain + 2 * plain + 4 * plain  # time embedding, final norm and convolution, mask head
@@ -207,7 +205,7 @@ def test_attention_levels_are_found(tmp_path: Path) -> None:
                 "out.weight": (128, 128, 1, 1), "out.bias": (128,),
             }.items()
         }  # fmt: skip
-    model = import_checkpoint(written(tmp_path / "a_gen.pth", state), tmp_path / "out.safetensors")
+    model = import_checkpoint(written(tmp_path / "a_gen.pth", state), tmp_path / "attention.safetensors")
     assert model.denoiser is not None
     assert model.denoiser.config.attention == (1,)
     # Attention in the encoder only is no layout that this network can have.
