@@ -1,0 +1,88 @@
+"""Configuration of a training run: TOML files, shipped in `training/configs/` or anybody's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from training.datasets import CropConfig
+from training.errors import TrainingError
+from training.shadows import ShadowConfig
+
+SHIPPED = Path(__file__).parent / "configs"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where samples come from.
+
+    layout "photos": clean photos in `train`, synthetic shadows made on the fly; validation photos in `val`.
+    layout "pairs": photographed pairs in the field's layouts (ISTD, ISTD+, SRD: train_A/B/C and test_A/B/C).
+    """
+
+    layout: Literal["photos", "pairs"] = "photos"
+    crop: CropConfig = CropConfig()
+    shadow: ShadowConfig = ShadowConfig()
+    groups: dict[str, float] = field(default_factory=dict)
+    resize: int = 256
+    unknown_mask: float = 0.0
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """One run trains one network; its checkpoint is united with the other network's at export."""
+
+    network: Literal["prior", "denoiser"]
+    size: Literal["small", "paper"]
+    steps: int
+    task: Literal["shadow", "low-light", "exposure"] = "shadow"
+    batch: int = 8  # per process
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-6  # cosine from learning_rate; equal values keep it constant
+    warmup: int = 200
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float = 1.0  # gradient norm
+    ema: float = 0.999
+    precision: Literal["no", "bf16"] = "no"
+    workers: int = 1
+    validate_every: int = 500
+    validation_samples: int = 64
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    seed: int = 0
+    data: DataConfig = DataConfig()
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "validate_every", "checkpoint_every", "validation_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if not 0 < self.final_learning_rate <= self.learning_rate:
+            raise ValueError("0 < final_learning_rate <= learning_rate must hold")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as stored in the checkpoint."""
+        return dataclasses.asdict(self)
+
+
+def shipped_configs() -> list[str]:
+    """Names that `load_config` knows."""
+    return sorted(p.stem for p in SHIPPED.glob("*.toml"))
+
+
+def load_config(name: str) -> FitConfig:
+    """A shipped configuration by name, or a TOML file by path. Raises TrainingError naming the offending value."""
+    path = SHIPPED / f"{name}.toml"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        raise TrainingError(f"no configuration {name!r}: give a TOML file or one of {', '.join(shipped_configs())}")
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), FitConfig)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, TrainingError) as error:
+        raise TrainingError(f"configuration {path}: {error}") from None

@@ -1,0 +1,261 @@
+"""Training samples: clean photos with synthetic shadows, and the field's folders of photographed pairs.
+
+A dataset is a pure function of (seed, index): sample i is the same whatever the number of workers or processes and
+whether training was interrupted, which is what makes a resumed loss curve equal to an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.errors import TrainingError
+from training.shadows import ShadowConfig, ShadowPair, cast_shadow
+
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
+
+
+class Sample(TypedDict):
+    """One crop, or a batch of them with a leading dimension; float32 in [0, 1], images sRGB-encoded."""
+
+    image: Tensor  # [3, H, W] degraded
+    clean: Tensor  # [3, H, W]
+    mask: Tensor  # [1, H, W], 0.5 everywhere = unknown
+    matte: Tensor  # [1, H, W] true shadow matte
+
+
+class Dataset(Protocol):
+    """What the training loop needs of its data."""
+
+    def sample(self, index: int) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """How crops are cut.
+
+    A crop of `size` pixels is cut from the photo scaled so that its long side is between `smallest_side` and
+    `largest_side` (never enlarged more than 1.5 times).
+    """
+
+    size: int = 192
+    smallest_side: int = 256
+    largest_side: int = 560
+    recolour: float = 0.7  # probability of changed exposure, tone and saturation
+    composite: float = 0.25  # probability of a second photo behind a hard edge: edges that are not shadows
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """Image files directly in `folder`, sorted. Raises TrainingError when there is none."""
+    if not folder.is_dir():
+        raise TrainingError(f"no folder {folder}: give the directory that holds the photos")
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
+    if not files:
+        raise TrainingError(f"no photo in {folder}: expected files ending in {', '.join(sorted(EXTENSIONS))}")
+    return files
+
+
+def read_photo(path: Path) -> NDArray[np.uint8]:
+    """Photo as uint8[H, W, 3], sRGB, upright."""
+    import pyvips
+
+    try:
+        image = pyvips.Image.new_from_file(str(path), fail_on="error").autorot()
+        if image.hasalpha():
+            image = image.flatten(background=255)
+        return np.asarray(image.colourspace("srgb").cast("uchar").numpy(), dtype=np.uint8)[..., :3]
+    except pyvips.Error as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise TrainingError(f"cannot read photo {path}: {reason}") from None
+
+
+def _to_tensor(image: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1) if image.ndim == 3 else image[None]))
+
+
+def _as_sample(pair: ShadowPair) -> Sample:
+    return Sample(
+        image=_to_tensor(pair.degraded),
+        clean=_to_tensor(pair.clean),
+        mask=_to_tensor(pair.mask),
+        matte=_to_tensor(pair.matte),
+    )
+
+
+def _crop(rng: np.random.Generator, photo: NDArray[np.uint8], config: CropConfig) -> NDArray[np.float32]:
+    """Random crop [size, size, 3] in [0, 1] at a random scale, flipped and turned at random."""
+    import pyvips
+
+    height, width = photo.shape[:2]
+    scale = float(rng.uniform(config.smallest_side, config.largest_side)) / max(height, width)
+    scale = min(max(scale, config.size / min(height, width)), max(1.5, config.size / min(height, width)))
+    side = min(round(config.size / scale), height, width)
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    region = pyvips.Image.new_from_array(np.ascontiguousarray(photo[top : top + side, left : left + side]))
+    crop = region.thumbnail_image(config.size, height=config.size, size="force").numpy()
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    crop = np.rot90(crop, int(rng.choice(4, p=(0.7, 0.1, 0.1, 0.1))))
+    return crop.astype(np.float32) / np.float32(255)
+
+
+def _recolour(rng: np.random.Generator, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Other exposure, tone curve, white balance and saturation, as if another camera had taken the photo."""
+    image = image ** np.float32(np.exp(rng.normal(0, 0.25)))
+    image = image * np.float32(np.exp(rng.uniform(-0.9, 0.15)))
+    image = image * np.exp(rng.normal(0, 0.04, 3)).astype(np.float32)
+    grey = image.mean(-1, keepdims=True)
+    image = grey + (image - grey) * np.float32(rng.uniform(0.5, 1.3))
+    return np.clip(image, 0, 1)
+
+
+@dataclass(frozen=True)
+class SyntheticShadows:
+    """Clean photos of one folder with shadows made on the fly.
+
+    `groups` weights the draw by the part of the file name before the first `_` (a folder's sources); files of other
+    groups share what is left of 1. Empty: every file alike.
+    """
+
+    folder: Path
+    seed: int
+    crop: CropConfig = CropConfig()
+    shadow: ShadowConfig = ShadowConfig()
+    groups: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        files = photos_in(self.folder)
+        names = np.array([f.name.split("_")[0] for f in files])
+        share = np.zeros(len(files))
+        for group, weight in self.groups.items():
+            members = names == group
+            share[members] = weight / max(int(members.sum()), 1)
+        others = ~np.isin(names, list(self.groups))
+        if others.any():
+            share[others] = max(1 - sum(self.groups.values()), 0.0) / int(others.sum())
+        if share.sum() <= 0:
+            raise TrainingError(f"group weights {dict(self.groups)} select no photo in {self.folder}")
+        object.__setattr__(self, "_files", files)
+        object.__setattr__(self, "_cumulative", np.cumsum(share / share.sum()))
+
+    def _draw(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        files: list[Path] = self._files  # type: ignore[attr-defined]
+        chosen = int(np.searchsorted(self._cumulative, rng.random()))  # type: ignore[attr-defined]
+        crop = _crop(rng, read_photo(files[min(chosen, len(files) - 1)]), self.crop)
+        return _recolour(rng, crop) if rng.random() < self.crop.recolour else crop
+
+    def sample(self, index: int) -> Sample:
+        """Sample number `index` of an endless stream."""
+        from training.silhouettes import Grid, draw
+
+        rng = np.random.default_rng((self.seed, index))
+        clean = self._draw(rng)
+        if rng.random() < self.crop.composite:
+            inside = draw(rng, Grid.of(*clean.shape[:2])) < 0
+            clean = np.where(inside[..., None], self._draw(rng), clean)
+        # the truth of a camera is never finer than its 8 bits
+        clean = np.round(clean * 255).astype(np.float32) / np.float32(255)
+        return _as_sample(cast_shadow(rng, clean, self.shadow))
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """Files of one photographed pair."""
+
+    degraded: Path
+    mask: Path | None
+    clean: Path
+
+
+def triplets(root: Path, split: str) -> list[Triplet]:
+    """Pairs in one of the field's layouts, matched by file stem.
+
+    ISTD, ISTD+ and SRD-like: `{split}_A` (degraded), `{split}_B` (mask), `{split}_C` (clean), directly in `root` or
+    in `root/{split}`. A plain set: `input`, `mask`, `gt`. The mask folder may be absent. SRD's clean files end in
+    `_no_shadow` or `_free`.
+    """
+    candidates = [(base / f"{split}_A", base / f"{split}_B", base / f"{split}_C") for base in (root, root / split)] + [
+        (root / "input", root / "mask", root / "gt"),
+        (root / split / "shadow", root / split / "mask", root / split / "shadow_free"),
+    ]
+    for degraded, mask, clean in candidates:
+        if not (degraded.is_dir() and clean.is_dir()):
+            continue
+        truths = {_stem(p): p for p in photos_in(clean)}
+        masks = {_stem(p): p for p in photos_in(mask)} if mask.is_dir() else {}
+        inputs = photos_in(degraded)
+        missing = [p.name for p in inputs if _stem(p) not in truths or (masks and _stem(p) not in masks)]
+        if missing:
+            raise TrainingError(
+                f"{len(missing)} of {len(inputs)} photos in {degraded} lack a partner of the same name in "
+                f"{clean} or {mask}, {missing[0]} for one"
+            )
+        return [Triplet(p, masks.get(_stem(p)), truths[_stem(p)]) for p in inputs]
+    raise TrainingError(
+        f"no pairs in {root}: expected {split}_A, {split}_B, {split}_C (ISTD, SRD) or input, mask, gt below it"
+    )
+
+
+def _stem(path: Path) -> str:
+    stem = path.stem
+    for suffix in ("_no_shadow", "_free", "_gt"):
+        stem = stem.removesuffix(suffix)
+    return stem
+
+
+def read_pair(files: Triplet) -> ShadowPair:
+    """A photographed pair at its native size; without a mask file the m* rule of the authors' code gives one."""
+    degraded = read_photo(files.degraded).astype(np.float32) / np.float32(255)
+    clean = read_photo(files.clean).astype(np.float32) / np.float32(255)
+    if degraded.shape != clean.shape:
+        raise TrainingError(f"{files.degraded} and {files.clean} have different sizes")
+    if files.mask is None:
+        mask = ((clean - degraded).mean(-1) >= 0.05).astype(np.float32)
+    else:
+        mask = read_photo(files.mask)[..., 0].astype(np.float32) / np.float32(255)
+        if mask.shape != clean.shape[:2]:
+            raise TrainingError(f"{files.mask} and {files.clean} have different sizes")
+    return ShadowPair(degraded, clean, mask, mask)
+
+
+@dataclass(frozen=True)
+class PhotographedPairs:
+    """Random crops of photographed pairs (ISTD, ISTD+, SRD), resized to `resize` squared first as the authors do."""
+
+    files: list[Triplet]
+    seed: int
+    size: int = 160
+    resize: int = 256
+    unknown_mask: float = 0.0
+
+    def sample(self, index: int) -> Sample:
+        """Sample number `index` of an endless stream; every pair is seen once per pass, in a shuffled order."""
+        turn, place = divmod(index, len(self.files))
+        order = np.random.default_rng((self.seed, turn)).permutation(len(self.files))
+        rng = np.random.default_rng((self.seed, turn, place))
+        pair = read_pair(self.files[int(order[place])])
+        top, left = (int(v) for v in rng.integers(self.resize - self.size + 1, size=2))
+        flip = -1 if rng.random() < 0.5 else 1
+        window = (slice(top, top + self.size), slice(left, left + self.size))
+
+        def cut(image: NDArray[np.float32]) -> NDArray[np.float32]:
+            return _resize(image, self.resize)[window][:, ::flip]
+
+        mask = cut(pair.mask)
+        if rng.random() < self.unknown_mask:
+            mask = np.full_like(mask, 0.5)
+        return _as_sample(ShadowPair(cut(pair.degraded), cut(pair.clean), mask, cut(pair.matte)))
+
+
+def _resize(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    tensor = torch.from_numpy(image)[None]
+    tensor = tensor.permute(0, 3, 1, 2) if image.ndim == 3 else tensor[None]
+    out = torch.nn.functional.interpolate(tensor, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+    return np.ascontiguousarray(out[0].permute(1, 2, 0).numpy() if image.ndim == 3 else out[0, 0].numpy())

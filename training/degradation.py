@@ -1,0 +1,168 @@
+"""Degradation prior network D: sees the degraded photo and a mask, predicts the clean photo.
+
+The network is the degradation model itself (ShadowDiffusion, CVPR 2023, supplement Eq. A) in linear light,
+
+    y = h x,   h = 1 - (1 - w) m
+
+with a one-channel matte m at full resolution and a three-channel illumination weight w that is smooth by
+construction (predicted at stride 8 and enlarged bilinearly). The clean photo is y / h, so texture survives and an
+edge cannot change its hue. w > 1 (exposure correction) is within reach. The backbone is NAFNet-like (Chen et al.,
+"Simple Baselines for Image Restoration", ECCV 2022) at half resolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.color import to_linear, to_srgb
+
+EPSILON = 1e-4  # keeps h finite on black pixels
+FLOOR, CEILING = 0.01, 4.0  # of h in sRGB-encoded space
+MASK_THRESHOLD = 0.05  # the m* rule: a pixel this much darker than the clean photo is shadow
+UNKNOWN_MASK = 0.5  # mask value that means "no mask known"
+
+
+@dataclass(frozen=True)
+class DegradationConfig:
+    """Channels and blocks of the backbone; every encoder level halves the size and doubles the channels."""
+
+    width: int = 32
+    encoder: tuple[int, ...] = (1, 2, 4)
+    middle: int = 5
+    decoder: tuple[int, ...] = (2, 2, 1)
+    min_log_weight: float = -4.0  # w >= e^-4 = 0.018
+    max_log_weight: float = 1.5  # w <= 4.5
+
+    @property
+    def multiple(self) -> int:
+        """Height and width must be multiples of this many pixels."""
+        return 2 * 2 ** len(self.encoder)
+
+
+SMALL = DegradationConfig()
+
+
+class Degradation(NamedTuple):
+    """What the network knows about a photo; all float32."""
+
+    clean: Tensor  # [N, 3, H, W] in [0, 1]: x_hat
+    log_gain: Tensor  # [N, 3, H, W]: log(1 / h) in linear light
+    matte: Tensor  # [N, 1, H, W] logits of m
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of every pixel of an [N, C, H, W] tensor (free of copies in channels-last)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Block(nn.Module):
+    """NAFNet block: gated depthwise convolution with channel attention, then a gated pointwise network."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = ChannelNorm(channels)
+        self.expand1 = nn.Conv2d(channels, 2 * channels, 1)
+        self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
+        self.attention = nn.Conv2d(channels, channels, 1)
+        self.project1 = nn.Conv2d(channels, channels, 1)
+        self.norm2 = ChannelNorm(channels)
+        self.expand2 = nn.Conv2d(channels, 2 * channels, 1)
+        self.project2 = nn.Conv2d(channels, channels, 1)
+        self.scale1 = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.scale2 = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.depthwise(self.expand1(self.norm1(x))).chunk(2, dim=1)
+        gated = a * b
+        gated = gated * self.attention(gated.mean(dim=(2, 3), keepdim=True))
+        x = x + self.project1(gated) * self.scale1
+        a, b = self.expand2(self.norm2(x)).chunk(2, dim=1)
+        return x + self.project2(a * b) * self.scale2
+
+
+def _stage(channels: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(*(Block(channels) for _ in range(blocks)))
+
+
+class DegradationPrior(nn.Module):
+    """D(y, mask) -> x_hat.
+
+    Args of the call:
+        image: float32[N, 3, H, W] in [0, 1], sRGB-encoded, H and W multiples of `config.multiple`.
+        mask: float32[N, 1, H, W] in [0, 1], 1 = degraded; `UNKNOWN_MASK` everywhere when nobody knows it.
+    """
+
+    def __init__(self, config: DegradationConfig = SMALL) -> None:
+        super().__init__()
+        self.config = config
+        levels = len(config.encoder)
+        channels = [config.width * 2**i for i in range(levels + 1)]
+        self.stem = nn.Conv2d(4 * 7, channels[0], 3, padding=1)
+        self.encoder = nn.ModuleList(_stage(c, n) for c, n in zip(channels[:-1], config.encoder, strict=True))
+        self.down = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in channels[:-1])
+        self.middle = _stage(channels[-1], config.middle)
+        self.up = nn.ModuleList(nn.Conv2d(c, 2 * c, 1, bias=False) for c in reversed(channels[1:]))
+        self.decoder = nn.ModuleList(_stage(c, n) for c, n in zip(reversed(channels[:-1]), config.decoder, strict=True))
+        # the weight comes from the decoder's first stage: stride 8, with one level it is the only stage
+        self.weight_head = nn.Conv2d(channels[levels - 1], 3, 3, padding=1)
+        self.matte_head = nn.Conv2d(channels[0], 4, 3, padding=1)
+        nn.init.zeros_(self.weight_head.weight)
+        nn.init.zeros_(self.matte_head.weight)
+        # begin near w = 0.3, m = 0.12: most pixels are lit
+        for head, value in ((self.weight_head, 0.0), (self.matte_head, -2.0)):
+            assert head.bias is not None
+            nn.init.constant_(head.bias, value)
+
+    def estimate(self, image: Tensor, mask: Tensor) -> Degradation:
+        """Clean photo together with the fields it is made of, for losses and inspection."""
+        linear = to_linear(image)
+        # shadows are offsets in log light: show the network the photo in both scales
+        log_light = torch.log(linear + 0.01) / 4.6 + 1.0
+        x = F.pixel_unshuffle(torch.cat([image - 0.5, log_light - 0.5, mask - 0.5], dim=1), 2)
+        x = self.stem(x)
+        skips = []
+        for stage, down in zip(self.encoder, self.down, strict=True):
+            x = stage(x)
+            skips.append(x)
+            x = down(x)
+        x = self.middle(x)
+        coarse = x
+        for i, (up, stage) in enumerate(zip(self.up, self.decoder, strict=True)):
+            x = stage(F.pixel_shuffle(up(x), 2) + skips.pop())
+            if i == 0:
+                coarse = x
+        config = self.config
+        span = config.max_log_weight - config.min_log_weight
+        log_weight = config.min_log_weight + span * torch.sigmoid(self.weight_head(coarse))
+        scale = float(2 ** len(config.encoder))
+        log_weight = F.interpolate(log_weight, scale_factor=scale, mode="bilinear", align_corners=False)
+        matte = F.pixel_shuffle(self.matte_head(x), 2)
+        shade = 1.0 - (1.0 - log_weight.exp()) * torch.sigmoid(matte)
+        clean = to_srgb((linear / shade).clamp(0.0, 1.0))
+        return Degradation(clean, -shade.log(), matte)
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """x_hat: float32[N, 3, H, W] in [0, 1]."""
+        return self.estimate(image, mask).clean
+
+
+def illumination(image: Tensor, clean: Tensor) -> Tensor:
+    """Pixel-wise illumination degradation h = (y + eps) / (x_hat + eps), clamped (Eq. A solved for h).
+
+    Args:
+        image: degraded photo y, float[N, 3, H, W] in [0, 1].
+        clean: x_hat, same shape and range.
+    """
+    return ((image + EPSILON) / (clean + EPSILON)).clamp(FLOOR, CEILING)
+
+
+def residual_mask(image: Tensor, clean: Tensor) -> Tensor:
+    """The m* rule of the authors' training code: 1 where mean_c(x - y) >= 0.05. Float [N, 1, H, W] of 0 and 1."""
+    return ((clean - image).mean(dim=1, keepdim=True) >= MASK_THRESHOLD).to(image.dtype)

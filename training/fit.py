@@ -1,0 +1,284 @@
+"""The training loop: one network, any number of devices (Hugging Face Accelerate), resumable at any checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from training.checkpoint import Model, save_checkpoint
+from training.config import FitConfig
+from training.datasets import Dataset, PhotographedPairs, Sample, SyntheticShadows, triplets
+from training.degradation import DegradationPrior
+from training.denoiser import Denoiser
+from training.ema import Ema
+from training.errors import TrainingError
+from training.objective import Objective, Trainable, make_objective
+from training.schedule import DiffusionConfig
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+VALIDATION_SEED = 1_000_003  # added to the run's seed: validation shadows never occur in training
+
+
+class _Stream(TorchDataset[Sample]):
+    """Samples `start`, `start + 1`, ... of a dataset, as PyTorch's loader wants them."""
+
+    def __init__(self, dataset: Dataset, start: int, length: int) -> None:
+        self.dataset, self.start, self.length = dataset, start, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset.sample(self.start + index)
+
+
+def open_data(config: FitConfig, folder: Path) -> tuple[Dataset, Dataset]:
+    """Training and validation data below `folder`, by the configured layout."""
+    data = config.data
+    if data.layout == "photos":
+        fixed = {"crop": data.crop, "shadow": data.shadow, "groups": data.groups}
+        return (
+            SyntheticShadows(folder / "train", config.seed, **fixed),  # type: ignore[arg-type]
+            SyntheticShadows(folder / "val", config.seed + VALIDATION_SEED, **fixed),  # type: ignore[arg-type]
+        )
+    cut = {"size": data.crop.size, "resize": data.resize, "unknown_mask": data.unknown_mask}
+    return (
+        PhotographedPairs(triplets(folder, "train"), config.seed, **cut),  # type: ignore[arg-type]
+        PhotographedPairs(triplets(folder, "test"), config.seed + VALIDATION_SEED, **cut),  # type: ignore[arg-type]
+    )
+
+
+def learning_rate(config: FitConfig, step: int) -> float:
+    """Linear warm-up, then a half cosine from `learning_rate` to `final_learning_rate`."""
+    warm = min(1.0, (step + 1) / max(config.warmup, 1))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(step / config.steps, 1.0)))
+    low = config.final_learning_rate
+    return warm * (low + (config.learning_rate - low) * cosine)
+
+
+def fit(config: FitConfig, data: Path, output: Path, resume: Path | None = None, quiet: bool = False) -> Path:
+    """Train one network and return the best checkpoint's path.
+
+    `output` receives `best.safetensors` (by validation score) and `last.safetensors`, both holding the averaged
+    weights, `checkpoints/step_N/` to resume from, `log.jsonl` and TensorBoard events.
+
+    Args:
+        data: folder with the photos or pairs, see `DataConfig`.
+        resume: a `step_N` folder, or the `checkpoints` folder for the newest one in it.
+
+    Raises:
+        TrainingError: bad data, an unusable checkpoint, or a loss that is no longer finite.
+    """
+    from accelerate import Accelerator
+    from accelerate.utils import set_seed
+
+    accelerator = Accelerator(mixed_precision=config.precision, log_with="tensorboard", project_dir=str(output))
+    set_seed(config.seed)
+    train_data, validation_data = open_data(config, data)
+    diffusion = DiffusionConfig()
+    objective = make_objective(config, diffusion)
+    objective.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trainable = Trainable(objective)
+    optimizer = torch.optim.AdamW(
+        trainable.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+    )
+    prepared, optimizer = accelerator.prepare(trainable, optimizer)
+    ema = Ema(objective.network, config.ema)
+    state = {"step": 0, "best": -math.inf}
+    if resume is not None:
+        state = _load_state(accelerator, ema, _newest(resume))
+    if accelerator.is_main_process:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "config.json").write_text(json.dumps(config.as_dict(), indent=1, default=str))
+    accelerator.init_trackers("tensorboard")
+    validation = list(DataLoader(_Stream(validation_data, 0, config.validation_samples), batch_size=config.batch))
+
+    width = config.batch * accelerator.num_processes
+    done = int(state["step"])
+    stream = _Stream(train_data, done * width, (config.steps - done) * width)
+    # libvips has threads, and a forked process inherits their locks without them
+    context = "spawn" if config.workers else None
+    loader = accelerator.prepare(
+        DataLoader(stream, batch_size=config.batch, num_workers=config.workers, multiprocessing_context=context)
+    )
+    generator = torch.Generator(device=accelerator.device)
+    progress = _Progress(config, done, quiet or not accelerator.is_main_process)
+    with progress:
+        for step, batch in enumerate(loader, start=done):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step)
+            # a function of the step alone, so that a resumed run draws what an uninterrupted one would
+            generator.manual_seed(hash((config.seed, step, accelerator.process_index)) % 2**63)
+            parts = prepared(batch, generator)
+            if not torch.isfinite(parts["loss"]):
+                raise TrainingError(
+                    f"the loss is {float(parts['loss'])} at step {step}: lower learning_rate "
+                    f"({config.learning_rate:g}) and resume from {output / 'checkpoints'}"
+                )
+            accelerator.backward(parts["loss"])
+            values = {key: float(value.detach()) for key, value in parts.items()}
+            accelerator.clip_grad_norm_(trainable.parameters(), config.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            ema.update(objective.network)
+            done = step + 1
+            progress.step(done, values)
+            if done % 20 == 0:
+                accelerator.log({f"train/{k}": v for k, v in values.items()}, step=done)
+            last = done == config.steps
+            if done % config.validate_every == 0 or last:
+                state["best"] = _validate(
+                    accelerator,
+                    objective,
+                    ema,
+                    config,
+                    diffusion,
+                    validation,
+                    output,
+                    done,
+                    state["best"],
+                    progress,
+                )
+            if done % config.checkpoint_every == 0 or last:
+                _save_state(accelerator, ema, {"step": done, "best": state["best"]}, output, config.keep_checkpoints)
+    accelerator.end_training()
+    return output / "best.safetensors"
+
+
+def _validate(
+    accelerator: Accelerator,
+    objective: Objective,
+    ema: Ema,
+    config: FitConfig,
+    diffusion: DiffusionConfig,
+    batches: list[Sample],
+    output: Path,
+    step: int,
+    best: float,
+    progress: _Progress,
+) -> float:
+    """Score the averaged weights, write `last` and perhaps `best`, and return the best score so far."""
+    from accelerate.utils import send_to_device
+
+    if accelerator.is_main_process:
+        with torch.no_grad():
+            scores = objective.score(ema.module, (send_to_device(batch, accelerator.device) for batch in batches))
+        network = ema.module
+        recipe: dict[str, Any] = {**config.as_dict(), "trained_steps": step, "validation": scores}
+        model = Model(
+            denoiser=network if isinstance(network, Denoiser) else None,
+            prior=network if isinstance(network, DegradationPrior) else None,
+            diffusion=diffusion,
+            task=config.task,
+            recipe={config.network: recipe},
+        )
+        save_checkpoint(output / "last.safetensors", model)
+        if scores["score"] > best:
+            best = scores["score"]
+            save_checkpoint(output / "best.safetensors", model)
+        record = {"step": step, **progress.averages(), **{f"val_{k}": v for k, v in scores.items()}}
+        with (output / "log.jsonl").open("a") as log:
+            log.write(json.dumps(record) + "\n")
+        progress.note(f"step {step}: " + ", ".join(f"{k} {v:.4g}" for k, v in record.items() if k != "step"))
+        accelerator.log({f"validation/{k}": v for k, v in scores.items()}, step=step)
+    accelerator.wait_for_everyone()
+    return best
+
+
+def _save_state(accelerator: Accelerator, ema: Ema, state: dict[str, Any], output: Path, keep: int) -> None:
+    """Everything a resumed run needs, in `checkpoints/step_N`, complete or absent; old ones beyond `keep` go."""
+    root = output / "checkpoints"
+    target = root / f"step_{state['step']:07d}"
+    partial = root / f".{target.name}.partial"
+    accelerator.save_state(str(partial))
+    if accelerator.is_main_process:
+        save_file(ema.state_dict(), partial / "ema.safetensors")
+        (partial / "state.json").write_text(json.dumps(state))
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+        for old in sorted(root.glob("step_*"))[:-keep]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+
+
+def _newest(resume: Path) -> Path:
+    if (resume / "state.json").is_file():
+        return resume
+    found = sorted(p.parent for p in resume.glob("**/step_*/state.json"))
+    if not found:
+        raise TrainingError(f"nothing to resume from in {resume}: expected a step_N folder with state.json")
+    return found[-1]
+
+
+def _load_state(accelerator: Accelerator, ema: Ema, folder: Path) -> dict[str, Any]:
+    try:
+        accelerator.load_state(str(folder))
+        ema.load_state_dict(load_file(folder / "ema.safetensors"))
+        state: dict[str, Any] = json.loads((folder / "state.json").read_text())
+        return state
+    except Exception as error:  # torch, safetensors and json each have their own family
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise TrainingError(f"cannot resume from {folder}: {reason}") from error
+
+
+class _Progress:
+    """Progress bar with loss, images per second and time left; averages between validations for the log."""
+
+    def __init__(self, config: FitConfig, done: int, quiet: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.1f} images/s"),
+            TimeRemainingColumn(),
+            disable=quiet,
+        )
+        self._task = self._bar.add_task(config.network, total=config.steps, completed=done, loss=0.0, rate=0.0)
+        self._batch = config.batch
+        self._quiet = quiet
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        self._since = time.perf_counter()
+
+    def step(self, done: int, parts: dict[str, float]) -> None:
+        for key, value in parts.items():
+            self._sums[key] = self._sums.get(key, 0.0) + value
+        self._count += 1
+        rate = self._count * self._batch / (time.perf_counter() - self._since)
+        self._bar.update(self._task, completed=done, loss=parts["loss"], rate=rate)
+
+    def averages(self) -> dict[str, float]:
+        """Mean of every part since the last call, and images per second."""
+        seconds = time.perf_counter() - self._since
+        result = {key: value / max(self._count, 1) for key, value in self._sums.items()}
+        result["images_per_second"] = self._count * self._batch / seconds
+        self._clear()
+        return result
+
+    def note(self, line: str) -> None:
+        if not self._quiet:
+            self._bar.console.print(line, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()

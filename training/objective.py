@@ -1,0 +1,82 @@
+"""What a run minimises and how it is scored: one objective per network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.config import FitConfig
+from training.datasets import Sample
+from training.degradation import SMALL as SMALL_PRIOR
+from training.degradation import UNKNOWN_MASK, DegradationConfig, DegradationPrior
+from training.denoiser import SIZES, Denoiser
+from training.diffusion import diffusion_loss
+from training.metrics import psnr
+from training.prior_loss import prior_loss
+from training.schedule import DiffusionConfig, alpha_bars
+
+Loss = Callable[[nn.Module, Sample, torch.Generator], dict[str, Tensor]]
+Score = Callable[[nn.Module, Iterable[Sample]], dict[str, float]]
+
+PRIOR_SIZES = {"small": SMALL_PRIOR, "paper": DegradationConfig(width=64, encoder=(2, 2, 4), middle=8)}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A network with its loss and its validation score (`score` in the result: higher is better)."""
+
+    network: nn.Module
+    loss: Loss
+    score: Score
+
+
+class Trainable(nn.Module):
+    """Network and loss behind one `forward`, so that data-parallel wrappers see every use of the weights."""
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        self.network = objective.network
+        self.loss = objective.loss
+
+    def forward(self, batch: Sample, generator: torch.Generator) -> dict[str, Tensor]:
+        return self.loss(self.network, batch, generator)
+
+
+def make_objective(config: FitConfig, diffusion: DiffusionConfig) -> Objective:
+    """The objective that `config.network` names; weights drawn from torch's global generator."""
+    if config.network == "prior":
+        return Objective(DegradationPrior(PRIOR_SIZES[config.size]), _prior_loss, score_prior)
+
+    levels = alpha_bars(diffusion)
+
+    def denoiser_loss(network: nn.Module, batch: Sample, generator: torch.Generator) -> dict[str, Tensor]:
+        parts = diffusion_loss(network, batch["image"], batch["clean"], batch["mask"], levels, generator)
+        return {"loss": parts.total, "noise": parts.noise.detach(), "mask": parts.mask.detach()}
+
+    def score(network: nn.Module, batches: Iterable[Sample]) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(0)
+        total = [float(denoiser_loss(network, batch, generator)["loss"]) for batch in batches]
+        return {"loss": sum(total) / len(total), "score": -sum(total) / len(total)}
+
+    return Objective(Denoiser(SIZES[config.size]), denoiser_loss, score)
+
+
+def _prior_loss(network: nn.Module, batch: Sample, generator: torch.Generator) -> dict[str, Tensor]:
+    assert isinstance(network, DegradationPrior)
+    return prior_loss(network, batch, generator)
+
+
+def score_prior(network: nn.Module, batches: Iterable[Sample]) -> dict[str, float]:
+    """Mean PSNR (dB) of x_hat with the drawn mask where there is one, with no mask, and of doing nothing."""
+    values: dict[str, list[float]] = {"masked": [], "blind": [], "identity": []}
+    for batch in batches:
+        unknown = torch.full_like(batch["mask"], UNKNOWN_MASK)
+        true_mask = (batch["matte"] > 0.5).to(batch["mask"].dtype)
+        for key, mask in (("masked", true_mask), ("blind", unknown)):
+            values[key] += psnr(network(batch["image"], mask), batch["clean"]).tolist()
+        values["identity"] += psnr(batch["image"], batch["clean"]).tolist()
+    mean = {key: sum(v) / len(v) for key, v in values.items()}
+    return {**mean, "score": mean["masked"] + mean["blind"]}
