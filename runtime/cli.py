@@ -106,7 +106,8 @@ def restore(
             if len(jobs) == 1:
                 raise
             failed += 1
-            _complain(str(error))
+            name = str(job.photo)
+            _complain(str(error) if name in str(error) else f"{name}: {error}")
         else:
             if not quiet:
                 typer.echo(f"{job.photo} -> {job.target} ({seconds:.1f} s)")
@@ -131,9 +132,10 @@ def info(
     opened = load_bundle(bundle)
     typer.echo(encode_manifest(opened.manifest).decode().rstrip() if json else _describe(opened))
     if check:
-        from runtime.restorer import load
+        from runtime.networks import Networks
+        from runtime.restorer import Restorer
 
-        typer.echo(f"golden check passed: {load(bundle).check():.1f} dB", err=json)
+        typer.echo(f"golden check passed: {Restorer(opened, Networks(opened)).check():.1f} dB", err=json)
 
 
 def _describe(bundle: "Bundle") -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -139,7 +140,7 @@ class Restorer:
         try:
             with np.load(self.bundle.path / name, allow_pickle=False) as arrays:
                 return {key: arrays[key] for key in keys}
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise BundleError(f"{name} of bundle {self.bundle.path} is not readable: {error}") from error
 
     def table(self, steps: int | None) -> list[Step]:

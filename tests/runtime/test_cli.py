@@ -159,6 +159,7 @@ def test_a_batch_goes_on_after_a_bad_photo(call: Call, bundle: Path, tmp_path: P
     errors = run.err.splitlines()
     assert len(errors) == 3
     assert "no mask for c.webp" in errors[0]
+    assert all(str(folder) in error for error in errors[:2])
     assert "d.png is empty" in errors[1]
     assert "2 of 4 photos failed" in errors[2]
 
@@ -190,6 +191,23 @@ def test_help_and_version(call: Call) -> None:
         assert run.code == 0
         assert "Usage: shadowdiffusion" in run.out
     assert call("--version").out.startswith("shadowdiffusion")
+
+
+MISSING = """
+import sys
+sys.modules["onnxruntime"] = None
+from runtime.cli import main
+main()
+"""
+
+
+def test_a_missing_onnxruntime_is_one_clear_line(bundle: Path, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.png", picture(9, 9))
+    words = [sys.executable, "-c", MISSING, "restore", str(photo), "--bundle", str(bundle)]
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 2
+    assert run.stderr.count("\n") == 1
+    assert "pip install onnxruntime" in run.stderr
 
 
 BLOCKED = (
