@@ -47,8 +47,8 @@ def sample(
     in [0, 1].
 
     `noise(0)` is the initial state and `noise(i + 1)` the fresh noise of step i, both [N, 3, H, W].
-    `denoise` gets arrays it must not change, and gives up the noise it returns. `progress(done, total)`
-    is called after each step.
+    Both callables give up the arrays they return, which are overwritten; the inputs are left alone.
+    `progress(done, total)` is called after each step.
     """
     signed = 2 * y - 1
     x = noise(0)
