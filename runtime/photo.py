@@ -196,9 +196,8 @@ def _as_image(array: Pixels, photo: Photo) -> Any:
         if name == _THUMBNAIL:  # the camera's shows the photo as it was
             value = image.thumbnail_image(160).jpegsave_buffer(keep="none")
         image.set_type(kind, name, value)
-    if (
-        "exif-data" in photo.metadata
-    ):  # the block still says how the camera was held, but the pixels are upright
+    # the EXIF block still says how the camera was held, but the pixels are upright
+    if "exif-data" in photo.metadata:
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     return image
 
