@@ -156,13 +156,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             kind, version = metadata.get("format"), metadata.get("version")
             if kind != FORMAT:
-                raise TrainingError(
-                    f"{path} is not a {FORMAT} checkpoint (its format is {kind!r}): import it first"
-                )
+                raise TrainingError(f"{path} is not a {FORMAT} checkpoint (its format is {kind!r}): import it first")
             if version != VERSION:
-                raise TrainingError(
-                    f"{path} is a checkpoint of version {version}, this program reads {VERSION}"
-                )
+                raise TrainingError(f"{path} is a checkpoint of version {version}, this program reads {VERSION}")
             config = json.loads(metadata.get("config", ""))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
@@ -186,9 +182,7 @@ def _parse(cls: type[Config], data: object, path: Path) -> Config:
     values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in known:
-            raise TrainingError(
-                f"{path} has the unknown {name} field {key!r}: it was made by another version"
-            )
+            raise TrainingError(f"{path} has the unknown {name} field {key!r}: it was made by another version")
         if not _same_kind(value, known[key]):
             raise TrainingError(f"{path} has {name} field {key} = {value!r}, unlike {known[key]!r}")
         values[key] = tuple(value) if isinstance(value, list) else value

@@ -26,8 +26,8 @@ class DataConfig:
     """
 
     layout: Literal["photos", "pairs"] = "photos"
-    crop: CropConfig = CropConfig()
-    shadow: ShadowConfig = ShadowConfig()
+    crop: CropConfig = field(default_factory=CropConfig)
+    shadow: ShadowConfig = field(default_factory=ShadowConfig)
     groups: dict[str, float] = field(default_factory=dict)
     resize: int = 256
     unknown_mask: float = 0.0
@@ -56,7 +56,7 @@ class FitConfig:
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
     seed: int = 0
-    data: DataConfig = DataConfig()
+    data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "validate_every", "checkpoint_every", "validation_samples"):

@@ -80,7 +80,8 @@ def _to_tensor(image: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1) if image.ndim == 3 else image[None]))
 
 
-def _as_sample(pair: ShadowPair) -> Sample:
+def as_sample(pair: ShadowPair) -> Sample:
+    """The pair as tensors, channels first."""
     return Sample(
         image=_to_tensor(pair.degraded),
         clean=_to_tensor(pair.clean),
@@ -126,8 +127,8 @@ class SyntheticShadows:
 
     folder: Path
     seed: int
-    crop: CropConfig = CropConfig()
-    shadow: ShadowConfig = ShadowConfig()
+    crop: CropConfig = field(default_factory=CropConfig)
+    shadow: ShadowConfig = field(default_factory=ShadowConfig)
     groups: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -162,7 +163,7 @@ class SyntheticShadows:
             clean = np.where(inside[..., None], self._draw(rng), clean)
         # the truth of a camera is never finer than its 8 bits
         clean = np.round(clean * 255).astype(np.float32) / np.float32(255)
-        return _as_sample(cast_shadow(rng, clean, self.shadow))
+        return as_sample(cast_shadow(rng, clean, self.shadow))
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,7 @@ class PhotographedPairs:
         mask = cut(pair.mask)
         if rng.random() < self.unknown_mask:
             mask = np.full_like(mask, 0.5)
-        return _as_sample(ShadowPair(cut(pair.degraded), cut(pair.clean), mask, cut(pair.matte)))
+        return as_sample(ShadowPair(cut(pair.degraded), cut(pair.clean), mask, cut(pair.matte)))
 
 
 def _resize(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:

@@ -49,17 +49,11 @@ class DenoiserConfig:
         if not self.multipliers or min(sizes) < 1:
             raise TrainingError(f"every size of a denoiser must be at least 1: {self}")
         if self.base < 4 or self.base % 2:
-            raise TrainingError(
-                f"denoiser base must be even and at least 4 (sines and cosines), not {self.base}"
-            )
+            raise TrainingError(f"denoiser base must be even and at least 4 (sines and cosines), not {self.base}")
         if any(width % self.groups for width in self.widths):
-            raise TrainingError(
-                f"denoiser groups {self.groups} must divide the channels of each level {self.widths}"
-            )
+            raise TrainingError(f"denoiser groups {self.groups} must divide the channels of each level {self.widths}")
         if any(not 0 <= level < len(self.multipliers) for level in self.attention):
-            raise TrainingError(
-                f"denoiser attention {self.attention} must name levels 0..{len(self.multipliers) - 1}"
-            )
+            raise TrainingError(f"denoiser attention {self.attention} must name levels 0..{len(self.multipliers) - 1}")
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -228,9 +222,7 @@ class Denoiser(nn.Module):
         """The last feature map, which both heads read: float[N, widths[0], H / patch, W / patch]."""
         height, width, multiple = x_t.shape[-2], x_t.shape[-1], self.config.multiple
         if height % multiple or width % multiple:
-            raise TrainingError(
-                f"image is {width}x{height}, this denoiser needs multiples of {multiple}: pad it first"
-            )
+            raise TrainingError(f"image is {width}x{height}, this denoiser needs multiples of {multiple}: pad it first")
         embedding = self.embedding(t)
         x = torch.cat([y, mask, x_t], dim=1)
         if self.config.patch > 1:

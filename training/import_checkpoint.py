@@ -38,9 +38,7 @@ SCHEDULE_BUFFERS = frozenset(
 """All follow from `betas`, the only one that is read."""
 
 
-def import_checkpoint(
-    pth: str | Path, out: str | Path, task: str = "shadow", groups: int = PAPER.groups
-) -> Model:
+def import_checkpoint(pth: str | Path, out: str | Path, task: str = "shadow", groups: int = PAPER.groups) -> Model:
     """Convert the released file `pth` to our checkpoint `out`; returns what was written.
 
     task: what the weights were trained for. groups: GroupNorm groups, the one number that leaves no trace
@@ -55,9 +53,7 @@ def import_checkpoint(
     state = _read(path)
     unknown = [key for key in state if not key.startswith(PREFIX) and key not in SCHEDULE_BUFFERS]
     if unknown:
-        raise TrainingError(
-            f"{path} has the unknown tensor {unknown[0]}: it is not a released denoiser (*_gen.pth)"
-        )
+        raise TrainingError(f"{path} has the unknown tensor {unknown[0]}: it is not a released denoiser (*_gen.pth)")
     diffusion = _diffusion(state.get("betas"), path)
     network = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
     config = _infer_config(network, groups, path)
@@ -91,14 +87,10 @@ def _diffusion(found: Tensor | None, path: Path) -> DiffusionConfig:
         return ours
     if found.dim() != 1 or not len(found):
         raise TrainingError(f"{path} has betas of shape {tuple(found.shape)}, not [T]")
-    start, end = (
-        float(f"{float(value):.6g}") for value in (found[0], found[-1])
-    )  # 1e-4, not float32's 9.9999997e-5
+    start, end = (float(f"{float(value):.6g}") for value in (found[0], found[-1]))  # 1e-4, not float32's 9.9999997e-5
     config = DiffusionConfig(len(found), start, end)
     if not torch.allclose(found.double(), betas(config), rtol=1e-5, atol=0.0):
-        raise TrainingError(
-            f"{path} has betas that are not linear from {start} to {end}: only linear ones are known"
-        )
+        raise TrainingError(f"{path} has betas that are not linear from {start} to {end}: only linear ones are known")
     return config
 
 
@@ -109,9 +101,7 @@ def _infer_config(network: dict[str, Tensor], groups: int, path: Path) -> Denois
         raise TrainingError(f"{path} lacks the tensor {PREFIX}downs.0.weight: it is of another architecture")
     if stem.dim() != 4 or stem.shape[1] != INPUT_CHANNELS:
         shape = f"{tuple(stem.shape)}, not (base, {INPUT_CHANNELS}, 3, 3)"
-        raise TrainingError(
-            f"{path} has {PREFIX}downs.0.weight of shape {shape}: it is of another architecture"
-        )
+        raise TrainingError(f"{path} has {PREFIX}downs.0.weight of shape {shape}: it is of another architecture")
     base = stem.shape[0]
     numbers = {int(match[1]) for key in network if (match := re.match(r"downs\.(\d+)\.", key))}
     levels: list[list[int]] = [[]]
@@ -126,14 +116,10 @@ def _infer_config(network: dict[str, Tensor], groups: int, path: Path) -> Denois
             attention.add(len(levels) - 1)
     if not all(levels) or len({len(widths) for widths in levels}) > 1:
         counts = [len(widths) for widths in levels]
-        raise TrainingError(
-            f"{path} has {counts} residual blocks in its encoder levels: they must be equally many"
-        )
+        raise TrainingError(f"{path} has {counts} residual blocks in its encoder levels: they must be equally many")
     widths = [level[-1] for level in levels]
     if any(width % base for width in widths):
-        raise TrainingError(
-            f"{path} has level widths {widths} that are not multiples of its base width {base}"
-        )
+        raise TrainingError(f"{path} has level widths {widths} that are not multiples of its base width {base}")
     multipliers = tuple(width // base for width in widths)
     try:
         return DenoiserConfig(base, multipliers, len(levels[0]), groups, tuple(sorted(attention)))
@@ -156,14 +142,10 @@ def _rename(network: dict[str, Tensor], denoiser: Denoiser, path: Path) -> dict[
             shape = f"{tuple(found.shape)}, not {tuple(wanted.shape)}"
             raise TrainingError(f"{path} has {PREFIX}{key} of shape {shape}: it is of another architecture")
         if not torch.isfinite(found).all():
-            raise TrainingError(
-                f"{path} has values in {PREFIX}{key} that are not finite: the file is damaged"
-            )
+            raise TrainingError(f"{path} has values in {PREFIX}{key} that are not finite: the file is damaged")
         state[name] = found
     if left:
-        raise TrainingError(
-            f"{path} has the unknown tensor {PREFIX}{min(left)}: it is of another architecture"
-        )
+        raise TrainingError(f"{path} has the unknown tensor {PREFIX}{min(left)}: it is of another architecture")
     return state
 
 

@@ -78,7 +78,5 @@ def rho_schedule(rho: float, kind: str, gamma: float, steps: int) -> list[float]
         raise TrainingError(f"rho schedule {kind!r} is unknown: use one of {', '.join(RHO_SCHEDULES)}")
     wrong = [value for value in values if not math.isfinite(value) or value < 0.0]
     if wrong:
-        raise TrainingError(
-            f"the {kind} rho schedule from {rho} by {gamma} reaches {wrong[0]}: it must stay >= 0"
-        )
+        raise TrainingError(f"the {kind} rho schedule from {rho} by {gamma} reaches {wrong[0]}: it must stay >= 0")
     return values

@@ -60,9 +60,7 @@ class SamplerOptions:
             policies = ", ".join(get_args(MaskPolicy))
             raise TrainingError(f"mask policy {self.mask_policy!r} is unknown: use one of {policies}")
         if self.start is not None and self.start < self.steps:
-            raise TrainingError(
-                f"start {self.start} leaves no room for {self.steps} steps: use at least {self.steps}"
-            )
+            raise TrainingError(f"start {self.start} leaves no room for {self.steps} steps: use at least {self.steps}")
         rhos = rho_schedule(self.rho, self.rho_schedule, self.rho_gamma, self.steps)
         if self.mask_policy == "closed-form" and min(rhos) <= 0.0:
             raise TrainingError(f"closed-form masks need rho > 0 at every step, not {min(rhos)}")
@@ -147,9 +145,7 @@ def sample(
         level = torch.tensor(steps[0].alpha_bar, dtype=torch.float64)
         x = add_noise(2.0 * clean - 1.0, x, level)
     if h is None and (options.data_consistency or options.mask_policy == "closed-form"):
-        raise TrainingError(
-            "data consistency and closed-form masks need the illumination map: none was given"
-        )
+        raise TrainingError("data consistency and closed-form masks need the illumination map: none was given")
 
     refined = mask
     blend: tuple[Tensor, Tensor] | None = None

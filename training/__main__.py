@@ -1,0 +1,177 @@
+"""`python -m training`: fit, evaluate, import-checkpoint, contact-sheet."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from training.errors import TrainingError
+
+app = typer.Typer(
+    help="Train, evaluate and import the networks of ShadowDiffusion.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[Path, typer.Option("--data", help="Folder with the photos or the photographed pairs.")]
+Config = Annotated[str, typer.Option("--config", help="TOML file, or the name of a shipped configuration.")]
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except TrainingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted: resume from the newest checkpoint with --resume", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def fit(
+    config: Config,
+    data: Data,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for checkpoints and logs.")],
+    resume: Annotated[
+        Path | None, typer.Option(help="A step_N folder, or the checkpoints folder for its newest.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Train for this many steps instead of the configured.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed instead of the configured.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Train one network.
+
+    Example: python -m training fit --config shadow-small-prior --data photos -o runs/prior
+
+    Several GPUs or machines: accelerate launch -m training fit ...
+    """
+    with _one_line_errors():
+        from training.config import load_config
+        from training.fit import fit as run
+
+        chosen = load_config(config)
+        try:
+            if steps is not None:
+                chosen = dataclasses.replace(chosen, steps=steps)
+            if seed is not None:
+                chosen = dataclasses.replace(chosen, seed=seed)
+        except ValueError as error:
+            raise TrainingError(str(error)) from None
+        best = run(chosen, data, output, resume, quiet)
+        print(f"best checkpoint: {best}")
+
+
+@app.command()
+def evaluate(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Checkpoint files: prior and denoiser, or one with both.")],
+    data: Data,
+    split: Annotated[str, typer.Option(help="Prefix of the folders in ISTD-like layouts.")] = "test",
+    mask: Annotated[Literal["given", "blind", "both"], typer.Option(help="With the masks, without, or both.")] = "both",
+    steps: Annotated[int, typer.Option(help="Sampling steps S.")] = 5,
+    eta: Annotated[float, typer.Option(help="0 = DDIM, 1 = ancestral noise.")] = 0.0,
+    rho: Annotated[float, typer.Option(help="Weight of the diffusion estimate against the prior (Eq. 13).")] = 0.2,
+    rho_schedule: Annotated[
+        Literal["constant", "geometric", "linear"], typer.Option(help="How rho grows.")
+    ] = "constant",
+    rho_gamma: Annotated[float, typer.Option(help="Factor or increment of the schedule.")] = 1.0,
+    mask_policy: Annotated[
+        Literal["input", "predicted", "late", "closed-form"], typer.Option(help="Which mask each step sees.")
+    ] = "input",
+    data_consistency: Annotated[bool, typer.Option(help="Apply the prior update in every step.")] = True,
+    clamp: Annotated[bool, typer.Option(help="Clamp the clean estimate to [-1, 1].")] = False,
+    start: Annotated[int | None, typer.Option(help="Start from the prior at this timestep, not from noise.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON record per photo instead of the table.")] = False,
+) -> None:
+    """PSNR on photographed pairs at native size: input, prior alone, prior and diffusion.
+
+    Example: python -m training evaluate prior.safetensors denoiser.safetensors --data shadow_val --start 200
+    """
+    with _one_line_errors():
+        from training.checkpoint import load_checkpoints
+        from training.datasets import triplets
+        from training.evaluate import MASKS
+        from training.evaluate import evaluate as run
+        from training.sampler import SamplerOptions
+
+        options = SamplerOptions(
+            steps=steps,
+            eta=eta,
+            rho=rho,
+            rho_schedule=rho_schedule,
+            rho_gamma=rho_gamma,
+            mask_policy=mask_policy,
+            data_consistency=data_consistency,
+            clamp=clamp,
+            start=start,
+        )
+        pairs = triplets(data, split)
+        scores = []
+        if not as_json:
+            print(f"{'photo':<20} {'mask':<6} {'input':>8} {'prior':>8} {'diffusion':>10}   PSNR in dB, native size")
+        for score in run(load_checkpoints(checkpoints), pairs, options, MASKS if mask == "both" else (mask,), seed):
+            scores.append(score)
+            if as_json:
+                print(json.dumps(dataclasses.asdict(score)), flush=True)
+            else:
+                print(_row(score.photo, score.mask, score.identity, score.prior, score.diffusion), flush=True)
+        for kind in () if as_json else MASKS:
+            rows = [s for s in scores if s.mask == kind]
+            if rows:
+                means = [sum(getattr(s, k) for s in rows) / len(rows) for k in ("identity", "prior", "diffusion")]
+                print(_row("mean", kind, *means))
+
+
+def _row(photo: str, mask: str, identity: float, prior: float, diffusion: float) -> str:
+    return f"{photo:<20} {mask:<6} {identity:8.2f} {prior:8.2f} {diffusion:10.2f}"
+
+
+@app.command("import-checkpoint")
+def import_checkpoint(
+    released: Annotated[Path, typer.Argument(help="The authors' *_gen.pth.", metavar="PTH")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write (.safetensors).")],
+) -> None:
+    """Convert the authors' released denoiser weights.
+
+    Example: python -m training import-checkpoint I1000_E10_gen.pth -o authors.safetensors
+    """
+    with _one_line_errors():
+        from training.import_checkpoint import import_checkpoint as run
+
+        run(released, output)
+        print(f"wrote {output}")
+
+
+@app.command("contact-sheet")
+def contact_sheet(
+    config: Config,
+    data: Data,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write (PNG or JPEG).")],
+    count: Annotated[int, typer.Option(help="Number of pairs.", min=1)] = 48,
+) -> None:
+    """Draw pairs as training sees them, shadowed beside clean, into one picture.
+
+    Example: python -m training contact-sheet --config shadow-small-prior --data photos -o sheet.png
+    """
+    with _one_line_errors():
+        from training.config import load_config
+        from training.contact_sheet import write_contact_sheet
+        from training.fit import open_data
+
+        write_contact_sheet(open_data(load_config(config), data)[0], output, count)
+        print(f"wrote {output}")
+
+
+if __name__ == "__main__":
+    app()
