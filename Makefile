@@ -28,10 +28,10 @@ demo: $(VENV)/.base
 	@echo "The restored photo is demo/restored.jpg; compare it with $(EXAMPLE)."
 
 test: lint
-	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "not slow"
 
 test-slow: $(VENV)/.test
-	@$(BIN)/python -m pytest -q -n $(WORKERS) -m slow
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m slow
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .

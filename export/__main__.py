@@ -21,9 +21,7 @@ from training.errors import TrainingError
 if TYPE_CHECKING:
     from runtime.bundle import Manifest
 
-app = typer.Typer(
-    name="python -m export", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-)
+app = typer.Typer(name="python -m export", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 EXAMPLE = """Example:
 
@@ -32,9 +30,7 @@ EXAMPLE = """Example:
 
 Checkpoints = Annotated[
     list[Path],
-    typer.Argument(
-        help="Checkpoint files: one with both networks, or one for each network.", metavar="CHECKPOINT..."
-    ),
+    typer.Argument(help="Checkpoint files: one with both networks, or one for each network.", metavar="CHECKPOINT..."),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.", metavar="BUNDLE")]
 Name = Annotated[
@@ -50,9 +46,7 @@ Rho = Annotated[float, typer.Option(help="Weight of the diffusion estimate again
 RhoSchedule = Annotated[
     Literal["constant", "geometric", "linear"], typer.Option(help="How rho changes from step to step.")
 ]
-RhoGamma = Annotated[
-    float, typer.Option(help="Growth factor (geometric) or increment (linear) of rho per step.")
-]
+RhoGamma = Annotated[float, typer.Option(help="Growth factor (geometric) or increment (linear) of rho per step.")]
 MaskPolicy = Annotated[
     Literal["input", "predicted", "late", "closed-form"],
     typer.Option(help="Which mask the denoiser sees after the first step."),
@@ -73,9 +67,7 @@ Start = Annotated[
         show_default=False,
     ),
 ]
-WorkingSize = Annotated[
-    int, typer.Option(help="Default long side at which the networks run, in pixels.", min=16)
-]
+WorkingSize = Annotated[int, typer.Option(help="Default long side at which the networks run, in pixels.", min=16)]
 HalfWeights = Annotated[
     bool,
     typer.Option(
@@ -184,7 +176,7 @@ def _print_result(output: Path, manifest: Manifest, seconds: float, as_json: boo
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Every foreseeable failure becomes one line on stderr and exit code 2."""
-    signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
     except KeyboardInterrupt:
@@ -194,6 +186,8 @@ def _one_line_errors() -> Iterator[None]:
         _fail(f"{error}: install the export extra (pip install 'shadowdiffusion[export]')")
     except (ExportError, TrainingError, RestoreError, OSError) as error:
         _fail(str(error))
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str) -> NoReturn:

@@ -49,9 +49,7 @@ class BundleOptions:
     force: bool = False
 
 
-def build_bundle(
-    model: Model, target: Path, options: BundleOptions, report: Report = lambda line: None
-) -> Manifest:
+def build_bundle(model: Model, target: Path, options: BundleOptions, report: Report = lambda line: None) -> Manifest:
     """Export `model` to the new folder `target`; `report` is called with a line before each part of the work.
 
     The folder appears complete and verified, or not at all. Raises ExportError or TrainingError.
@@ -78,9 +76,7 @@ def check_target(target: Path, force: bool) -> None:
     if not os.path.lexists(target):
         return
     if not force:
-        raise ExportError(
-            f"{target} already exists: choose another name, or pass --force to replace a bundle"
-        )
+        raise ExportError(f"{target} already exists: choose another name, or pass --force to replace a bundle")
     if target.is_symlink() or not (target / MANIFEST).is_file():
         raise ExportError(f"{target} is not a bundle (it has no {MANIFEST}), so --force will not delete it")
 
@@ -88,6 +84,7 @@ def check_target(target: Path, force: bool) -> None:
 def _fill(folder: Path, model: Model, options: BundleOptions, report: Report) -> Manifest:
     """Write networks, golden files and manifest into `folder`, comparing with PyTorch on the way."""
     import msgspec
+    import torch
 
     from export import verify
     from export.photos import verification_samples
@@ -127,7 +124,7 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report) ->
     complete = msgspec.structs.replace(manifest, files=contents.hash_files(folder), accuracy=accuracy)
     contents.write_manifest(folder, complete)
     finished = contents.load_bundle(folder)
-    Restorer(finished, Networks(finished, "cpu")).check()
+    Restorer(finished, Networks(finished, "cpu", torch.get_num_threads())).check()
     return finished.manifest
 
 
@@ -232,9 +229,7 @@ def _notes(model: Model, options: BundleOptions) -> list[Note]:
         )
     ]
     if options.half_weights:
-        detail = (
-            "weights are stored as float16 and computed with in float32; cost: accuracy.half_weights_psnr"
-        )
+        detail = "weights are stored as float16 and computed with in float32; cost: accuracy.half_weights_psnr"
         notes.append(Note("half weights", "approximate", detail))
     if model.prior is None:
         detail = "there is no degradation prior: data consistency is off and every photo needs a mask"
@@ -261,12 +256,12 @@ def _put_in_place(folder: Path, target: Path, force: bool) -> None:
     """Rename the finished folder; an old bundle steps aside first and returns if that fails."""
     check_target(target, force)
     old = folder.with_suffix(".old")
-    if target.exists():
-        os.rename(target, old)
     try:
+        if target.exists():
+            os.rename(target, old)
         os.rename(folder, target)
     except BaseException:
-        if old.exists():
+        if old.exists() and not target.exists():
             os.rename(old, target)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -41,9 +41,7 @@ def verification_samples(paths: Sequence[Path], multiple: int, side: int = 160) 
     gradients, edges and texture. Raises ExportError for a photo that cannot be read.
     """
     chosen = list(paths) or ([EXAMPLE] if EXAMPLE.is_file() else [])
-    pictures = [(path.name, _read(path, side)) for path in chosen] or [
-        ("synthetic", synthetic(2 * side, 2 * side))
-    ]
+    pictures = [(path.name, _read(path, side)) for path in chosen] or [("synthetic", synthetic(2 * side, 2 * side))]
     long, short = _multiple_near(side, multiple), _multiple_near(side * 0.6, multiple)
     return [
         Sample(f"{name} {width}x{height}", _crop(picture, height, width), ellipse(height, width))
@@ -94,9 +92,7 @@ def _read(path: Path, side: int) -> Array:
             picture = picture.flatten()
         pixels = picture[0:3].numpy() if picture.bands > 3 else picture.numpy()
     except pyvips.Error as error:
-        raise ExportError(
-            f"cannot read verification photo {path}: {str(error).strip().splitlines()[-1]}"
-        ) from error
+        raise ExportError(f"cannot read verification photo {path}: {str(error).strip().splitlines()[-1]}") from error
     return np.ascontiguousarray(pixels.astype(np.float32).transpose(2, 0, 1) / np.float32(255))
 
 

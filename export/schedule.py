@@ -50,6 +50,4 @@ def check_options(options: SamplerOptions, has_prior: bool) -> None:
         wanted.append("the closed-form mask policy")
     if wanted:
         what = " and ".join(wanted)
-        raise ExportError(
-            f"{what} cannot work without a prior: give a checkpoint that holds one, or leave it out"
-        )
+        raise ExportError(f"{what} cannot work without a prior: give a checkpoint that holds one, or leave it out")

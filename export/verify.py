@@ -57,9 +57,7 @@ def _decibel(power: float, result: Array, reference: Array) -> float:
         raise ExportError(f"exported network returns shape {result.shape}, PyTorch {reference.shape}")
     error = float(np.mean(np.square(result.astype(np.float64) - reference)))
     if not math.isfinite(error):
-        raise ExportError(
-            "the network returns values that are not finite: its weights are damaged or overflow"
-        )
+        raise ExportError("the network returns values that are not finite: its weights are damaged or overflow")
     if error == 0 or power == 0:
         return MOST_DB if error == 0 else 0.0
     return min(MOST_DB, 10 * math.log10(power / error))
@@ -68,9 +66,7 @@ def _decibel(power: float, result: Array, reference: Array) -> float:
 def require(what: str, value: float, least: float) -> float:
     """`value` rounded to 0.01 dB; raises ExportError if it is below `least`."""
     if value < least:
-        raise ExportError(
-            f"{what} agrees with PyTorch to {value:.1f} dB only, {least:g} dB are needed: not written"
-        )
+        raise ExportError(f"{what} agrees with PyTorch to {value:.1f} dB only, {least:g} dB are needed: not written")
     return round(value, 2)
 
 
@@ -81,7 +77,7 @@ def compare_graphs(model: Model, bundle: Bundle, samples: Sequence[Sample]) -> d
     """
     import torch
 
-    networks, worst = Networks(bundle, "cpu"), dict[str, float]()
+    networks, worst = Networks(bundle, "cpu", torch.get_num_threads()), dict[str, float]()
 
     def note(key: str, value: float) -> None:
         worst[key] = min(value, worst.get(key, MOST_DB))
@@ -105,14 +101,14 @@ def compare_graphs(model: Model, bundle: Bundle, samples: Sequence[Sample]) -> d
     return {f"{key}_snr": require(f"exported {key}", value, GRAPH_DB) for key, value in worst.items()}
 
 
-def compare_loops(
-    model: Model, bundle: Bundle, options: SamplerOptions, samples: Sequence[Sample]
-) -> dict[str, float]:
+def compare_loops(model: Model, bundle: Bundle, options: SamplerOptions, samples: Sequence[Sample]) -> dict[str, float]:
     """Worst PSNR in dB of the restored image, with the sample's mask and, given a prior, without one (blind).
 
     Raises ExportError below LOOP_DB.
     """
-    networks, masked, blind = Networks(bundle, "cpu"), MOST_DB, MOST_DB
+    import torch
+
+    networks, masked, blind = Networks(bundle, "cpu", torch.get_num_threads()), MOST_DB, MOST_DB
     for index, item in enumerate(samples):
         result, mask = runtime_loop(networks, bundle, item.image, item.mask, index)
         masked = min(masked, psnr(result, reference_loop(model, options, item.image, mask, item.mask, index)))
@@ -126,9 +122,7 @@ def compare_loops(
     return found
 
 
-def rounding_cost(
-    rounded: Model, original: Model, options: SamplerOptions, samples: Sequence[Sample]
-) -> float:
+def rounding_cost(rounded: Model, original: Model, options: SamplerOptions, samples: Sequence[Sample]) -> float:
     """Worst PSNR in dB between results with rounded and original weights. Raises ExportError below the
     limit."""
     worst = min(
@@ -154,11 +148,7 @@ def reference_loop(
     from training.sampler import sample
 
     y, shadow = torch.from_numpy(image), torch.from_numpy(mask)
-    seen = (
-        torch.full_like(shadow, degradation.UNKNOWN_MASK)
-        if prior_mask is None
-        else torch.from_numpy(prior_mask)
-    )
+    seen = torch.full_like(shadow, degradation.UNKNOWN_MASK) if prior_mask is None else torch.from_numpy(prior_mask)
     noise = _noise(image, seed)
     assert model.denoiser is not None
     with torch.no_grad():

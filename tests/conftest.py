@@ -8,7 +8,7 @@ import pytest
 
 # Tests run in parallel processes: with one thread per core in each they would trip over each other.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "VIPS_CONCURRENCY"):
-    os.environ.setdefault(_name, "2")
+    os.environ.setdefault(_name, "1")
 
 
 def _cuda_missing() -> str | None:

@@ -1,0 +1,103 @@
+"""Each ONNX graph is the same function as its PyTorch module, at every size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from export.graph import OPSET, export_denoiser
+from export.verify import snr
+from runtime.bundle import Bundle
+from runtime.networks import Networks
+from tests.export.conftest import randomise
+from training.checkpoint import Model
+from training.denoiser import SIZES, Denoiser
+
+SHAPES = [
+    (1, 1, 1),  # one multiple: the smallest input, sizes the tracer likes to take as constants
+    (2, 4, 6),  # the traced shape
+    (1, 5, 3),  # odd numbers of multiples
+    (3, 2, 2),  # square, larger batch
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_denoiser_matches_at_every_size(model: Model, bundle: Bundle, shape: tuple[int, int, int]) -> None:
+    assert model.denoiser is not None
+    image, mask, noisy = inputs(shape, model.denoiser.config.multiple)
+    with torch.no_grad():
+        noise, shadow = model.denoiser(2 * image - 1, mask, noisy, torch.full((len(image),), 640.0))
+    result = Networks(bundle, "cpu", 1).denoise((2 * image - 1).numpy(), mask.numpy(), noisy.numpy(), 640)
+    assert snr(result[0], noise.numpy()) > 100
+    assert snr(result[1], shadow.numpy()) > 100
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_prior_matches_at_every_size(model: Model, bundle: Bundle, shape: tuple[int, int, int]) -> None:
+    assert model.prior is not None
+    image, mask, _ = inputs(shape, model.prior.config.multiple)
+    with torch.no_grad():
+        clean = model.prior(image, mask)
+    assert clean.std() > 0.05
+    assert snr(Networks(bundle, "cpu", 1).clean(image.numpy(), mask.numpy()), clean.numpy()) > 100
+
+
+def inputs(shape: tuple[int, int, int], multiple: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Image and mask in [0, 1] and noise; shape = (batch, height, width), sizes in multiples."""
+    count, rows, columns = shape
+    size = (rows * multiple, columns * multiple)
+    generator = torch.Generator().manual_seed(rows)
+    image, mask = (torch.rand(count, channels, *size, generator=generator) for channels in (3, 1))
+    return image, mask, torch.randn(image.shape, generator=generator)
+
+
+def test_timesteps_of_a_batch_may_differ(model: Model, bundle: Bundle) -> None:
+    import onnxruntime
+
+    assert model.denoiser is not None
+    generator = torch.Generator().manual_seed(0)
+    size = 4 * model.denoiser.config.multiple
+    y, noisy = torch.rand(2, 2, 3, size, size, generator=generator)
+    mask, t = torch.rand(2, 1, size, size, generator=generator), torch.tensor([3.0, 900.0])
+    with torch.no_grad():
+        noise, _ = model.denoiser(y, mask, noisy, t)
+    session = onnxruntime.InferenceSession(bundle.path / "denoiser.onnx", providers=["CPUExecutionProvider"])
+    feed = {"image": y, "mask": mask, "x_t": noisy, "t": t}
+    result = session.run(["noise"], {key: value.numpy() for key, value in feed.items()})[0]
+    assert snr(result, noise.numpy()) > 100
+
+
+@pytest.mark.parametrize("name", ["denoiser.onnx", "prior.onnx"])
+def test_files_are_portable_and_say_nothing_about_this_machine(bundle: Bundle, name: str) -> None:
+    proto = onnx.load_model(bundle.path / name)
+    assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", OPSET)]
+    assert not proto.functions
+    assert not any(tensor.external_data for tensor in proto.graph.initializer)
+    assert str(Path(__file__).resolve().parents[2]).encode() not in proto.SerializeToString()
+    assert b"stack_trace" not in proto.SerializeToString()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", sorted(SIZES))
+def test_shipped_sizes_match(size: str) -> None:
+    import onnxruntime
+
+    denoiser = Denoiser(SIZES[size])
+    randomise(denoiser, 3)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    session = onnxruntime.InferenceSession(export_denoiser(denoiser).SerializeToString(), options)
+    generator = torch.Generator().manual_seed(0)
+    y, noisy = torch.rand(2, 1, 3, 48, 80, generator=generator)
+    mask, t = torch.rand(1, 1, 48, 80, generator=generator), torch.tensor([400.0])
+    with torch.no_grad():
+        expected = denoiser(y, mask, noisy, t)
+    feed = {"image": y, "mask": mask, "x_t": noisy, "t": t}
+    results = session.run(["noise", "shadow"], {key: value.numpy() for key, value in feed.items()})
+    for result, reference in zip(results, expected, strict=True):
+        assert np.isfinite(result).all()
+        assert snr(result, reference.numpy()) > 100

@@ -1,0 +1,136 @@
+"""Checkpoint -> bundle -> runtime gives what the reference sampler gives, whatever the options."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+import runtime
+from export.photos import ellipse, synthetic, verification_samples
+from export.schedule import sampling_section
+from export.verify import LOOP_DB, compare_loops, psnr, reference_loop, runtime_loop
+from runtime.bundle import DENOISER, Bundle, hash_files, write_manifest
+from runtime.illumination import apply_gain, log_gain
+from runtime.networks import Networks
+from training.checkpoint import Model
+from training.sampler import SamplerOptions
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "one step": {"steps": 1},
+    "many steps": {"steps": 25},
+    "no data consistency": {"data_consistency": False},
+    "ancestral noise": {"eta": 1.0},
+    "some noise": {"eta": 0.3, "steps": 4},
+    "clamp": {"clamp": True, "data_consistency": False},
+    "start from the prior": {"start": 300},
+    "start, noise": {"start": 450, "eta": 0.7, "steps": 6},
+    "geometric rho": {"rho": 0.05, "rho_schedule": "geometric", "rho_gamma": 1.6},
+    "linear rho": {"rho_schedule": "linear", "rho_gamma": 0.15},
+    "predicted masks": {"mask_policy": "predicted"},
+    "late masks": {"mask_policy": "late", "steps": 8},
+    "closed-form masks": {"mask_policy": "closed-form"},
+    "closed-form masks, rising rho": {"mask_policy": "closed-form", "rho_schedule": "linear", "rho_gamma": 0.1},
+    "everything": {"mask_policy": "closed-form", "start": 500, "eta": 0.5, "clamp": True, "steps": 10},
+}
+
+
+def variant(bundle: Bundle, model: Model, options: SamplerOptions) -> Bundle:
+    """The same networks with other sampling options."""
+    sampling = sampling_section(options, model.diffusion)
+    return Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, sampling=sampling))
+
+
+def at_multiple(bundle: Bundle) -> int:
+    return bundle.manifest.model.multiple
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_sampling_loop_matches_reference(model: Model, bundle: Bundle, name: str) -> None:
+    options = SamplerOptions(**OPTIONS[name])
+    samples = verification_samples((), at_multiple(bundle), side=64)
+    found = compare_loops(model, variant(bundle, model, options), options, samples)
+    assert min(found.values()) >= LOOP_DB
+    assert set(found) == {"loop_psnr", "blind_loop_psnr"}
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "paper"])
+def test_options_matter(model: Model, bundle: Bundle, name: str) -> None:
+    """Otherwise the parity above would say nothing about them."""
+    sample = verification_samples((), at_multiple(bundle), side=64)[0]
+    results = [
+        reference_loop(model, SamplerOptions(**options), sample.image, sample.mask, sample.mask, 0)
+        for options in ({}, OPTIONS[name])
+    ]
+    assert psnr(*results) < LOOP_DB - 10
+
+
+def test_batch_has_the_noise_of_its_images(model: Model, bundle: Bundle) -> None:
+    options = SamplerOptions(eta=1.0)
+    changed = variant(bundle, model, options)
+    samples = verification_samples((), at_multiple(bundle), side=64)[::2] * 2
+    image, mask = (np.concatenate([getattr(s, key) for s in samples]) for key in ("image", "mask"))
+    result, _ = runtime_loop(Networks(changed, "cpu", 1), changed, image, mask, 5)
+    assert psnr(result, reference_loop(model, options, image, mask, mask, 5)) >= LOOP_DB
+    assert psnr(result[0], result[1]) < 60  # same image, other noise
+
+
+def test_without_prior(model: Model, bundle: Bundle, tmp_path: Path) -> None:
+    """A denoiser alone, as imported from the authors: the mask is given and nothing ties z to the photo."""
+    alone = Model(model.denoiser, None)
+    options = SamplerOptions(data_consistency=False)
+    shutil.copyfile(bundle.path / DENOISER, tmp_path / DENOISER)
+    info = msgspec.structs.replace(bundle.manifest.model, prior_parameters=None)
+    sampling = sampling_section(options, alone.diffusion)
+    files = hash_files(tmp_path)
+    manifest = msgspec.structs.replace(bundle.manifest, model=info, sampling=sampling, files=files)
+    found = compare_loops(alone, Bundle(tmp_path, manifest), options, verification_samples((), 8, side=64))
+    assert set(found) == {"loop_psnr"}
+    write_manifest(tmp_path, manifest)
+    with pytest.raises(runtime.RestoreError, match="mask"):
+        runtime.load(tmp_path, "cpu", 1)(synthetic(40, 40).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 80), (61, 83), (33, 96), (5, 90), (1, 1)])
+def test_whole_pipeline_on_photos_of_any_size(
+    model: Model, bundle: Bundle, tmp_path: Path, height: int, width: int
+) -> None:
+    """The public call at the photo's own size, against the reference sampler on the photo padded here."""
+    options = SamplerOptions(start=400, eta=0.5)
+    path = tmp_path / "bundle"
+    shutil.copytree(bundle.path, path)
+    write_manifest(path, variant(bundle, model, options).manifest)
+    photo, mask = synthetic(height, width), np.maximum(ellipse(height, width), np.float32(0.25))
+
+    restored = runtime.load(path, "cpu", 1)(photo.transpose(1, 2, 0), mask[0, 0], seed=11, working_size=96)
+
+    pads = [(0, -size % at_multiple(bundle)) for size in (height, width)]
+    modes = ["reflect" if pad[1] < size else "edge" for pad, size in zip(pads, (height, width), strict=True)]
+    padded = []
+    for array in (photo[None], mask):
+        for axis, (pad, mode) in enumerate(zip(pads, modes, strict=True), start=2):
+            widths = [pad if a == axis else (0, 0) for a in range(4)]
+            array = np.pad(array, widths, mode=mode)  # type: ignore[call-overload]
+        padded.append(array)
+    x = reference_loop(model, options, padded[0], padded[1], padded[1], 11).clip(0, 1)[0, :, :height, :width]
+    pixels, expected = photo.transpose(1, 2, 0), x.transpose(1, 2, 0)
+    assert restored.image.shape == pixels.shape
+    assert psnr(restored.image, apply_gain(pixels, log_gain(pixels, expected))) >= LOOP_DB
+
+
+def test_tables_hold_the_reference_schedule_in_double_precision(model: Model, bundle: Bundle) -> None:
+    from training.schedule import alpha_bars
+
+    table = alpha_bars(model.diffusion)
+    assert table.dtype == torch.float64
+    for key, steps in bundle.manifest.sampling.tables.items():
+        assert len(steps) == int(key)
+        assert [step.t for step in steps] == [1000 // len(steps) * k for k in reversed(range(len(steps)))]
+        assert [step.alpha_bar for step in steps] == [float(table[step.t]) for step in steps]
+        assert [step.alpha_bar_next for step in steps] == [*(step.alpha_bar for step in steps[1:]), 1.0]
