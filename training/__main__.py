@@ -57,15 +57,17 @@ def fit(
     Several GPUs or machines: accelerate launch -m training fit ...
     """
     with _one_line_errors():
+        from msgspec.structs import replace
+
         from training.config import load_config
         from training.fit import fit as run
 
         chosen = load_config(config)
         try:
             if steps is not None:
-                chosen = dataclasses.replace(chosen, steps=steps)
+                chosen = replace(chosen, steps=steps)
             if seed is not None:
-                chosen = dataclasses.replace(chosen, seed=seed)
+                chosen = replace(chosen, seed=seed)
         except ValueError as error:
             raise TrainingError(str(error)) from None
         best = run(chosen, data, output, resume, quiet)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +15,7 @@ from training.shadows import ShadowConfig
 SHIPPED = Path(__file__).parent / "configs"
 
 
-@dataclass(frozen=True)
-class DataConfig:
+class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where samples come from.
 
     layout "photos": clean photos in `train`, synthetic shadows made on the fly; validation photos in `val`.
@@ -26,15 +23,14 @@ class DataConfig:
     """
 
     layout: Literal["photos", "pairs"] = "photos"
-    crop: CropConfig = field(default_factory=CropConfig)
-    shadow: ShadowConfig = field(default_factory=ShadowConfig)
-    groups: dict[str, float] = field(default_factory=dict)
+    crop: CropConfig = CropConfig()
+    shadow: ShadowConfig = ShadowConfig()
+    groups: dict[str, float] = {}
     resize: int = 256
     unknown_mask: float = 0.0
 
 
-@dataclass(frozen=True)
-class FitConfig:
+class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One run trains one network; its checkpoint is united with the other network's at export."""
 
     network: Literal["prior", "denoiser"]
@@ -56,7 +52,7 @@ class FitConfig:
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
     seed: int = 0
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig = DataConfig()
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "validate_every", "checkpoint_every", "validation_samples"):
@@ -67,7 +63,8 @@ class FitConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as stored in the checkpoint."""
-        return dataclasses.asdict(self)
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
 
 
 def shipped_configs() -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypedDict
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -37,8 +38,7 @@ class Dataset(Protocol):
     def sample(self, index: int) -> Sample: ...
 
 
-@dataclass(frozen=True)
-class CropConfig:
+class CropConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How crops are cut.
 
     A crop of `size` pixels is cut from the photo scaled so that its long side is between `smallest_side` and

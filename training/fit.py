@@ -101,7 +101,7 @@ def fit(config: FitConfig, data: Path, output: Path, resume: Path | None = None,
         state = _load_state(accelerator, ema, _newest(resume))
     if accelerator.is_main_process:
         output.mkdir(parents=True, exist_ok=True)
-        (output / "config.json").write_text(json.dumps(config.as_dict(), indent=1, default=str))
+        (output / "config.json").write_text(json.dumps(config.as_dict(), indent=1))
     accelerator.init_trackers("tensorboard")
     validation = list(DataLoader(_Stream(validation_data, 0, config.validation_samples), batch_size=config.batch))
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from training.silhouettes import Field, Grid, draw, smooth_noise
 
 
-@dataclass(frozen=True)
-class ShadowConfig:
+class ShadowConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ranges of the generator; depths are linear-light weights w."""
 
     deepest: float = 0.06

@@ -51,9 +51,7 @@ def rewritten(path: Path, **metadata: Any) -> Path:
         old = dict(file.metadata())
     if isinstance(metadata.get("config"), dict):
         metadata["config"] = json.dumps(json.loads(old["config"]) | metadata["config"])
-    save_file(
-        load_file(path), path, {key: value for key, value in (old | metadata).items() if value is not None}
-    )
+    save_file(load_file(path), path, {key: value for key, value in (old | metadata).items() if value is not None})
     return path
 
 
@@ -119,9 +117,7 @@ def test_union(tmp_path: Path, denoiser: Denoiser, prior: DegradationPrior, orde
     assert model.recipe == {"d": {"lr": 1}, "p": {"lr": 2}}
 
 
-def test_union_refuses_duplicates_and_mixed_tasks(
-    tmp_path: Path, saved: Path, prior: DegradationPrior
-) -> None:
+def test_union_refuses_duplicates_and_mixed_tasks(tmp_path: Path, saved: Path, prior: DegradationPrior) -> None:
     assert "both" in refused(saved, saved)
     other = tmp_path / "exposure.safetensors"
     save_checkpoint(other, Model(None, prior, task="exposure"))
@@ -199,16 +195,12 @@ def test_other_architecture(saved: Path) -> None:
     assert "denoiser.embedding.hidden.weight of shape (32, 8), not (64, 16)" in refused(
         rewritten(saved, config=as_config(base=16))
     )
-    assert "lacks the tensor denoiser.encoder.0.blocks.1" in refused(
-        rewritten(saved, config=as_config(blocks=2))
-    )
+    assert "lacks the tensor denoiser.encoder.0.blocks.1" in refused(rewritten(saved, config=as_config(blocks=2)))
     assert "no network of it wants: denoiser." in refused(rewritten(saved, config=as_config(attention=[])))
 
 
 def test_newer_fields_keep_their_defaults(saved: Path) -> None:
-    config = {
-        "denoiser": {"base": 8, "multipliers": [1, 2], "blocks": 1, "groups": 4, "attention": [1], "patch": 2}
-    }
+    config = {"denoiser": {"base": 8, "multipliers": [1, 2], "blocks": 1, "groups": 4, "attention": [1], "patch": 2}}
     config["diffusion"] = {"timesteps": 300}
     assert load_checkpoints(rewritten(saved, config=config)).diffusion == DiffusionConfig(300, 1e-4, 0.02)
 

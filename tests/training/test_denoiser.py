@@ -115,9 +115,7 @@ def test_patching_keeps_pixels_in_place() -> None:
     assert abs(column - 51) <= 6
 
 
-@pytest.mark.parametrize(
-    "config", [TINY, DenoiserConfig(base=8, multipliers=(1, 2), blocks=1, groups=4, patch=2)]
-)
+@pytest.mark.parametrize("config", [TINY, DenoiserConfig(base=8, multipliers=(1, 2), blocks=1, groups=4, patch=2)])
 def test_every_input_matters(config: DenoiserConfig) -> None:
     denoiser = awake(config)
     given = inputs(1, 16, 16)

@@ -124,13 +124,9 @@ class WrittenOut:
         return F.group_norm(x, GROUPS, self.state[f"{name}.weight"], self.state[f"{name}.bias"])
 
     def block(self, name: str, x: Tensor, time: Tensor) -> Tensor:
-        h = self.conv(
-            f"{name}.res_block.block1.block.3", F.silu(self.norm(f"{name}.res_block.block1.block.0", x))
-        )
+        h = self.conv(f"{name}.res_block.block1.block.3", F.silu(self.norm(f"{name}.res_block.block1.block.0", x)))
         h = h + self.linear(f"{name}.res_block.noise_func.noise_func.0", time)[:, :, None, None]
-        h = self.conv(
-            f"{name}.res_block.block2.block.3", F.silu(self.norm(f"{name}.res_block.block2.block.0", h))
-        )
+        h = self.conv(f"{name}.res_block.block2.block.3", F.silu(self.norm(f"{name}.res_block.block2.block.0", h)))
         skip = f"{name}.res_block.res_conv"
         return h + (self.conv(skip, x) if f"{skip}.weight" in self.state else x)
 
@@ -261,9 +257,7 @@ def test_other_shape_is_named(tmp_path: Path, name: str, shape: tuple[int, ...])
 
 def test_uneven_blocks_and_odd_widths_are_refused(tmp_path: Path) -> None:
     state = released()
-    extra = {
-        name.replace("downs.3", "downs.4"): tensor for name, tensor in state.items() if ".downs.3." in name
-    }
+    extra = {name.replace("downs.3", "downs.4"): tensor for name, tensor in state.items() if ".downs.3." in name}
     assert "[1, 2] residual blocks" in refused(tmp_path, state | extra)
     odd = {"denoise_fn.downs.3.res_block.block1.block.3.weight": torch.ones(96, 64, 3, 3)}
     assert "[64, 96]" in refused(tmp_path, state | odd)

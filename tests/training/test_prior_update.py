@@ -79,9 +79,7 @@ def test_mask_by_hand() -> None:
     # w = 0.4, so per channel (1 - w)(1 - h) = 0.36 and 0.09, (1 - w)^2 = 0.36; rho = 0.42.
     # left: (1.08 + 0.21) / (1.08 + 0.42) = 0.86; right: (0.27 + 0.21) / 1.5 = 0.32.
     result = mask_update(h, v, mask, 0.42)
-    torch.testing.assert_close(
-        result.flatten(), torch.tensor([0.86, 0.32], dtype=torch.float64), rtol=0, atol=1e-14
-    )
+    torch.testing.assert_close(result.flatten(), torch.tensor([0.86, 0.32], dtype=torch.float64), rtol=0, atol=1e-14)
 
 
 def test_mask_follows_the_head_for_large_rho_and_without_sure_shadow() -> None:
@@ -102,9 +100,7 @@ def test_mask_minimises_its_objective_within_the_unit_interval() -> None:
     for row in range(3):
         for column in range(4):
             here = (slice(None), slice(None), slice(row, row + 1), slice(column, column + 1))
-            cost = ((1 - h[here] - (1 - w) * grid) ** 2).sum(dim=1, keepdim=True) + 0.2 * (
-                grid - v[here]
-            ) ** 2
+            cost = ((1 - h[here] - (1 - w) * grid) ** 2).sum(dim=1, keepdim=True) + 0.2 * (grid - v[here]) ** 2
             best = float(grid.flatten()[cost.flatten().argmin()])
             assert float(mask_update(h, v, mask, 0.2)[here]) == pytest.approx(best, abs=2e-5)
 

@@ -51,9 +51,7 @@ def made_up(y: Tensor, mask: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Te
     return predicted, torch.sigmoid(x_t.mean(dim=1, keepdim=True) + mask - time)
 
 
-def run(
-    options: SamplerOptions, denoise: Callable[..., tuple[Tensor, Tensor]] = made_up, **changes: Any
-) -> Any:
+def run(options: SamplerOptions, denoise: Callable[..., tuple[Tensor, Tensor]] = made_up, **changes: Any) -> Any:
     given = problem() | changes
     return sample(denoise, given["y01"], given["mask"], given["h"], given["clean"], noise, options, DIFFUSION)
 
@@ -143,9 +141,7 @@ def test_policies_and_options_differ() -> None:
             assert (one - other).abs().max() > 1e-8
 
 
-@pytest.mark.parametrize(
-    "fields", [{}, {"start": 600}, {"eta": 1.0}, {"clamp": True}, {"mask_policy": "predicted"}]
-)
+@pytest.mark.parametrize("fields", [{}, {"start": 600}, {"eta": 1.0}, {"clamp": True}, {"mask_policy": "predicted"}])
 @pytest.mark.parametrize("steps", [1, 5, 20])
 def test_oracle_recovers_the_clean_photo(fields: dict[str, Any], steps: int) -> None:
     """If the network knows the true noise, z is the truth in every step, and y = h x makes Eq. 13 keep it."""
@@ -251,9 +247,7 @@ def test_step_table(steps: int, start: int | None, eta: float) -> None:
     options = SamplerOptions(steps=steps, start=start, eta=eta)
     table = step_table(options, DIFFUSION)
     assert len(table) == steps
-    assert all(
-        one.t > two.t and one.alpha_bar_next == two.alpha_bar for one, two in itertools.pairwise(table)
-    )
+    assert all(one.t > two.t and one.alpha_bar_next == two.alpha_bar for one, two in itertools.pairwise(table))
     assert table[-1].alpha_bar_next == 1.0
     assert table[-1].sigma == 0.0
     assert all(0.0 <= step.sigma**2 <= 1.0 - step.alpha_bar_next + 1e-15 for step in table)

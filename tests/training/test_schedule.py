@@ -19,9 +19,7 @@ def test_beta_endpoints_and_spacing() -> None:
     assert len(values) == 1000
     assert values[0].item() == 1e-4
     assert values[-1].item() == 0.02
-    torch.testing.assert_close(
-        values.diff(), torch.full((999,), 0.0199 / 999, dtype=torch.float64), rtol=1e-9, atol=0
-    )
+    torch.testing.assert_close(values.diff(), torch.full((999,), 0.0199 / 999, dtype=torch.float64), rtol=1e-9, atol=0)
 
 
 def test_alpha_bar_by_exact_arithmetic() -> None:

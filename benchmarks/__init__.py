@@ -1,0 +1,1 @@
+"""Measurements: quality on photographed pairs."""

@@ -1,0 +1,145 @@
+"""The training loop: it learns, it resumes exactly, it ships the averaged weights, it fails clearly."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from msgspec.structs import replace
+
+from training.checkpoint import load_checkpoints
+from training.config import DataConfig, FitConfig, load_config, shipped_configs
+from training.datasets import CropConfig, Sample
+from training.ema import Ema
+from training.errors import TrainingError
+from training.fit import fit, learning_rate
+from training.objective import Objective
+from training.schedule import DiffusionConfig
+
+PHOTOS = Path(__file__).parents[1] / "data" / "photos"
+TINY = FitConfig(
+    network="prior",
+    size="small",
+    steps=6,
+    batch=2,
+    warmup=1,
+    workers=0,
+    validate_every=3,
+    validation_samples=2,
+    checkpoint_every=3,
+    data=DataConfig(crop=CropConfig(size=32, smallest_side=64, largest_side=128)),
+)
+
+
+def _log(folder: Path) -> list[dict[str, float]]:
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in record.items() if k != "images_per_second"} for record in records]
+
+
+@pytest.mark.parametrize("network", ["prior", "denoiser"])
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, network: str) -> None:
+    config = replace(TINY, network=network)
+    fit(config, PHOTOS, tmp_path / "whole", quiet=True)
+    fit(config, PHOTOS, tmp_path / "rest", tmp_path / "whole/checkpoints/step_0000003", quiet=True)
+    assert _log(tmp_path / "rest") == _log(tmp_path / "whole")[1:]
+    whole, rest = (load_checkpoints(tmp_path / name / "last.safetensors") for name in ("whole", "rest"))
+    a, b = (getattr(model, network).state_dict() for model in (whole, rest))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert whole.recipe[network]["trained_steps"] == 6
+
+
+def test_resume_takes_the_newest_of_a_folder(tmp_path: Path) -> None:
+    fit(TINY, PHOTOS, tmp_path, quiet=True)
+    longer = replace(TINY, steps=9)
+    fit(longer, PHOTOS, tmp_path, tmp_path / "checkpoints", quiet=True)
+    assert [record["step"] for record in _log(tmp_path)] == [3, 6, 9]
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["step_0000006", "step_0000009"]
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    """Sixty steps on 32-pixel crops are enough to see the matte and the validation score improve."""
+    config = replace(TINY, steps=60, batch=4, validate_every=30, checkpoint_every=60, warmup=5, ema=0.9)
+    best = fit(config, PHOTOS, tmp_path, quiet=True)
+    assert best.is_file()
+    first, last = _log(tmp_path)
+    assert last["matte"] < 0.9 * first["matte"]
+    assert last["val_masked"] > first["val_masked"]
+
+
+def test_shipped_weights_are_the_averaged_ones(tmp_path: Path) -> None:
+    fit(TINY, PHOTOS, tmp_path, quiet=True)
+    from safetensors.torch import load_file
+
+    folder = tmp_path / "checkpoints" / "step_0000006"
+    ema, raw = load_file(folder / "ema.safetensors"), load_file(folder / "model.safetensors")
+    shipped = load_checkpoints(tmp_path / "last.safetensors").prior
+    assert shipped is not None
+    for key, value in shipped.state_dict().items():
+        assert torch.equal(value, ema[key])
+    assert any(not torch.equal(raw[f"network.{key}"], ema[key]) for key in shipped.state_dict())
+
+
+def test_average_is_an_exponential_one() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(module.weight)
+    ema = Ema(module, 0.5)
+    torch.nn.init.ones_(module.weight)
+    expected = 0.0
+    for n in range(5):
+        decay = min(0.5, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay)
+        ema.update(module)
+    assert float(next(ema.module.parameters())) == pytest.approx(expected)
+
+
+def test_learning_rate_warms_up_and_ends_low() -> None:
+    config = replace(TINY, steps=1000, warmup=100, learning_rate=1e-3, final_learning_rate=1e-6)
+    assert learning_rate(config, 0) == pytest.approx(1e-5, rel=0.01)
+    assert learning_rate(config, 100) > 0.9e-3
+    assert learning_rate(config, 1000) == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_shipped_configurations_are_valid(name: str) -> None:
+    assert load_config(name).steps > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('network = "prior"', "missing required field"),
+        ('network = "gan"\nsize = "small"\nsteps = 1', "network"),
+        ('network = "prior"\nsize = "small"\nsteps = 0', "steps"),
+        ('network = "prior"\nsize = "small"\nsteps = 1\nstesp = 2', "stesp"),
+        ('network = "prior"\nsize = "small"\nsteps = 1\n[data.crop]\nsize = "big"', "data.crop.size"),
+        ("network = ", "Invalid value"),
+    ],
+)
+def test_bad_configuration_names_the_value(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(TrainingError, match=message):
+        load_config(str(path))
+
+
+def test_unknown_configuration_lists_the_known() -> None:
+    with pytest.raises(TrainingError, match="shadow-small-prior"):
+        load_config("nonsense")
+
+
+def test_bad_resume_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="nothing to resume from"):
+        fit(TINY, PHOTOS, tmp_path / "out", tmp_path, quiet=True)
+
+
+def test_infinite_loss_stops_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def overflowing(config: FitConfig, diffusion: DiffusionConfig) -> Objective:
+        def loss(network: torch.nn.Module, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
+            return {"loss": next(network.parameters()).sum() * float("inf")}
+
+        return Objective(torch.nn.Linear(2, 2), loss, lambda network, batches: {"score": 0.0})
+
+    monkeypatch.setattr("training.fit.make_objective", overflowing)
+    with pytest.raises(TrainingError, match="lower learning_rate"):
+        fit(TINY, PHOTOS, tmp_path, quiet=True)
+    assert not (tmp_path / "last.safetensors").exists()
