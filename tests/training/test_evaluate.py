@@ -1,0 +1,126 @@
+"""Evaluation of checkpoints, and the training command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+import torch
+from typer.testing import CliRunner
+
+from training.__main__ import app
+from training.checkpoint import Model, save_checkpoint
+from training.degradation import DegradationConfig, DegradationPrior
+from training.denoiser import Denoiser, DenoiserConfig
+from training.errors import TrainingError
+from training.evaluate import evaluate, restore
+from training.sampler import SamplerOptions
+
+PHOTOS = Path(__file__).parents[1] / "data" / "photos"
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    torch.manual_seed(0)
+    return Model(
+        denoiser=Denoiser(DenoiserConfig(base=8, multipliers=(1, 2), blocks=1, groups=4, patch=2)).eval(),
+        prior=DegradationPrior(DegradationConfig(width=8, encoder=(1,), middle=1, decoder=(1,))).eval(),
+    )
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    clean = np.random.default_rng(0).integers(90, 200, (21, 35, 3), dtype=np.uint8)
+    shadow = np.zeros((21, 35), np.uint8)
+    shadow[5:15, 5:25] = 255
+    degraded = np.where(shadow[..., None] > 0, clean // 2, clean).astype(np.uint8)
+    for folder, pixels in (("test_A", degraded), ("test_B", shadow), ("test_C", clean)):
+        (tmp_path / folder).mkdir()
+        pyvips.Image.new_from_array(pixels).write_to_file(str(tmp_path / folder / "1.png"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 40), (33, 17)])
+@pytest.mark.parametrize("masked", [True, False])
+def test_any_size_in_same_size_out(model: Model, size: tuple[int, int], masked: bool) -> None:
+    image = torch.rand(1, 3, *size)
+    mask = torch.ones(1, 1, *size) if masked else None
+    restored, clean, found = restore(model, image, mask, SamplerOptions(steps=2), seed=0)
+    assert restored.shape == clean.shape == image.shape
+    assert found.shape[-2:] == image.shape[-2:]
+    assert restored.min() >= 0
+    assert restored.max() <= 1
+
+
+def test_same_seed_same_picture(model: Model) -> None:
+    image = torch.rand(1, 3, 16, 16)
+    a, b, c = (restore(model, image, None, SamplerOptions(steps=2), seed)[0] for seed in (1, 1, 2))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_both_networks_are_needed(model: Model) -> None:
+    with pytest.raises(TrainingError, match="give both checkpoints"):
+        restore(Model(prior=model.prior), torch.rand(1, 3, 16, 16), None, SamplerOptions(), 0)
+
+
+def test_scores(model: Model, pairs: Path) -> None:
+    from training.datasets import triplets
+
+    scores = list(evaluate(model, triplets(pairs, "test"), SamplerOptions(steps=1)))
+    assert [s.mask for s in scores] == ["given", "blind"]
+    assert scores[0].identity == scores[1].identity
+    assert 5 < scores[0].identity < 40
+
+
+def test_command_line_evaluates(model: Model, pairs: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "m.safetensors"
+    save_checkpoint(checkpoint, model)
+    result = CliRunner().invoke(app, ["evaluate", str(checkpoint), "--data", str(pairs), "--steps", "2", "--json"])
+    assert result.exit_code == 0, result.output
+    assert [json.loads(line)["mask"] for line in result.output.splitlines()] == ["given", "blind"]
+    table = CliRunner().invoke(app, ["evaluate", str(checkpoint), "--data", str(pairs), "--mask", "given"])
+    assert "mean" in table.output
+    assert "blind" not in table.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "absent.safetensors", "--data", "."], "no pairs in"),
+        (["fit", "--config", "absent", "--data", ".", "-o", "out"], "no configuration"),
+        (["fit", "--config", "shadow-small-prior", "--data", "absent", "-o", "out"], "no folder"),
+        (["fit", "--config", "shadow-small-prior", "--data", ".", "-o", "out", "--steps", "0"], "steps"),
+        (["import-checkpoint", "absent.pth", "-o", "out.safetensors"], "absent.pth"),
+        (["contact-sheet", "--config", "absent", "--data", ".", "-o", "x.png"], "no configuration"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert result.output.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_contact_sheet(tmp_path: Path) -> None:
+    output = tmp_path / "sheet.png"
+    command = [
+        "contact-sheet",
+        "--config",
+        "shadow-small-prior",
+        "--data",
+        str(PHOTOS),
+        "-o",
+        str(output),
+        "--count",
+        "7",
+    ]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    sheet = pyvips.Image.new_from_file(str(output))
+    assert (sheet.width, sheet.height) == (6 * 256 + 5 * 4, 2 * 128 + 4)
