@@ -157,7 +157,7 @@ def _write_golden(folder: Path, model: Model, options: BundleOptions, multiple: 
     from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT
 
     golden = golden_sample(options.photos, multiple)
-    x = reference_loop(model, options.sampling, golden.image, golden.mask, golden.mask, GOLDEN_SEED)
+    x = reference_loop(model, options.sampling, golden.image, golden.mask, GOLDEN_SEED)
     (folder / GOLDEN_INPUT).parent.mkdir()
     np.savez_compressed(
         folder / GOLDEN_INPUT,

@@ -172,8 +172,9 @@ class Restorer:
         if mask is not None:
             mask = _pad(mask, model.multiple)
         clean = self._clean(y, mask)
-        if mask is None:
+        if mask is None:  # find the shadow first, then restore it as if somebody had drawn it
             mask = residual_mask(y, clean, model.mask_threshold)
+            clean = self._clean(y, mask)
         h = illumination(y, clean, model.illumination)
         prior_done = perf_counter()
 

@@ -51,9 +51,12 @@ def restore(
     height, width = image.shape[-2:]
     multiple = max(model.prior.config.multiple, model.denoiser.config.multiple)
     y = _pad(image, multiple)
-    given = torch.full_like(y[:, :1], UNKNOWN_MASK) if mask is None else _pad(mask, multiple)
-    clean = model.prior(y, given)
-    seen = residual_mask(y, clean) if mask is None else given
+    if mask is None:
+        # find the shadow first, then restore it as if somebody had drawn it
+        seen = residual_mask(y, model.prior(y, torch.full_like(y[:, :1], UNKNOWN_MASK)))
+    else:
+        seen = _pad(mask, multiple)
+    clean = model.prior(y, seen)
     generator = torch.Generator().manual_seed(seed)
     shape = y.shape
     result = sample(
