@@ -195,7 +195,7 @@ def _model_info(model: Model, working_size: int) -> ModelInfo:
         multiple=math.lcm(config.multiple, 1 if prior is None else prior.config.multiple),
         working_size=working_size,
         illumination=Illumination(degradation.EPSILON, degradation.FLOOR, degradation.CEILING),
-        mask_threshold=degradation.MASK_THRESHOLD,
+        matte_threshold=degradation.MATTE_THRESHOLD,
         blind_mask=degradation.UNKNOWN_MASK,
     )
 

@@ -18,7 +18,7 @@ from export.photos import Sample
 from runtime.bundle import Bundle
 from runtime.networks import Networks
 from runtime.noise import gaussian
-from runtime.prior_update import illumination, residual_mask
+from runtime.prior_update import confident_mask, illumination
 from runtime.sampler import sample as runtime_sample
 
 if TYPE_CHECKING:
@@ -89,7 +89,13 @@ def compare_graphs(model: Model, bundle: Bundle, samples: Sequence[Sample]) -> d
         image, mask = torch.from_numpy(item.image), torch.from_numpy(item.mask)
         with torch.no_grad():
             if model.prior is not None:
-                note("prior", snr(networks.clean(item.image, item.mask), model.prior(image, mask).numpy()))
+                for key, output, reference in zip(
+                    ("prior_clean", "prior_matte"),
+                    networks.prior(item.image, item.mask),
+                    model.prior(image, mask),
+                    strict=True,
+                ):
+                    note(key, snr(output, reference.numpy()))
             assert model.denoiser is not None
             for step in steps if index == 0 else steps[:1]:
                 noisy = _noise(item.image, seed=index)(step.t)
@@ -114,7 +120,7 @@ def compare_loops(model: Model, bundle: Bundle, options: SamplerOptions, samples
         masked = min(masked, psnr(result, reference_loop(model, options, item.image, mask, index)))
         if model.prior is not None:
             result, mask = runtime_loop(networks, bundle, item.image, None, index)
-            # the found mask is a threshold of the prior's output, where rounding may flip a pixel: share it
+            # the found mask is a threshold of the prior's matte, where rounding may flip a pixel: share it
             blind = min(blind, psnr(result, reference_loop(model, options, item.image, mask, index)))
     found = {"loop_psnr": require("the sampling loop", masked, LOOP_DB)}
     if model.prior is not None:
@@ -149,7 +155,7 @@ def reference_loop(model: Model, options: SamplerOptions, image: Array, mask: Ar
     noise = _noise(image, seed)
     assert model.denoiser is not None
     with torch.no_grad():
-        clean = y if model.prior is None else model.prior(y, shadow)
+        clean = y if model.prior is None else model.prior(y, shadow)[0]
         h = degradation.illumination(y, clean)
         drawn: Callable[[int], torch.Tensor] = lambda step: torch.from_numpy(noise(step))  # noqa: E731
         x = sample(model.denoiser, y, shadow, h, clean, drawn, options, model.diffusion).x
@@ -165,8 +171,8 @@ def runtime_loop(
     info, sampling = bundle.manifest.model, bundle.manifest.sampling
     if mask is None:
         unknown = np.full((len(image), 1, *image.shape[2:]), info.blind_mask, np.float32)
-        mask = residual_mask(image, networks.clean(image, unknown), info.mask_threshold)
-    clean = networks.clean(image, mask) if bundle.has_prior else image
+        mask = confident_mask(networks.prior(image, unknown)[1], info.matte_threshold)
+    clean = networks.prior(image, mask)[0] if bundle.has_prior else image
     h = illumination(image, clean, info.illumination)
     table = sampling.tables[str(sampling.default_steps)]
     x = runtime_sample(networks.denoise, image, mask, h, clean, _noise(image, seed), sampling, table).x

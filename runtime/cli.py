@@ -27,9 +27,7 @@ app = typer.Typer(
     help="Remove shadows from photos, and correct low light or exposure, with an exported bundle.",
 )
 
-BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", metavar="DIR", help="Bundle folder [built-in].")
-]
+BundleOption = Annotated[Path | None, typer.Option("--bundle", metavar="DIR", help="Bundle folder [built-in].")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads [all cores].")]
 
 
@@ -71,9 +69,7 @@ def restore(
         typer.Option(help="Shadow mask (white = shadow), or a folder of masks with the photos' names."),
     ] = None,
     bundle: BundleOption = None,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Diffusion steps [the bundle's choice].")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Diffusion steps [the bundle's choice].")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise; the same seed gives the same result.")] = 0,
     working_size: Annotated[
         int | None,
@@ -98,9 +94,7 @@ def restore(
     for job in jobs:
         try:
             with _progress(job.photo.name, quiet) as progress:
-                restore_pixels = partial(
-                    restorer, steps=steps, seed=seed, working_size=working_size, progress=progress
-                )
+                restore_pixels = partial(restorer, steps=steps, seed=seed, working_size=working_size, progress=progress)
                 seconds = run(job, restore_pixels, inputs, overwrite)
         except RestoreError as error:
             if len(jobs) == 1:
@@ -118,12 +112,8 @@ def restore(
 
 @app.command()
 def info(
-    bundle: Annotated[
-        Path | None, typer.Argument(metavar="[BUNDLE]", help="Bundle folder [built-in].")
-    ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Run the golden example that comes with it.")
-    ] = False,
+    bundle: Annotated[Path | None, typer.Argument(metavar="[BUNDLE]", help="Bundle folder [built-in].")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Run the golden example that comes with it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Describe a bundle, after verifying its files."""

@@ -46,10 +46,8 @@ def test_the_prior_alone_is_what_the_degradation_model_says(restorer: runtime.Re
 
 
 def test_without_a_mask_the_shadow_is_found_first_and_then_restored_as_if_drawn(restorer: runtime.Restorer) -> None:
-    """The tiny prior lifts half a unit at mask 1, so the first look at a half mask lifts a quarter: what is darker
-    than 0.2 gains less than 0.05 and is not shadow.
-    """
-    image = np.full((1, 3, 16, 16), 0.4, np.float32)
+    """The tiny prior's matte is the red channel halved without a mask, and 0.25 of it counts as shadow."""
+    image = np.full((1, 3, 16, 16), 0.6, np.float32)
     image[..., :8] = 0.1
     found = np.zeros((1, 1, 16, 16), np.float32)
     found[..., 8:] = 1
