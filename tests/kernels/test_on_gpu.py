@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from kernels.group_norm_silu import group_norm_silu
 from kernels.mask_update import confident_depth, mask_update
 from kernels.noise import noise, noise_stream
 from kernels.prior_coefficients import illumination_limits, prior_coefficients
@@ -53,6 +54,16 @@ def test_equal_inputs_give_equal_bits() -> None:
     first = one_step(index, state)
     for _ in range(10):
         assert all(torch.equal(one, two) for one, two in zip(first, one_step(index, state), strict=True))
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_group_norm_gives_equal_bits(memory: torch.memory_format) -> None:
+    device = torch.device("cuda")
+    x = normal((2, 64, 96, 160), device, 0).half().to(memory_format=memory)
+    weight, bias, eps = normal((64,), device, 1), normal((64,), device, 2), torch.tensor([1e-5], device=device)
+    first = group_norm_silu(torch.empty_like(x), x, weight, bias, eps, 16)
+    for _ in range(10):
+        assert torch.equal(group_norm_silu(torch.empty_like(x), x, weight, bias, eps, 16), first)
 
 
 def test_one_captured_graph_serves_every_step() -> None:
