@@ -70,9 +70,9 @@ class Record:
 
 def all_variants() -> list[Variant]:
     """The variants of every kernel file, in a fixed order."""
-    from kernels import group_norm_silu, mask_update, noise, pixels, prior_coefficients, prior_step
+    from kernels import group_norm_silu, guided_upsample, mask_update, noise, pixels, prior_coefficients, prior_step
 
-    modules = (noise, prior_step, prior_coefficients, mask_update, pixels, group_norm_silu)
+    modules = (noise, prior_step, prior_coefficients, mask_update, pixels, group_norm_silu, guided_upsample)
     return [variant for module in modules for variant in module.variants()]
 
 
