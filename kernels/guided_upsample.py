@@ -272,6 +272,6 @@ def _applying(kind: str, aligned: bool) -> Variant:
         frozenset({*types, "plane", "photo_image", "photo_channel"} if aligned else types),
         (f"ceil(plane / {BLOCK})", "images", "1"),
         4,
-        80,
+        96,
         wide=frozenset({"stores"} if aligned else ()),
     )
