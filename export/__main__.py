@@ -156,6 +156,29 @@ def onnx(
     _print_result(output, manifest, time.perf_counter() - started, as_json)
 
 
+@app.command()
+def kernels(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to add them to.", metavar="BUNDLE")],
+    sm: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Compute capability times ten, such as 90; may be repeated.  [default: all supported]",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Compile the GPU kernels and add them to a bundle; needs no GPU."""
+    started = time.perf_counter()
+    with _one_line_errors():
+        from export.kernels import add_kernels
+
+        manifest = add_kernels(bundle, sm or (), lambda line: print(line, file=sys.stderr, flush=True))
+    files = [build.file for kernel in manifest.kernels for build in kernel.builds]
+    size = sum(manifest.files[file].size for file in files)
+    seconds = time.perf_counter() - started
+    print(f"{bundle}: {len(manifest.kernels)} kernels in {len(files)} files, {size / 1e6:.1f} MB, in {seconds:.1f} s")
+
+
 def _print_result(output: Path, manifest: Manifest, seconds: float, as_json: bool) -> None:
     size = sum(entry.size for entry in manifest.files.values())
     if as_json:

@@ -60,9 +60,9 @@ def build_bundle(model: Model, target: Path, options: BundleOptions, report: Rep
     if model.denoiser is None:
         raise ExportError("the checkpoints hold no denoiser: name one that does, a prior alone is not enough")
     check_options(options.sampling, model.prior is not None)
-    with _folder_beside(target) as folder:
+    with folder_beside(target) as folder:
         manifest = _fill(folder, model, options, report)
-        _put_in_place(folder, target, options.force)
+        put_in_place(folder, target, options.force)
     return manifest
 
 
@@ -238,7 +238,7 @@ def _notes(model: Model, options: BundleOptions) -> list[Note]:
 
 
 @contextmanager
-def _folder_beside(target: Path) -> Iterator[Path]:
+def folder_beside(target: Path) -> Iterator[Path]:
     """A temporary folder on the target's file system, gone at the end unless it was renamed."""
     parent = target.absolute().parent
     try:
@@ -252,7 +252,7 @@ def _folder_beside(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _put_in_place(folder: Path, target: Path, force: bool) -> None:
+def put_in_place(folder: Path, target: Path, force: bool) -> None:
     """Rename the finished folder; an old bundle steps aside first and returns if that fails."""
     check_target(target, force)
     old = folder.with_suffix(".old")

@@ -1,6 +1,7 @@
 """The bundle: a folder with two ONNX networks and a manifest that says everything needed to run them.
 
     manifest.json   prior.onnx (optional)   denoiser.onnx   golden/input.npz   golden/expected.npz
+    kernels/sm_80/NAME.cubin ... (optional)
 
 Nothing in a bundle is unpickled, and nothing is used before its size and SHA-256 match the manifest. The
 exporter builds these same structs and writes them with `write_manifest`, so reader and writer cannot drift
@@ -19,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from runtime.errors import BundleError
+from runtime.gpu_kernels import Kernel
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -142,6 +144,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: Versions
     accuracy: dict[str, float] = {}
     notes: list[Note] = []
+    kernels: list[Kernel] = []
+    """GPU kernels that came with the bundle, if any."""
 
 
 class _Versioned(msgspec.Struct):
@@ -283,6 +287,9 @@ def _contradiction(manifest: Manifest) -> str | None:
     if (PRIOR in files) != (model.prior_parameters is not None):
         listed = "listed" if PRIOR in files else "not listed"
         return f"prior_parameters is {model.prior_parameters} but {PRIOR} is {listed}"
+    for kernel in manifest.kernels:
+        if missing := [build.file for build in kernel.builds if build.file not in files]:
+            return f"{missing[0]} of kernel {kernel.name} is not listed"
     by_prior = sampling.data_consistency or sampling.start is not None or sampling.mask_policy == "closed-form"
     if PRIOR not in files and by_prior:
         return f"data consistency, closed-form masks and a start need {PRIOR}, which is not listed"

@@ -1,0 +1,190 @@
+"""Compile every kernel variant to machine code for every supported GPU generation, without a GPU.
+
+    DIRECTORY/sm_80/prior_step_fp16_nhwc.cubin  ...  sm_120/...
+
+Each file comes with a record of all that a launcher without Triton needs: entry point, arguments in order, grid,
+threads and shared memory. Cubins rather than PTX, because a driver older than the compiler refuses its PTX. Line
+tables are left out, and with them every path, so two builds of the same source with the same Triton are equal
+byte by byte. Compute capability 9.0 and later are compiled for their own features (sm_90a, ...), which run on
+that capability only.
+
+    python -m kernels.ahead_of_time DIRECTORY [--sm 90 ...]     builds there and prints the records as JSON
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kernels.errors import KernelError
+from kernels.variant import Variant
+
+SUPPORTED = (80, 86, 89, 90, 100, 120)
+"""Compute capabilities, times ten: A100, RTX 30, RTX 40 and L4, H100, B200, RTX 50."""
+
+SCRATCH = (("global_scratch", "*i8", 1), ("profile_scratch", "*i8", 1))
+"""What Triton 3.6 appends to every kernel's arguments: two pointers that these kernels never follow; pass null."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """One cubin. sm: compute capability times ten. file: POSIX path below the build folder. registers: per thread.
+
+    spilled: bytes of local memory per thread. shared: bytes of dynamic shared memory per program.
+    """
+
+    sm: int
+    file: str
+    registers: int
+    spilled: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """How to launch one variant. entry: the function's name in its cubins.
+
+    arguments: (name, Triton type, divisor that its value or address must have), in the order of the parameter
+    list. constants: what was fixed at compile time. grid: programs along x, y, z as expressions of arguments
+    and `images`. warps: of 32 threads each. source: SHA-256 of the kernel and of what it calls.
+    """
+
+    name: str
+    entry: str
+    arguments: tuple[tuple[str, str, int], ...]
+    constants: dict[str, Any]
+    grid: tuple[str, str, str]
+    warps: int
+    source: str
+    triton: str
+    builds: tuple[Build, ...]
+
+
+def all_variants() -> list[Variant]:
+    """The variants of every kernel file, in a fixed order."""
+    from kernels import group_norm_silu, guided_upsample, mask_update, noise, pixels, prior_coefficients, prior_step
+
+    modules = (noise, prior_step, prior_coefficients, mask_update, pixels, group_norm_silu, guided_upsample)
+    return [variant for module in modules for variant in module.variants()]
+
+
+def build(
+    directory: Path,
+    capabilities: Sequence[int] = SUPPORTED,
+    only: Sequence[str] = (),
+    report: Callable[[str], None] = lambda _: None,
+) -> list[Record]:
+    """Compile into `directory`, which must not hold other builds, and return a record per variant.
+
+    only: names of variants; all if empty. Raises KernelError for an unknown capability or name, and where
+    Triton only interprets.
+    """
+    if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
+        raise KernelError("TRITON_INTERPRET is set, so Triton compiles nothing: unset it and start again")
+    if unknown := sorted(set(capabilities) - set(SUPPORTED)):
+        raise KernelError(f"compute capability {unknown[0]} is not supported: use {', '.join(map(str, SUPPORTED))}")
+    chosen = [variant for variant in all_variants() if not only or variant.name in only]
+    if missing := sorted(set(only) - {variant.name for variant in chosen}):
+        raise KernelError(f"there is no kernel variant {missing[0]}")
+    entries: dict[str, str] = {}
+    builds: dict[str, list[Build]] = {variant.name: [] for variant in chosen}
+    with _clean_compiler():
+        for capability in sorted(set(capabilities)):
+            (directory / f"sm_{capability}").mkdir(parents=True, exist_ok=True)
+            for variant in chosen:
+                file = f"sm_{capability}/{variant.name}.cubin"
+                entries[variant.name], shared = _compile(variant, capability, directory / file)
+                builds[variant.name].append(Build(capability, file, *_resource_usage(directory / file), shared))
+            report(f"sm_{capability}: {len(chosen)} kernels")
+    return [_record(variant, entries[variant.name], tuple(builds[variant.name])) for variant in chosen]
+
+
+def _compile(variant: Variant, capability: int, file: Path) -> tuple[str, int]:
+    """Write one cubin; returns its entry point and dynamic shared memory in bytes."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    names = variant.kernel.arg_names
+    signature = {name: "constexpr" if name in variant.constants else variant.types[name] for name in names}
+    attributes = {(names.index(name),): [["tt.divisibility", 16]] for name in variant.aligned}
+    constants = {(names.index(name),): value for name, value in variant.constants.items()}
+    source = ASTSource(variant.kernel, signature, constants, attributes)
+    options = {"num_warps": variant.warps, "enable_fp_fusion": False}  # fusing would round differently
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    file.write_bytes(compiled.asm["cubin"])
+    return compiled.metadata.name, compiled.metadata.shared
+
+
+def _record(variant: Variant, entry: str, builds: tuple[Build, ...]) -> Record:
+    import triton
+
+    names = [name for name in variant.kernel.arg_names if name not in variant.constants]
+    arguments = [(name, variant.types[name], 16 if name in variant.aligned else 1) for name in names]
+    return Record(
+        name=variant.name,
+        entry=entry,
+        arguments=(*arguments, *SCRATCH),
+        constants=variant.constants,
+        grid=variant.grid,
+        warps=variant.warps,
+        source=variant.kernel.cache_key,
+        triton=triton.__version__,
+        builds=builds,
+    )
+
+
+@contextmanager
+def _clean_compiler() -> Iterator[None]:
+    """Triton with an empty cache of its own and without line tables, whatever the user's settings."""
+    from triton import knobs
+
+    with tempfile.TemporaryDirectory(prefix="kernels-") as cache, knobs.cache.scope(), knobs.compilation.scope():
+        knobs.cache.dir = cache
+        knobs.compilation.disable_line_info = True
+        knobs.compilation.always_compile = True
+        yield
+
+
+def _resource_usage(file: Path) -> tuple[int, int]:
+    """Registers and bytes of local memory per thread of a cubin."""
+    command = [str(nvidia_tool("cuobjdump")), "--dump-resource-usage", str(file)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", text)}
+    return found["REG"], found["STACK"] + found["LOCAL"]
+
+
+def nvidia_tool(name: str) -> Path:
+    """A tool that comes inside the Triton package, such as cuobjdump or nvdisasm."""
+    import triton
+
+    return Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name
+
+
+def main() -> None:
+    """Build from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m kernels.ahead_of_time", description=__doc__.splitlines()[0])
+    parser.add_argument("directory", type=Path, help="where the cubins go")
+    parser.add_argument("--sm", type=int, nargs="+", default=SUPPORTED, help="compute capabilities, times ten")
+    parser.add_argument("--only", nargs="+", default=(), help="names of variants  [default: all]")
+    arguments = parser.parse_args()
+    try:
+        records = build(
+            arguments.directory, arguments.sm, arguments.only, lambda line: print(line, file=sys.stderr, flush=True)
+        )
+    except (KernelError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    print(json.dumps([asdict(record) for record in records], indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Counter-based Gaussian noise: every pixel's value depends only on (seed, step, image, y, x).
+
+Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011) with counter (x, y, step,
+image) and the 64-bit seed as key, then Box-Muller in float32:
+
+    u = ((word >> 8) + 1/2) / 2^24
+    n_0 = sqrt(-2 ln u_0) cos(2 pi u_1),  n_1 = sqrt(-2 ln u_0) sin(2 pi u_1),  n_2 = sqrt(-2 ln u_2) cos(2 pi u_3)
+
+The words are those of every other backend, and a tile gets the noise of that region of the whole. What a
+captured CUDA graph may want to change lies in device memory: `stream` = int64[4] (seed, first image, top,
+left) and `index`, the step.
+"""
+
+from typing import TYPE_CHECKING
+
+import triton
+import triton.language as tl
+
+from kernels.arguments import dense, refuse
+from kernels.errors import KernelError
+from kernels.variant import Variant
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+BLOCK = 512
+TWO_PI = tl.constexpr(6.2831855)  # float32(2 pi), as in every backend
+TWO_OVER_PI = tl.constexpr(0.63661975)
+# pi/2 in three parts; multiples of the first two by up to 4 are exact in float32 (Cody and Waite, 1980)
+HALF_PI_1 = tl.constexpr(1.5703125)
+HALF_PI_2 = tl.constexpr(0.0004837512969970703125)
+HALF_PI_3 = tl.constexpr(7.549789948768648e-8)
+
+
+def noise_stream(seed: int, *, image: int = 0, top: int = 0, left: int = 0, on: "device | str" = "cpu") -> "Tensor":
+    """int64[4] naming a noise stream: `image` is the batch's first image, (top, left) the region's first pixel.
+
+    Raises KernelError for a seed outside [0, 2**64).
+    """
+    import torch
+
+    if not 0 <= seed < 1 << 64:
+        raise KernelError(f"seed {seed} is out of range: choose one from 0 to 2**64 - 1")
+    signed = seed - (1 << 64) if seed >> 63 else seed  # the same 64 bits
+    return torch.tensor([signed, image, top, left], dtype=torch.int64, device=on)
+
+
+def reference(stream: "Tensor", step: int, shape: tuple[int, int, int, int]) -> "Tensor":
+    """The noise in plain PyTorch, float64[N, 3, H, W]: Box-Muller in float64 from the float32 u and angle."""
+    import torch
+
+    images, _, height, width = shape
+    seed, image, top, left = stream.tolist()
+    x = torch.arange(left, left + width).expand(images, height, width)
+    y = torch.arange(top, top + height)[:, None].expand(images, height, width)
+    number = torch.arange(image, image + images)[:, None, None].expand(images, height, width)
+    words = _reference_words(x, y, torch.full_like(x, step), number, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF)
+    u = [((word >> 8).float() + 0.5) * 2.0**-24 for word in words]
+    radius = [torch.sqrt(-2 * torch.log(value.double())) for value in (u[0], u[2])]
+    angle = [(value * 6.2831855).double() for value in (u[1], u[3])]
+    normals = [radius[0] * angle[0].cos(), radius[0] * angle[0].sin(), radius[1] * angle[1].cos()]
+    return torch.stack(normals, dim=1)
+
+
+def _reference_words(
+    c0: "Tensor", c1: "Tensor", c2: "Tensor", c3: "Tensor", k0: int, k1: int
+) -> tuple["Tensor", "Tensor", "Tensor", "Tensor"]:
+    """Philox4x32-10 on int64 tensors that hold 32-bit words."""
+
+    def product(factor: int, word: "Tensor") -> tuple["Tensor", "Tensor"]:
+        low, high = (word & 0xFFFF) * factor, (word >> 16) * factor  # each below 2^48
+        middle = high + (low >> 16)
+        return middle >> 16, (middle & 0xFFFF) << 16 | low & 0xFFFF
+
+    for _ in range(10):
+        high0, low0 = product(0xD2511F53, c0)
+        high1, low1 = product(0xCD9E8D57, c2)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return c0, c1, c2, c3
+
+
+@triton.jit
+def cosine_and_sine(angle):
+    """Both for 0 <= angle <= 2 pi, to 1e-7; the general functions would need local memory for huge angles."""
+    quarter = tl.floor(angle * TWO_OVER_PI + 0.5)
+    r = ((angle - quarter * HALF_PI_1) - quarter * HALF_PI_2) - quarter * HALF_PI_3
+    s = r * r
+    # Taylor polynomials: |r| <= pi/4, where the first term left out is below 3e-9
+    sine = r + r * s * (-1.6666667e-1 + s * (8.3333333e-3 + s * (-1.9841270e-4 + s * 2.7557319e-6)))
+    cosine = 1.0 - s * (0.5 - s * (4.1666668e-2 - s * (1.3888889e-3 - s * (2.4801587e-5 - s * 2.7557319e-7))))
+    turn = quarter.to(tl.int32) & 3
+    swap = (turn & 1) == 1
+    c = tl.where(swap, sine, cosine)
+    s = tl.where(swap, cosine, sine)
+    return tl.where((turn == 1) | (turn == 2), -c, c), tl.where(turn >= 2, -s, s)
+
+
+@triton.jit
+def unit(word):
+    """uint32 -> float32 in (0, 1], never 0, so that the logarithm is finite."""
+    return ((word >> 8).to(tl.float32) + 0.5) * 5.9604644775390625e-8
+
+
+@triton.jit
+def gaussian(pixel, width, step, image, stream):
+    """Three standard normal deviates for each pixel (reading order, `width` per row) of one image."""
+    seed = tl.load(stream)
+    x = (pixel % width + tl.load(stream + 3).to(tl.int32)).to(tl.uint32)
+    y = (pixel // width + tl.load(stream + 2).to(tl.int32)).to(tl.uint32)
+    number = (image + tl.load(stream + 1)).to(tl.uint32)
+    r0, r1, r2, r3 = tl.philox(seed, x, y, tl.zeros_like(x) + step.to(tl.uint32), tl.zeros_like(x) + number)
+    radius = tl.sqrt_rn(tl.abs(-2.0 * tl.log(unit(r0))))  # abs: u = 1 gives -0
+    cosine, sine = cosine_and_sine(TWO_PI * unit(r1))
+    last, _ = cosine_and_sine(TWO_PI * unit(r3))
+    return radius * cosine, radius * sine, tl.sqrt_rn(tl.abs(-2.0 * tl.log(unit(r2)))) * last
+
+
+@triton.jit
+def noise_kernel(out, stream, index, plane, width, BLOCK: tl.constexpr):
+    """One program: BLOCK pixels of one image, all three channels."""
+    image = tl.program_id(1)
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = pixel < plane
+    n0, n1, n2 = gaussian(pixel, width, tl.load(index), image, stream)
+    target = out + image.to(tl.int64) * 3 * plane + pixel
+    tl.store(target, n0, mask=inside)
+    tl.store(target + plane, n1, mask=inside)
+    tl.store(target + 2 * plane, n2, mask=inside)
+
+
+def noise(out: "Tensor", stream: "Tensor", index: "Tensor") -> "Tensor":
+    """Fill out: float32[N, 3, H, W] with standard normal noise and return it.
+
+    stream: int64[4] of `noise_stream`; index: int32[1], 0 = the sampler's initial state, i + 1 = fresh noise
+    of step i. Raises KernelError for tensors that `unsupported` names.
+    """
+    refuse(unsupported(out, stream, index))
+    images, _, height, width = out.shape
+    grid = (triton.cdiv(height * width, BLOCK), images)
+    noise_kernel[grid](out, stream, index, height * width, width, BLOCK=BLOCK, num_warps=4, enable_fp_fusion=False)
+    return out
+
+
+def unsupported(out: "Tensor", stream: "Tensor", index: "Tensor") -> str | None:
+    """Why the kernel cannot run on these, or None."""
+    if out.ndim != 4 or out.numel() == 0 or out.shape[2] * out.shape[3] >= 1 << 29:
+        return f"noise has shape {tuple(out.shape)}: it must be [N, 3, H, W] with 1 to 2^29 pixels"
+    return (
+        dense("noise", out, (out.shape[0], 3, *out.shape[2:]), "float32", device=out.device)
+        or dense("stream", stream, (4,), "int64", device=out.device)
+        or dense("index", index, (1,), "int32", device=out.device)
+    )
+
+
+def variants() -> list[Variant]:
+    """Whole planes of 16 pixels or more at a time, and any size."""
+    types = {"out": "*fp32", "stream": "*i64", "index": "*i32", "plane": "i32", "width": "i32"}
+    pointers = frozenset({"out", "stream", "index"})
+    grid = (f"ceil(plane / {BLOCK})", "images", "1")
+    constants = {"BLOCK": BLOCK}
+    wide = frozenset({"stores"})
+    return [
+        Variant("noise", noise_kernel, types, constants, pointers | {"plane"}, grid, 4, 48, wide),
+        Variant("noise_any", noise_kernel, types, constants, pointers, grid, 4, 48, wide=frozenset()),
+    ]

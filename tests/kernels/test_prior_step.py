@@ -1,0 +1,186 @@
+"""One sampler step against float64, over shapes, precisions, layouts and variants."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels import noise
+from kernels.errors import KernelError
+from kernels.prior_coefficients import illumination_limits, prior_coefficients
+from kernels.prior_step import prior_step, reference, reference_input
+from kernels.step_table import step_table
+from tests.kernels.buffers import Guarded, arranged, normal, number, random
+from training.sampler import SamplerOptions
+from training.sampler import step_table as sampler_steps
+from training.schedule import DiffusionConfig
+
+SHAPES = [(1, 1, 1), (2, 7, 5), (1, 16, 32), (1, 33, 47), (2, 24, 64)]
+TYPES = [torch.float32, torch.float16, torch.bfloat16]
+ROUNDING = {torch.float32: 1e-6, torch.float16: 5e-4, torch.bfloat16: 8e-3}
+"""What storing in that type may cost, relative: half a unit in the last place, or a whole one for bfloat16,
+which the interpreter truncates and the GPU rounds."""
+
+
+def table_of(eta: float, device: torch.device, clamp: bool = False) -> torch.Tensor:
+    return step_table(sampler_steps(SamplerOptions(eta=eta), DiffusionConfig()), "input", 1000, clamp=clamp, on=device)
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc", "slice"])
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_step_and_network_input_follow_the_reference(
+    shape: tuple[int, int, int], dtype: torch.dtype, layout: str, device: torch.device
+) -> None:
+    images, height, width = shape
+    full = (images, 3, height, width)
+    x, y = normal(full, device, 0), random(full, device, 1)
+    mask = random((images, 1, height, width), device, 2)
+    a, b = random(full, device, 3), random(full, device, 4)
+    estimate = arranged(normal(full, device, 5), layout, dtype)
+    table = table_of(0.0, device)
+    channels = 8 if layout == "nhwc" else 7
+    out = Guarded(full, device)
+    network = Guarded((images, channels, height, width), device, dtype, channels_last=layout == "nhwc")
+    prior_step(
+        x,
+        estimate,
+        table,
+        number(2, device),
+        coefficients=(a, b),
+        condition=(y, mask),
+        network=network.tensor,
+        out=out.tensor,
+    )
+    moved = reference(x.double(), estimate, table[2].double(), a.double(), b.double()).cpu()
+    torch.testing.assert_close(out.written(), moved, rtol=1e-6, atol=1e-6)
+    expected = reference_input(y.double().cpu(), mask.double().cpu(), out.written())
+    torch.testing.assert_close(network.written()[:, :7], expected, rtol=ROUNDING[dtype], atol=1e-6)
+    assert not network.written()[:, 7:].any()
+
+
+@pytest.mark.parametrize("consistent", [True, False])
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("clamp", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 15, 29)])
+def test_every_step_of_a_schedule_uses_its_own_row(
+    shape: tuple[int, int, int], clamp: bool, eta: float, consistent: bool, device: torch.device
+) -> None:
+    images, height, width = shape
+    full = (images, 3, height, width)
+    x, e = normal(full, device, 0), normal(full, device, 1)
+    a, b = random(full, device, 2), random(full, device, 3)
+    table = table_of(eta, device, clamp)
+    stream = noise.noise_stream(11, image=2, top=3, left=4, on=device)
+    for step in range(len(table)):
+        out = Guarded(full, device)
+        coefficients = (a, b) if consistent else None
+        fresh = stream if eta else None
+        prior_step(x, e, table, number(step, device), coefficients=coefficients, stream=fresh, out=out.tensor)
+        expected = reference(
+            x.double().cpu(),
+            e.cpu(),
+            table[step].double().cpu(),
+            a.double().cpu() if consistent else None,
+            b.double().cpu() if consistent else None,
+            noise.reference(stream.cpu(), step + 1, full) if eta else None,
+        )
+        # the first steps divide by sqrt(alpha_bar), which magnifies float32 rounding up to 25-fold
+        torch.testing.assert_close(out.written(), expected, rtol=2e-6, atol=2e-6)
+
+
+def test_the_step_may_overwrite_its_state(device: torch.device) -> None:
+    x, e, table = normal((1, 3, 9, 9), device, 0), normal((1, 3, 9, 9), device, 1), table_of(0.0, device)
+    expected = prior_step(x, e, table, number(1, device), out=torch.empty_like(x))
+    assert prior_step(x, e, table, number(1, device)) is x
+    assert torch.equal(x, expected)
+
+
+def test_condition_channels_stay_as_they_are_without_a_condition(device: torch.device) -> None:
+    x, e = normal((2, 3, 8, 9), device, 0), normal((2, 3, 8, 9), device, 1)
+    network = torch.full((2, 7, 8, 9), 5.0, device=device)
+    prior_step(x, e, table_of(0.0, device), number(0, device), network=network)
+    assert bool((network[:, :4] == 5).all())
+    assert torch.equal(network[:, 4:], x)
+
+
+def test_tiles_step_like_the_whole(device: torch.device) -> None:
+    x, e, table = normal((1, 3, 12, 20), device, 0), normal((1, 3, 12, 20), device, 1), table_of(1.0, device)
+    whole = prior_step(x, e, table, number(1, device), stream=noise.noise_stream(3, on=device), out=torch.empty_like(x))
+    tile = (..., slice(4, 9), slice(7, 18))
+    part = prior_step(
+        x[tile].contiguous(),
+        e[tile].contiguous(),
+        table,
+        number(1, device),
+        stream=noise.noise_stream(3, top=4, left=7, on=device),
+    )
+    assert torch.equal(whole[tile], part)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_the_last_step_returns_the_clean_estimate_bit_for_bit(eta: float, device: torch.device) -> None:
+    full = (2, 3, 5, 7)
+    x, e, a, b = normal(full, device, 0), normal(full, device, 1), random(full, device, 2), random(full, device, 3)
+    table, index = table_of(eta, device), number(4, device)
+    stream = noise.noise_stream(1, on=device) if eta else None
+    out = Guarded(full, device)
+    prior_step(x, e, table, index, coefficients=(a, b), stream=stream, last=True, out=out.tensor)
+    row = table[4].cpu()
+    z = (x.cpu() - row[0] * e.cpu()) * row[1]
+    assert torch.equal(out.tensor.cpu(), a.cpu() + b.cpu() * z)
+    # a captured graph may run the ordinary variant at the last row too
+    ordinary = prior_step(x, e, table, index, coefficients=(a, b), stream=stream, out=torch.empty_like(x))
+    assert torch.equal(ordinary, out.tensor)
+
+
+def test_a_broken_network_is_not_hidden_by_the_clamp(device: torch.device) -> None:
+    x, e = normal((1, 3, 2, 2), device, 0), normal((1, 3, 2, 2), device, 1)
+    e[0, 1, 1, 0] = float("nan")
+    prior_step(x, e, table_of(0.0, device, clamp=True), number(0, device))
+    assert x.isnan().sum() == 1
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 1000), rho=st.sampled_from([1e12, 0.0, 0.2]), step=st.integers(0, 4))
+def test_the_blend_weighs_the_photo_against_the_diffusion(seed: int, rho: float, step: int) -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    full = (1, 3, 3, 4)
+    y, clean = 0.05 + 0.9 * random(full, device, seed), 0.05 + 0.9 * random(full, device, seed + 1)
+    x, e = normal(full, device, seed + 2), normal(full, device, seed + 3)
+    table = table_of(0.0, device)
+    table[:, 5] = rho
+    a, b, h = (torch.empty_like(y) for _ in range(3))
+    index = number(step, device)
+    prior_coefficients(a, b, y, clean, illumination_limits(1e-4, 0.01, 4.0, on=device), table, index, h)
+    blended = prior_step(x, e, table, index, coefficients=(a, b), last=True, out=torch.empty_like(x)).double()
+    z = ((x - table[step, 0] * e) * table[step, 1]).double()
+    signed = 2 * y.double() / h.double() - 1
+    if rho == 1e12:  # the degradation model does not count
+        torch.testing.assert_close(blended, z, rtol=1e-6, atol=1e-6)
+    elif rho == 0:  # only the degradation model counts
+        torch.testing.assert_close(blended, signed, rtol=1e-5, atol=1e-5)
+    else:  # weights h^2/(h^2 + rho) and rho/(h^2 + rho): they add up to one
+        weight = 1 - b.double()
+        torch.testing.assert_close(weight, h.double() ** 2 / (h.double() ** 2 + rho), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(blended, weight * signed + (1 - weight) * z, rtol=1e-5, atol=1e-5)
+
+
+def test_a_wrong_call_says_what_is_wrong(device: torch.device) -> None:
+    x, table, index = normal((1, 3, 4, 6), device, 0), table_of(0.0, device), number(0, device)
+    seven = torch.empty(1, 7, 4, 6, device=device)
+    with pytest.raises(KernelError, match="rows must follow each other"):
+        prior_step(x, normal((1, 3, 4, 8), device, 1)[..., :6], table, index)
+    with pytest.raises(KernelError, match="last step has no next network input"):
+        prior_step(x, x, table, index, network=seven, last=True)
+    with pytest.raises(KernelError, match="give network too"):
+        prior_step(x, x, table, index, condition=(x, x[:, :1].contiguous()))
+    eight = torch.empty(1, 8, 4, 6, device=device).to(memory_format=torch.channels_last)
+    with pytest.raises(KernelError, match="written whole"):
+        prior_step(x, x, table, index, network=eight)
+    with pytest.raises(KernelError, match=r"table has shape \(5, 4\)"):
+        prior_step(x, x, table[:, :4].contiguous(), index)
+    with pytest.raises(KernelError, match=r"noise_estimate is torch\.float64"):
+        prior_step(x, x.double(), table, index)
