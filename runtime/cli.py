@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 
 BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", metavar="DIR", help="Bundle folder [built-in].")
+    Path | None, typer.Option("--bundle", metavar="BUNDLE", help="Bundle: a folder or a zip file [built-in].")
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads [all cores].")]
 
@@ -119,7 +119,7 @@ def restore(
 @app.command()
 def info(
     bundle: Annotated[
-        Path | None, typer.Argument(metavar="[BUNDLE]", help="Bundle folder [built-in].")
+        Path | None, typer.Argument(metavar="[BUNDLE]", help="Bundle: a folder or a zip file [built-in].")
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Run the golden example that comes with it.")
