@@ -24,7 +24,7 @@ F16, F32 = TensorProto.FLOAT16, TensorProto.FLOAT
 
 def graph(nodes: list[Any], weights: dict[str, Any], outputs: tuple[str, ...] = ("y",)) -> onnx.ModelProto:
     """x float32[1, 4, H, W] -> outputs of the same rank."""
-    shape = [1, 4, "H", "W"]
+    shape: list[int | str] = [1, 4, "H", "W"]
     model = helper.make_model(
         helper.make_graph(
             nodes,
