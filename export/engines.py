@@ -241,7 +241,7 @@ def _scratch_folder(engines: Path, name: str) -> Iterator[Path]:
 def _register(bundle: Bundle, name: str, key: EngineKey, folder: Path) -> None:
     """Enter the finished folder in the manifest, then give it its name.
 
-    In this order, because a bundle that lists an absent engine loads and one with an unlisted file does not.
+    Killed in between, it leaves an engine that is listed and absent, which the next build makes again.
     """
     target, before = bundle.path / ENGINES / name, (bundle.path / MANIFEST).read_bytes()
     entries = {f"{ENGINES}/{name}/{file.name}": hash_file(file) for file in sorted(folder.iterdir())}

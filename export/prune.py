@@ -26,6 +26,9 @@ def prune(path: Path, dry_run: bool, report: Callable[[str], None]) -> dict[str,
         versions = {backend: _version(backend, report) for backend in _backends(bundle)}
         reasons = {name: _reason(bundle, name, key, versions) for name, key in bundle.manifest.engines.items()}
         dropped = {name: reason for name, reason in reasons.items() if reason}
+        for folder in (path / ENGINES).glob("[!.]*/"):
+            if folder.name not in bundle.manifest.engines:
+                dropped[folder.name] = "the manifest does not know it"
         if dry_run:
             return dropped
         clear_scratch(path)
@@ -34,7 +37,7 @@ def prune(path: Path, dry_run: bool, report: Callable[[str], None]) -> dict[str,
         manifest = bundle.manifest
         for name in dropped:
             folder = path / ENGINES / name
-            if folder.is_dir():  # as scratch first: a bundle with a file that is not listed would not load
+            if folder.is_dir():  # out of the way first: a prune that is killed leaves scratch, not half an engine
                 os.rename(folder, folder.with_name(f".{name}.tmp"))
             manifest = without_engine(manifest, name)
         if dropped:

@@ -190,9 +190,9 @@ class Bundle:
 def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
     """Open and verify a bundle: a folder, a zip file of one (see `runtime.archive`), or None, the built-in one.
 
-    Engines are optional, so their files are not read here: `damage` checks them when they are wanted. Raises
-    BundleError when the bundle is missing, of another format version, malformed, or when any other file is
-    missing, unlisted or differs from its recorded size or SHA-256.
+    Engines are optional, so the folder engines/ is not read here: `damage` checks their files when they are
+    wanted. Raises BundleError when the bundle is missing, of another format version, malformed, or when any
+    other file is missing, unlisted or differs from its recorded size or SHA-256.
     """
     root = DEFAULT_BUNDLE if path is None else Path(path)
     if root.is_file():
@@ -270,10 +270,20 @@ def hash_files(directory: str | os.PathLike[str]) -> dict[str, FileEntry]:
     return {name: hash_file(root / name) for name in sorted(_names(root))}
 
 
-def _names(root: Path) -> set[str]:
-    files = (path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())
-    names = {path.relative_to(root).as_posix() for path in files} - {MANIFEST}
-    return {name for name in names if not name.startswith(f"{ENGINES}/.")}
+def _names(root: Path, engines: bool = True) -> set[str]:
+    """Every file and link under `root` but the manifest and what a builder is still writing.
+
+    `engines`: those of engines/ too. Others may come and go there at any time.
+    """
+    names = set[str]()
+    for folder, directories, files in os.walk(root):
+        base = Path(folder).relative_to(root)
+        if base == Path() and not engines and ENGINES in directories:
+            directories.remove(ENGINES)
+        links = [name for name in directories if os.path.islink(os.path.join(folder, name))]
+        names.update((base / name).as_posix() for name in (*files, *links))
+    scratch = (f"{ENGINES}/.", f".{MANIFEST}.")
+    return {name for name in names if name != MANIFEST and not name.startswith(scratch)}
 
 
 def _is_safe(name: str) -> bool:
@@ -284,7 +294,7 @@ def _is_safe(name: str) -> bool:
 
 
 def _verify_files(root: Path, files: dict[str, FileEntry]) -> None:
-    if unlisted := sorted(_names(root) - files.keys()):
+    if unlisted := sorted(_names(root, engines=False) - files.keys()):
         raise BundleError(f"bundle {root} holds {unlisted[0]}, which its manifest does not list: remove it")
     for name, expected in files.items():
         if name.startswith(f"{ENGINES}/"):

@@ -137,16 +137,19 @@ def test_prune_drops_what_no_longer_fits_and_says_why(path: Path, monkeypatch: p
     stale = add_engine(path, onnx={"denoiser.onnx": "0" * 64})
     (path / ENGINES / cut / "prior.engine").write_bytes(b"")
     (path / ENGINES / f".{cut}.log").touch()
+    (path / ENGINES / "unknown").mkdir()
+    (path / ENGINES / "unknown" / "denoiser.engine").touch()
     before = sorted(path.rglob("*"))
     dry = call("prune", path, "--dry-run")
     assert sorted(path.rglob("*")) == before
-    assert dry.stdout.count("would drop") == 3
+    assert dry.stdout.count("would drop") == 4
     result = call("prune", path)
     assert result.stdout == dry.stdout.replace("would drop", "dropped")
     for line in (
         f"dropped {old}: it was built by tensorrt-rtx 1.6.0, this is 1.7.1.116",
         f"dropped {cut}: prior.engine is damaged (0 bytes instead of 600)",
         f"dropped {stale}: denoiser.onnx changed since it was built",
+        "dropped unknown: the manifest does not know it",
     ):
         assert line in result.stdout.splitlines()
     assert list(load_bundle(path).manifest.engines) == [good]
