@@ -58,7 +58,7 @@ class NetworkRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EngineRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """record.json: what an engine is, how it came about, and what was measured of it.
 
-    accuracy, for fp16: SNR in dB of every output of the float16 graph against the float32 one, on a CPU.
+    accuracy, for fp16: PSNR in dB of every output of the float16 graph against the float32 one, on a CPU.
     """
 
     key: EngineKey

@@ -63,7 +63,7 @@ def add_engine(path: Path, version: str = "1.7.1.116", **changes: Any) -> str:
             "clean": {"kind": "output", "dtype": "FLOAT", "shape": [-1]},
         }
         networks[network] = NetworkRecord(file, 600, 1.5, tensors)
-    record = EngineRecord(key, "2026-01-01T00:00:00+00:00", None, networks, {"prior_clean_snr": 61.0}, STATUS)
+    record = EngineRecord(key, "2026-01-01T00:00:00+00:00", None, networks, {"prior_clean_psnr": 61.0}, STATUS)
     (folder / "record.json").write_bytes(msgspec.json.encode(record))
     engines = manifest.engines | {name: key}
     write_manifest(path, msgspec.structs.replace(manifest, files=hash_files(path), engines=engines))
