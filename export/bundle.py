@@ -156,7 +156,7 @@ def _write_golden(folder: Path, model: Model, options: BundleOptions, multiple: 
     from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT
 
     golden = golden_sample(options.photos, multiple)
-    x = reference_loop(model, options.sampling, golden.image, golden.mask, golden.mask, GOLDEN_SEED)
+    x = reference_loop(model, options.sampling, golden.image, golden.mask, GOLDEN_SEED)
     (folder / GOLDEN_INPUT).parent.mkdir()
     np.savez_compressed(
         folder / GOLDEN_INPUT,
@@ -183,7 +183,7 @@ def _model_info(model: Model, working_size: int) -> ModelInfo:
         multiple=math.lcm(config.multiple, 1 if prior is None else prior.config.multiple),
         working_size=working_size,
         illumination=Illumination(degradation.EPSILON, degradation.FLOOR, degradation.CEILING),
-        mask_threshold=degradation.MASK_THRESHOLD,
+        matte_threshold=degradation.MATTE_THRESHOLD,
         blind_mask=degradation.UNKNOWN_MASK,
     )
 

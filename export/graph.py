@@ -45,13 +45,13 @@ def export_denoiser(denoiser: Denoiser) -> ModelProto:
 def export_prior(prior: DegradationPrior) -> ModelProto:
     """The degradation prior as an ONNX model, weights in float32.
 
-    Inputs `image` float32[N, 3, H, W] in [0, 1], `mask` float32[N, 1, H, W] in [0, 1]; output `clean`
-    float32[N, 3, H, W] in [0, 1]. H and W are multiples of `prior.config.multiple`. Raises ExportError.
+    Inputs `image` float32[N, 3, H, W] and `mask` float32[N, 1, H, W], outputs `clean` float32[N, 3, H, W] and
+    `matte` float32[N, 1, H, W], all in [0, 1]. H and W are multiples of `prior.config.multiple`. Raises ExportError.
     """
     multiple = prior.config.multiple
     spatial = _spatial(multiple)
     shapes = {"image": spatial, "mask": spatial}
-    return _export(prior, _example(multiple), shapes, ["image", "mask"], ["clean"])
+    return _export(prior, _example(multiple), shapes, ["image", "mask"], ["clean", "matte"])
 
 
 def _example(multiple: int) -> tuple[Tensor, Tensor]:

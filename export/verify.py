@@ -18,7 +18,7 @@ from export.photos import Sample
 from runtime.bundle import Bundle
 from runtime.networks import Networks
 from runtime.noise import gaussian
-from runtime.prior_update import illumination, residual_mask
+from runtime.prior_update import confident_mask, illumination
 from runtime.sampler import sample as runtime_sample
 
 if TYPE_CHECKING:
@@ -89,7 +89,13 @@ def compare_graphs(model: Model, bundle: Bundle, samples: Sequence[Sample]) -> d
         image, mask = torch.from_numpy(item.image), torch.from_numpy(item.mask)
         with torch.no_grad():
             if model.prior is not None:
-                note("prior", snr(networks.clean(item.image, item.mask), model.prior(image, mask).numpy()))
+                for key, output, reference in zip(
+                    ("prior_clean", "prior_matte"),
+                    networks.prior(item.image, item.mask),
+                    model.prior(image, mask),
+                    strict=True,
+                ):
+                    note(key, snr(output, reference.numpy()))
             assert model.denoiser is not None
             for step in steps if index == 0 else steps[:1]:
                 noisy = _noise(item.image, seed=index)(step.t)
@@ -111,11 +117,11 @@ def compare_loops(model: Model, bundle: Bundle, options: SamplerOptions, samples
     networks, masked, blind = Networks(bundle, "cpu", torch.get_num_threads()), MOST_DB, MOST_DB
     for index, item in enumerate(samples):
         result, mask = runtime_loop(networks, bundle, item.image, item.mask, index)
-        masked = min(masked, psnr(result, reference_loop(model, options, item.image, mask, item.mask, index)))
+        masked = min(masked, psnr(result, reference_loop(model, options, item.image, mask, index)))
         if model.prior is not None:
             result, mask = runtime_loop(networks, bundle, item.image, None, index)
-            # the found mask is a threshold of the prior's output, where rounding may flip a pixel: share it
-            blind = min(blind, psnr(result, reference_loop(model, options, item.image, mask, None, index)))
+            # the found mask is a threshold of the prior's matte, where rounding may flip a pixel: share it
+            blind = min(blind, psnr(result, reference_loop(model, options, item.image, mask, index)))
     found = {"loop_psnr": require("the sampling loop", masked, LOOP_DB)}
     if model.prior is not None:
         found["blind_loop_psnr"] = require("the sampling loop without a mask", blind, LOOP_DB)
@@ -126,7 +132,7 @@ def rounding_cost(rounded: Model, original: Model, options: SamplerOptions, samp
     """Worst PSNR in dB between results with rounded and original weights. Raises ExportError below the
     limit."""
     worst = min(
-        psnr(*(reference_loop(model, options, s.image, s.mask, s.mask, i) for model in (rounded, original)))
+        psnr(*(reference_loop(model, options, s.image, s.mask, i) for model in (rounded, original)))
         for i, s in enumerate(samples)
     )
     if worst < HALF_WEIGHTS_DB:
@@ -135,12 +141,10 @@ def rounding_cost(rounded: Model, original: Model, options: SamplerOptions, samp
     return round(worst, 2)
 
 
-def reference_loop(
-    model: Model, options: SamplerOptions, image: Array, mask: Array, prior_mask: Array | None, seed: int
-) -> Array:
+def reference_loop(model: Model, options: SamplerOptions, image: Array, mask: Array, seed: int) -> Array:
     """The truth: PyTorch networks in the reference sampler. Returns float32 [N, 3, H, W], about [0, 1].
 
-    mask: what the diffusion starts with; prior_mask: what the prior sees, None for "unknown".
+    mask: what the prior sees and the diffusion starts with.
     """
     import torch
 
@@ -148,11 +152,10 @@ def reference_loop(
     from training.sampler import sample
 
     y, shadow = torch.from_numpy(image), torch.from_numpy(mask)
-    seen = torch.full_like(shadow, degradation.UNKNOWN_MASK) if prior_mask is None else torch.from_numpy(prior_mask)
     noise = _noise(image, seed)
     assert model.denoiser is not None
     with torch.no_grad():
-        clean = y if model.prior is None else model.prior(y, seen)
+        clean = y if model.prior is None else model.prior(y, shadow)[0]
         h = degradation.illumination(y, clean)
         drawn: Callable[[int], torch.Tensor] = lambda step: torch.from_numpy(noise(step))  # noqa: E731
         x = sample(model.denoiser, y, shadow, h, clean, drawn, options, model.diffusion).x
@@ -166,10 +169,10 @@ def runtime_loop(
     """What the runtime does with a working image: (restored float32 [N, 3, H, W] about [0, 1], mask it began
     with)."""
     info, sampling = bundle.manifest.model, bundle.manifest.sampling
-    unknown = np.full((len(image), 1, *image.shape[2:]), info.blind_mask, np.float32)
-    clean = networks.clean(image, unknown if mask is None else mask) if bundle.has_prior else image
     if mask is None:
-        mask = residual_mask(image, clean, info.mask_threshold)
+        unknown = np.full((len(image), 1, *image.shape[2:]), info.blind_mask, np.float32)
+        mask = confident_mask(networks.prior(image, unknown)[1], info.matte_threshold)
+    clean = networks.prior(image, mask)[0] if bundle.has_prior else image
     h = illumination(image, clean, info.illumination)
     table = sampling.tables[str(sampling.default_steps)]
     x = runtime_sample(networks.denoise, image, mask, h, clean, _noise(image, seed), sampling, table).x

@@ -50,9 +50,7 @@ def plan(photos: Iterable[Path], output: Path | None, mask: Path | None, save_ma
     for job in jobs:
         for target in filter(None, (job.target, job.mask_target)):
             if target.absolute() in taken:
-                raise RestoreError(
-                    f"two results would be written to {target}: restore them into separate folders"
-                )
+                raise RestoreError(f"two results would be written to {target}: restore them into separate folders")
             taken.add(target.absolute())
     return jobs
 
@@ -80,9 +78,7 @@ def _expand(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and file.is_file()]
-    photos = [
-        file for file in files if not file.stem.endswith((RESULT, MASK)) and not file.name.startswith(".")
-    ]
+    photos = [file for file in files if not file.stem.endswith((RESULT, MASK)) and not file.name.startswith(".")]
     if not photos:
         raise RestoreError(f"folder {path} holds no photos ({', '.join(SUFFIXES)})")
     return photos
@@ -92,9 +88,7 @@ def _beside(photo: Path) -> Path:
     return photo.with_name(f"{photo.stem}{RESULT}{photo.suffix}")
 
 
-def _target(
-    photo: Path, where: Path | None, infix: str, suffix: str, single: bool, option: str
-) -> Path | None:
+def _target(photo: Path, where: Path | None, infix: str, suffix: str, single: bool, option: str) -> Path | None:
     """The result file for `photo` given what the option `where` names: a folder, or for a single photo a
     file.
     """
@@ -114,7 +108,5 @@ def _mask_of(job: Job) -> Path | None:
     found = [file for file in named if file.suffix.lower() in SUFFIXES and not file.samefile(job.photo)]
     if len(found) != 1:
         many = " and ".join(file.name for file in found)
-        raise RestoreError(
-            f"folder {job.mask} has {many or 'no mask'} for {job.photo.name}: exactly one is needed"
-        )
+        raise RestoreError(f"folder {job.mask} has {many or 'no mask'} for {job.photo.name}: exactly one is needed")
     return found[0]

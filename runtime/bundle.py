@@ -62,8 +62,8 @@ class ModelInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     working_size: Positive
     """Default long side at which the networks run, pixels."""
     illumination: Illumination
-    mask_threshold: Unit
-    """A pixel counts as shadow where mean over channels of (clean - y) reaches this."""
+    matte_threshold: Unit
+    """Without a given mask, a pixel counts as shadow where the prior's matte reaches this."""
     blind_mask: Unit
     """Value fed to the prior everywhere when no mask is known."""
 
@@ -330,9 +330,7 @@ def _contradiction(manifest: Manifest) -> str | None:
     if (PRIOR in files) != (model.prior_parameters is not None):
         listed = "listed" if PRIOR in files else "not listed"
         return f"prior_parameters is {model.prior_parameters} but {PRIOR} is {listed}"
-    by_prior = (
-        sampling.data_consistency or sampling.start is not None or sampling.mask_policy == "closed-form"
-    )
+    by_prior = sampling.data_consistency or sampling.start is not None or sampling.mask_policy == "closed-form"
     if PRIOR not in files and by_prior:
         return f"data consistency, closed-form masks and a start need {PRIOR}, which is not listed"
     for name in manifest.engines:

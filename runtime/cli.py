@@ -71,9 +71,7 @@ def restore(
         typer.Option(help="Shadow mask (white = shadow), or a folder of masks with the photos' names."),
     ] = None,
     bundle: BundleOption = None,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Diffusion steps [the bundle's choice].")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Diffusion steps [the bundle's choice].")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise; the same seed gives the same result.")] = 0,
     working_size: Annotated[
         int | None,
@@ -98,9 +96,7 @@ def restore(
     for job in jobs:
         try:
             with _progress(job.photo.name, quiet) as progress:
-                restore_pixels = partial(
-                    restorer, steps=steps, seed=seed, working_size=working_size, progress=progress
-                )
+                restore_pixels = partial(restorer, steps=steps, seed=seed, working_size=working_size, progress=progress)
                 seconds = run(job, restore_pixels, inputs, overwrite)
         except RestoreError as error:
             if len(jobs) == 1:
@@ -121,9 +117,7 @@ def info(
     bundle: Annotated[
         Path | None, typer.Argument(metavar="[BUNDLE]", help="Bundle: a folder or a zip file [built-in].")
     ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Run the golden example that comes with it.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Run the golden example that comes with it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Describe a bundle, after verifying its files."""

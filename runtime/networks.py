@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float32]
 Backend = Literal["auto", "cpu", "cuda"]
 
 _INPUTS = {PRIOR: ["image", "mask"], DENOISER: ["image", "mask", "x_t", "t"]}
-_OUTPUTS = {PRIOR: ["clean"], DENOISER: ["noise", "shadow"]}
+_OUTPUTS = {PRIOR: ["clean", "matte"], DENOISER: ["noise", "shadow"]}
 
 
 class Networks:
@@ -42,11 +42,12 @@ class Networks:
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
 
-    def clean(self, image: Array, mask: Array) -> Array:
-        """The degradation prior: image [N, 3, H, W] and mask [N, 1, H, W] in [0, 1] -> clean image in [0,
-        1].
+    def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
+        """The degradation prior: image [N, 3, H, W] and mask [N, 1, H, W] -> clean image and shadow matte
+        [N, 1, H, W], everything in [0, 1].
         """
-        return self._run(PRIOR, image, mask)[0]
+        clean, matte = self._run(PRIOR, image, mask)
+        return clean, matte
 
     def denoise(self, y: Array, mask: Array, x_t: Array, t: int) -> tuple[Array, Array]:
         """The denoiser as `runtime.sampler.Denoise`: images in [-1, 1] -> predicted noise and shadow mask."""
@@ -60,13 +61,9 @@ class Networks:
         except Exception as error:  # ONNX Runtime has no common base for its own exceptions
             height, width = inputs[0].shape[2:]
             advice = "use a smaller working size if memory ran out"
-            raise RestoreError(
-                f"{name} failed at {width}x{height} pixels: {_line(error)} ({advice})"
-            ) from error
+            raise RestoreError(f"{name} failed at {width}x{height} pixels: {_line(error)} ({advice})") from error
         if not all(np.isfinite(output).all() for output in outputs):
-            raise RestoreError(
-                f"{name} returned values that are not finite: the bundle cannot handle this photo"
-            )
+            raise RestoreError(f"{name} returned values that are not finite: the bundle cannot handle this photo")
         return outputs
 
     def _session(self, name: str) -> "onnxruntime.InferenceSession":
@@ -90,9 +87,7 @@ class Networks:
         expected = (_INPUTS[name], _OUTPUTS[name])
         actual = ([node.name for node in session.get_inputs()], [node.name for node in session.get_outputs()])
         if (set(actual[0]), set(actual[1])) != (set(expected[0]), set(expected[1])):
-            raise BundleError(
-                f"{path} maps {actual[0]} to {actual[1]}, expected {expected[0]} to {expected[1]}"
-            )
+            raise BundleError(f"{path} maps {actual[0]} to {actual[1]}, expected {expected[0]} to {expected[1]}")
         return session
 
 

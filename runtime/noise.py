@@ -20,9 +20,7 @@ _WEYL_1 = 0xBB67AE85
 _ROUNDS = 10
 
 
-def philox(
-    counter: tuple[Words, Words, Words, Words], key: tuple[int, int]
-) -> tuple[Words, Words, Words, Words]:
+def philox(counter: tuple[Words, Words, Words, Words], key: tuple[int, int]) -> tuple[Words, Words, Words, Words]:
     """Philox4x32-10: four uint32 words per counter. The counter words broadcast against each other."""
     c0, c1, c2, c3 = counter
     k0, k1 = key

@@ -158,9 +158,7 @@ def write_photo(path: FilePath, photo: Photo, overwrite: bool = False) -> None:
     form = check_target(path, overwrite)
     pixels, alpha = photo.pixels, photo.alpha
     if max(pixels.shape[:2]) > _SIDE_LIMIT.get(form, 1 << 31):
-        raise PhotoError(
-            f"cannot write {path}: {form} allows {_SIDE_LIMIT[form]} pixels a side; use PNG or TIFF"
-        )
+        raise PhotoError(f"cannot write {path}: {form} allows {_SIDE_LIMIT[form]} pixels a side; use PNG or TIFF")
     if alpha is not None:
         if form == "jpeg":
             raise PhotoError(f"cannot write {path}: JPEG has no transparency, which the photo has; use PNG")
@@ -240,9 +238,7 @@ def _check_header(path: Path, image: Any, max_pixels: int) -> None:
     colours = image.bands - (1 if image.hasalpha() else 0)
     if image.interpretation not in depths.get(image.format, ()) or colours not in (1, 3):
         kind = f"{image.bands} bands of {image.format}, {image.interpretation}"
-        raise PhotoError(
-            f"{path} has pixels of an unsupported kind ({kind}): convert it to 8 or 16 bit grey or RGB"
-        )
+        raise PhotoError(f"{path} has pixels of an unsupported kind ({kind}): convert it to 8 or 16 bit grey or RGB")
 
 
 def _detail(error: Exception) -> str:

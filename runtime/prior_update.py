@@ -25,10 +25,9 @@ def illumination(y: Array, clean: Array, limits: Illumination) -> Array:
     return h
 
 
-def residual_mask(y: Array, clean: Array, threshold: float) -> Array:
-    """1 where the mean over channels of (clean - y) reaches `threshold`, else 0."""
-    darkening: Array = (clean - y).mean(axis=1, keepdims=True)
-    return (darkening >= np.float32(threshold)).astype(np.float32)
+def confident_mask(matte: Array, threshold: float) -> Array:
+    """1 where the prior's matte reaches `threshold`, else 0: the shadow when nobody has drawn it."""
+    return (matte >= np.float32(threshold)).astype(np.float32)
 
 
 def blend_coefficients(y: Array, h: Array, rho: float) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ from runtime.illumination import apply_gain, enlarge, log_gain
 from runtime.networks import Backend, Networks
 from runtime.noise import gaussian
 from runtime.photo import WHOLE, as_mask, check_pixels, read_photo, unit_floats
-from runtime.prior_update import illumination, residual_mask
+from runtime.prior_update import confident_mask, illumination
 from runtime.sampler import sample
 
 Array = npt.NDArray[np.float32]
@@ -169,11 +169,8 @@ class Restorer:
         height, width = image.shape[2:]
         y = _pad(image, model.multiple)
         started = perf_counter()
-        if mask is not None:
-            mask = _pad(mask, model.multiple)
-        clean = self._clean(y, mask)
-        if mask is None:
-            mask = residual_mask(y, clean, model.mask_threshold)
+        mask = self._find_mask(y) if mask is None else _pad(mask, model.multiple)
+        clean = self._networks.prior(y, mask)[0] if self.bundle.has_prior else y
         h = illumination(y, clean, model.illumination)
         prior_done = perf_counter()
 
@@ -189,14 +186,14 @@ class Restorer:
         x, clean, found, h = (array[:, :, :height, :width] for array in (x, clean, found, h))
         return Working(x, clean, found, h, prior_done - started, ended - prior_done)
 
-    def _clean(self, y: Array, mask: Array | None) -> Array:
-        if self.bundle.has_prior:
-            shape = (y.shape[0], 1, *y.shape[2:])
-            unknown = np.full(shape, self.bundle.manifest.model.blind_mask, np.float32)
-            return self._networks.clean(y, unknown if mask is None else mask)
-        if mask is None:
+    def _find_mask(self, y: Array) -> Array:
+        """Where the prior, asked without a mask, is sure of a shadow: float32 [N, 1, h, w] of 0 and 1."""
+        if not self.bundle.has_prior:
             raise RestoreError("this bundle has no prior network to find the shadow with: give a mask")
-        return y
+        model = self.bundle.manifest.model
+        unknown = np.full((y.shape[0], 1, *y.shape[2:]), model.blind_mask, np.float32)
+        _, matte = self._networks.prior(y, unknown)
+        return confident_mask(matte, model.matte_threshold)
 
 
 def load(

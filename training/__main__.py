@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,7 +72,8 @@ def fit(
         except ValueError as error:
             raise TrainingError(str(error)) from None
         best = run(chosen, data, output, resume, quiet)
-        print(f"best checkpoint: {best}")
+        if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+            print(f"best checkpoint: {best}")
 
 
 @app.command()

@@ -23,7 +23,8 @@ from training.color import to_linear, to_srgb
 
 EPSILON = 1e-4  # keeps h finite on black pixels
 FLOOR, CEILING = 0.01, 4.0  # of h in sRGB-encoded space
-MASK_THRESHOLD = 0.05  # the m* rule: a pixel this much darker than the clean photo is shadow
+RESIDUAL_THRESHOLD = 0.05  # the m* rule: a pixel this much darker than the clean photo is shadow
+MATTE_THRESHOLD = 0.8  # of the predicted matte: where the network itself is sure of a shadow
 UNKNOWN_MASK = 0.5  # mask value that means "no mask known"
 
 
@@ -92,7 +93,7 @@ def _stage(channels: int, blocks: int) -> nn.Sequential:
 
 
 class DegradationPrior(nn.Module):
-    """D(y, mask) -> x_hat.
+    """D(y, mask) -> (x_hat, matte).
 
     Args of the call:
         image: float32[N, 3, H, W] in [0, 1], sRGB-encoded, H and W multiples of `config.multiple`.
@@ -148,9 +149,10 @@ class DegradationPrior(nn.Module):
         clean = to_srgb((linear / shade).clamp(0.0, 1.0))
         return Degradation(clean, -shade.log(), matte)
 
-    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        """x_hat: float32[N, 3, H, W] in [0, 1]."""
-        return self.estimate(image, mask).clean
+    def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(x_hat float32[N, 3, H, W], matte float32[N, 1, H, W]), both in [0, 1]."""
+        found = self.estimate(image, mask)
+        return found.clean, torch.sigmoid(found.matte)
 
 
 def illumination(image: Tensor, clean: Tensor) -> Tensor:
@@ -165,4 +167,4 @@ def illumination(image: Tensor, clean: Tensor) -> Tensor:
 
 def residual_mask(image: Tensor, clean: Tensor) -> Tensor:
     """The m* rule of the authors' training code: 1 where mean_c(x - y) >= 0.05. Float [N, 1, H, W] of 0 and 1."""
-    return ((clean - image).mean(dim=1, keepdim=True) >= MASK_THRESHOLD).to(image.dtype)
+    return ((clean - image).mean(dim=1, keepdim=True) >= RESIDUAL_THRESHOLD).to(image.dtype)

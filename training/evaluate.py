@@ -11,7 +11,7 @@ from torch import Tensor
 
 from training.checkpoint import Model
 from training.datasets import Triplet, as_sample, read_pair
-from training.degradation import UNKNOWN_MASK, illumination, residual_mask
+from training.degradation import MATTE_THRESHOLD, UNKNOWN_MASK, illumination
 from training.errors import TrainingError
 from training.metrics import psnr
 from training.sampler import SamplerOptions, sample
@@ -38,7 +38,8 @@ def restore(
 
     Args:
         image: float32[1, 3, H, W] in [0, 1], any size.
-        mask: float32[1, 1, H, W] in [0, 1], or None for blind restoration: the mask is the prior's residual (m* rule).
+        mask: float32[1, 1, H, W] in [0, 1], or None for blind restoration: the mask is where the
+            prior's matte is sure.
 
     Returns:
         (restored, x_hat of the prior, mask), sizes as `image`, in [0, 1].
@@ -51,9 +52,13 @@ def restore(
     height, width = image.shape[-2:]
     multiple = max(model.prior.config.multiple, model.denoiser.config.multiple)
     y = _pad(image, multiple)
-    given = torch.full_like(y[:, :1], UNKNOWN_MASK) if mask is None else _pad(mask, multiple)
-    clean = model.prior(y, given)
-    seen = residual_mask(y, clean) if mask is None else given
+    if mask is None:
+        # find the shadow first, then restore it as if somebody had drawn it
+        _, matte = model.prior(y, torch.full_like(y[:, :1], UNKNOWN_MASK))
+        seen = (matte >= MATTE_THRESHOLD).to(y.dtype)
+    else:
+        seen = _pad(mask, multiple)
+    clean, _ = model.prior(y, seen)
     generator = torch.Generator().manual_seed(seed)
     shape = y.shape
     result = sample(

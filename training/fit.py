@@ -114,7 +114,7 @@ def fit(config: FitConfig, data: Path, output: Path, resume: Path | None = None,
         DataLoader(stream, batch_size=config.batch, num_workers=config.workers, multiprocessing_context=context)
     )
     generator = torch.Generator(device=accelerator.device)
-    progress = _Progress(config, done, quiet or not accelerator.is_main_process)
+    progress = _Progress(config, width, done, quiet or not accelerator.is_main_process)
     with progress:
         for step, batch in enumerate(loader, start=done):
             for group in optimizer.param_groups:
@@ -236,7 +236,7 @@ def _load_state(accelerator: Accelerator, ema: Ema, folder: Path) -> dict[str, A
 class _Progress:
     """Progress bar with loss, images per second and time left; averages between validations for the log."""
 
-    def __init__(self, config: FitConfig, done: int, quiet: bool) -> None:
+    def __init__(self, config: FitConfig, images: int, done: int, quiet: bool) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bar = Progress(
@@ -248,7 +248,7 @@ class _Progress:
             disable=quiet,
         )
         self._task = self._bar.add_task(config.network, total=config.steps, completed=done, loss=0.0, rate=0.0)
-        self._batch = config.batch
+        self._images = images  # per step, over all processes
         self._quiet = quiet
         self._clear()
 
@@ -261,14 +261,14 @@ class _Progress:
         for key, value in parts.items():
             self._sums[key] = self._sums.get(key, 0.0) + value
         self._count += 1
-        rate = self._count * self._batch / (time.perf_counter() - self._since)
+        rate = self._count * self._images / (time.perf_counter() - self._since)
         self._bar.update(self._task, completed=done, loss=parts["loss"], rate=rate)
 
     def averages(self) -> dict[str, float]:
         """Mean of every part since the last call, and images per second."""
         seconds = time.perf_counter() - self._since
         result = {key: value / max(self._count, 1) for key, value in self._sums.items()}
-        result["images_per_second"] = self._count * self._batch / seconds
+        result["images_per_second"] = self._count * self._images / seconds
         self._clear()
         return result
 

@@ -76,7 +76,7 @@ def score_prior(network: nn.Module, batches: Iterable[Sample]) -> dict[str, floa
         unknown = torch.full_like(batch["mask"], UNKNOWN_MASK)
         true_mask = (batch["matte"] > 0.5).to(batch["mask"].dtype)
         for key, mask in (("masked", true_mask), ("blind", unknown)):
-            values[key] += psnr(network(batch["image"], mask), batch["clean"]).tolist()
+            values[key] += psnr(network(batch["image"], mask)[0], batch["clean"]).tolist()
         values["identity"] += psnr(batch["image"], batch["clean"]).tolist()
     mean = {key: sum(v) / len(v) for key, v in values.items()}
     return {**mean, "score": mean["masked"] + mean["blind"]}

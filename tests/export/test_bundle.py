@@ -43,7 +43,9 @@ def test_bundle_is_complete_and_says_what_it_is(model: Model, bundle: Bundle) ->
     assert manifest.sampling.default_steps == 5
     assert {1, 5, 25} <= set(manifest.sampling.supported_steps)
     assert manifest.versions.opset == 18
-    assert {"denoiser_noise_snr", "prior_snr", "loop_psnr", "blind_loop_psnr"} <= set(manifest.accuracy)
+    assert {"denoiser_noise_snr", "prior_clean_snr", "prior_matte_snr", "loop_psnr", "blind_loop_psnr"} <= set(
+        manifest.accuracy
+    )
     assert all(note.exactness == "exact" for note in manifest.notes)
 
 

@@ -85,7 +85,7 @@ def test_inspect_says_what_a_bundle_is(bundle: Bundle) -> None:
     assert model.denoiser_parameters <= denoiser["weights"]["float"] < 1.01 * model.denoiser_parameters
     assert denoiser["opset"] == 18
     assert denoiser["inputs"]["t"] == "float[N]"
-    assert facts["graphs"]["prior.onnx"]["outputs"] == {"clean": "float[N, 3, 4*h, 4*w]"}
+    assert facts["graphs"]["prior.onnx"]["outputs"]["clean"] == "float[N, 3, 4*h, 4*w]"
     assert facts["accuracy"] == bundle.manifest.accuracy
     assert facts["bytes"] == sum(entry.size for entry in bundle.manifest.files.values())
     text = call("inspect", bundle.path).stdout

@@ -164,9 +164,7 @@ def test_a_manifest_that_cannot_be_right_is_refused(copy: Path, change: Callable
         load_bundle(copy)
 
 
-@pytest.mark.parametrize(
-    "raw", [b"", b"{", b"[]", b"\xff\xfe", b'{"format_version": "1"}', b'{"format_version": NaN}']
-)
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff\xfe", b'{"format_version": "1"}', b'{"format_version": NaN}'])
 def test_bytes_that_are_no_manifest_are_refused(raw: bytes) -> None:
     with pytest.raises(BundleError, match=r"manifest\.json is not a valid manifest"):
         parse_manifest(raw)

@@ -20,9 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Run:
     """One call of the command line in this process: its exit code and what it printed."""
 
-    def __init__(
-        self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
-    ) -> None:
+    def __init__(self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
         monkeypatch.setattr(sys, "argv", ["shadowdiffusion", *map(str, words)])
         with pytest.raises(SystemExit) as caught:
             main()
@@ -78,9 +76,7 @@ def test_outputs_masks_and_seeds(call: Call, bundle: Path, tmp_path: Path) -> No
     photo = save(tmp_path / "a.png", picture(20, 30))
     mask = save(tmp_path / "m.png", picture(20, 30, channels=1))
     common = ["restore", photo, "--bundle", bundle, "--steps", 5, "-q"]
-    assert (
-        call(*common, "-o", tmp_path / "new" / "x.tif", "--save-mask", tmp_path / "new" / "m.png").code == 0
-    )
+    assert call(*common, "-o", tmp_path / "new" / "x.tif", "--save-mask", tmp_path / "new" / "m.png").code == 0
     assert names(tmp_path / "new") == ["m.png", "x.tif"]
     assert load_pixels(tmp_path / "new" / "m.png").shape == (20, 30)
     assert call(*common, "-o", tmp_path / "dir", "--mask", mask, "--save-mask", tmp_path / "dir").code == 0

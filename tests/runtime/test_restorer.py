@@ -45,6 +45,17 @@ def test_the_prior_alone_is_what_the_degradation_model_says(restorer: runtime.Re
     assert restorer(photo, mask).prior is None
 
 
+def test_without_a_mask_the_shadow_is_found_first_and_then_restored_as_if_drawn(restorer: runtime.Restorer) -> None:
+    """The tiny prior's matte is the red channel halved without a mask, and 0.25 of it counts as shadow."""
+    image = np.full((1, 3, 16, 16), 0.6, np.float32)
+    image[..., :8] = 0.1
+    found = np.zeros((1, 1, 16, 16), np.float32)
+    found[..., 8:] = 1
+    blind, given = restorer.restore_working(image), restorer.restore_working(image, found)
+    for name in ("image", "clean", "mask", "illumination"):
+        assert np.array_equal(getattr(blind, name), getattr(given, name))
+
+
 def test_equal_seeds_give_equal_results_and_others_differ(restorer: runtime.Restorer) -> None:
     photo = picture(60, 90)
     first, second, other = (restorer(photo, seed=seed).image for seed in (3, 3, 4))

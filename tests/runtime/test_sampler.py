@@ -9,7 +9,7 @@ import pytest
 
 from runtime.bundle import Illumination, Sampling, Step
 from runtime.noise import gaussian
-from runtime.prior_update import blend_coefficients, closed_form_mask, illumination, residual_mask
+from runtime.prior_update import blend_coefficients, closed_form_mask, confident_mask, illumination
 from runtime.sampler import sample
 from tests.runtime.tiny import make_sampling
 
@@ -112,9 +112,7 @@ def test_the_inputs_are_left_alone_and_progress_is_reported() -> None:
     sampling = make_sampling(mask_policy="closed-form")
     seen: list[tuple[int, int]] = []
     for _ in range(2):
-        sample(
-            fake_denoiser(np), *arrays, noise, sampling, sampling.tables["5"], lambda *done: seen.append(done)
-        )
+        sample(fake_denoiser(np), *arrays, noise, sampling, sampling.tables["5"], lambda *done: seen.append(done))
     assert all(np.array_equal(a, b) for a, b in zip(arrays, before, strict=True))
     assert seen == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)] * 2
 
@@ -137,10 +135,9 @@ def test_an_extreme_illumination_stays_finite() -> None:
     assert all(np.isfinite(part).all() for part in blend_coefficients(y, h, 1e-6))
 
 
-def test_residual_mask_marks_where_the_mean_darkening_reaches_the_threshold() -> None:
-    y = np.full((1, 3, 1, 3), 0.25, np.float32)
-    clean = y + np.array([0.0, 0.046875, 0.0625], np.float32)
-    assert residual_mask(y, clean, 0.046875).ravel().tolist() == [0, 1, 1]
+def test_confident_mask_begins_at_the_threshold() -> None:
+    matte = np.array([0.0, 0.7, 0.8, 1.0], np.float32).reshape(1, 1, 1, 4)
+    assert confident_mask(matte, 0.8).ravel().tolist() == [0, 0, 1, 1]
 
 
 def test_closed_form_mask_finds_the_matte_of_an_exact_shadow() -> None:

@@ -31,17 +31,11 @@ MULTIPLE = 8
 IMAGE, MASK = ["N", 3, "H", "W"], ["N", 1, "H", "W"]
 
 
-def _graph(
-    path: Path, nodes: list[Any], inputs: dict[str, Any], outputs: dict[str, Any], **weights: Any
-) -> None:
+def _graph(path: Path, nodes: list[Any], inputs: dict[str, Any], outputs: dict[str, Any], **weights: Any) -> None:
     def values(shapes: dict[str, Any]) -> list[Any]:
-        return [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()
-        ]
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
 
-    initialisers = [
-        numpy_helper.from_array(np.asarray(array, np.float32), name) for name, array in weights.items()
-    ]
+    initialisers = [numpy_helper.from_array(np.asarray(array, np.float32), name) for name, array in weights.items()]
     graph = helper.make_graph(nodes, path.stem, values(inputs), values(outputs), initialisers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)
@@ -49,15 +43,17 @@ def _graph(
 
 
 def write_prior(path: Path) -> None:
-    """clean = clip(image * (1 + 0.5 mask), 0, 1)."""
+    """clean = clip(image * (1 + 0.5 mask), 0, 1); matte = mask * (the image's first channel)."""
     nodes = [
         helper.make_node("Mul", ["mask", "half"], ["lift"]),
         helper.make_node("Add", ["lift", "one"], ["gain"]),
         helper.make_node("Mul", ["image", "gain"], ["bright"]),
         helper.make_node("Clip", ["bright", "zero", "one"], ["clean"]),
+        helper.make_node("Split", ["image"], ["red", "green", "blue"], axis=1, num_outputs=3),
+        helper.make_node("Mul", ["red", "mask"], ["matte"]),
     ]
     inputs = {"image": IMAGE, "mask": MASK}
-    _graph(path, nodes, inputs, {"clean": IMAGE}, half=0.5, one=1.0, zero=0.0)
+    _graph(path, nodes, inputs, {"clean": IMAGE, "matte": MASK}, half=0.5, one=1.0, zero=0.0)
 
 
 def write_denoiser(path: Path) -> None:
@@ -121,9 +117,7 @@ def make_sampling(**changes: Any) -> Sampling:
     return msgspec.structs.replace(defaults, **changes)
 
 
-def write_bundle(
-    path: Path, sampling: Sampling | None = None, *, prior: bool = True, golden: bool = False
-) -> Path:
+def write_bundle(path: Path, sampling: Sampling | None = None, *, prior: bool = True, golden: bool = False) -> Path:
     path.mkdir(parents=True)
     if prior:
         write_prior(path / "prior.onnx")
@@ -135,7 +129,7 @@ def write_bundle(
         multiple=MULTIPLE,
         working_size=48,
         illumination=Illumination(1e-4, 0.01, 4.0),
-        mask_threshold=0.05,
+        matte_threshold=0.25,
         blind_mask=0.5,
     )
     manifest = Manifest(
@@ -166,11 +160,7 @@ def picture(height: int, width: int, dtype: Any = np.uint8, channels: int = 3, s
     """A photo with smooth colour, texture, and a dark half."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
-    base = (
-        0.5
-        + 0.3 * np.sin(rows[..., None] / 9 + np.arange(channels))
-        + 0.1 * rng.random((height, width, channels))
-    )
+    base = 0.5 + 0.3 * np.sin(rows[..., None] / 9 + np.arange(channels)) + 0.1 * rng.random((height, width, channels))
     base[columns > width / 2] *= 0.5
     if channels == 1:
         base = base[..., 0]
@@ -198,6 +188,4 @@ def save(path: Path, array: Any, change: Callable[[Any], None] | None = None, **
 def load_pixels(path: Path) -> Any:
     """All bands of an image as stored, without applying orientation."""
     image = pyvips.Image.new_from_file(str(path), revalidate=True)
-    return (
-        image.numpy().reshape(image.height, image.width, image.bands).squeeze(-1 if image.bands == 1 else ())
-    )
+    return image.numpy().reshape(image.height, image.width, image.bands).squeeze(-1 if image.bands == 1 else ())

@@ -35,7 +35,9 @@ def test_small_size_is_pinned() -> None:
 def test_output_has_the_inputs_size_and_range(size: tuple[int, int]) -> None:
     image, mask = torch.rand(2, 3, *size), torch.rand(2, 1, *size)
     with torch.no_grad():
-        clean = _random()(image, mask)
+        clean, matte = _random()(image, mask)
+    assert matte.shape == mask.shape
+    assert 0 <= matte.min() <= matte.max() <= 1
     assert clean.shape == image.shape
     assert clean.min() >= 0
     assert clean.max() <= 1
@@ -57,7 +59,7 @@ def test_no_matte_no_change() -> None:
     torch.nn.init.constant_(prior.matte_head.bias, -30.0)
     image = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(prior(image, torch.ones(1, 1, 32, 32)), image, atol=1e-5, rtol=0)
+        torch.testing.assert_close(prior(image, torch.ones(1, 1, 32, 32))[0], image, atol=1e-5, rtol=0)
 
 
 def test_mask_matters_and_black_pixels_stay_finite() -> None:
@@ -65,11 +67,11 @@ def test_mask_matters_and_black_pixels_stay_finite() -> None:
     image = torch.rand(1, 3, 32, 32)
     image[..., :8, :8] = 0
     with torch.no_grad():
-        a, b = (prior(image, torch.full((1, 1, 32, 32), value)) for value in (0.0, 1.0))
+        a, b = (prior(image, torch.full((1, 1, 32, 32), value))[0] for value in (0.0, 1.0))
     assert not torch.equal(a, b)
     assert torch.isfinite(a).all()
     prior.train()
-    prior(image, torch.ones(1, 1, 32, 32)).sum().backward()
+    prior(image, torch.ones(1, 1, 32, 32))[0].sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in prior.parameters() if p.grad is not None)
 
 

@@ -1,6 +1,7 @@
 """The training loop: it learns, it resumes exactly, it ships the averaged weights, it fails clearly."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,16 @@ def test_shipped_weights_are_the_averaged_ones(tmp_path: Path) -> None:
     for key, value in shipped.state_dict().items():
         assert torch.equal(value, ema[key])
     assert any(not torch.equal(raw[f"network.{key}"], ema[key]) for key in shipped.state_dict())
+
+
+@pytest.mark.parametrize("network", ["prior", "denoiser"])
+def test_bfloat16_trains(tmp_path: Path, network: str) -> None:
+    """Autocast on the CPU; weights and averages stay in single precision."""
+    fit(replace(TINY, network=network, precision="bf16", steps=3), PHOTOS, tmp_path, quiet=True)
+    (record,) = _log(tmp_path)
+    assert all(math.isfinite(value) for value in record.values())
+    trained = getattr(load_checkpoints(tmp_path / "last.safetensors"), network)
+    assert {p.dtype for p in trained.parameters()} == {torch.float32}
 
 
 def test_average_is_an_exponential_one() -> None:
