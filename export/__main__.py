@@ -1,22 +1,17 @@
-"""`python -m export`: turn checkpoints into a bundle that runs without PyTorch."""
+"""`python -m export`: turn checkpoints into a bundle that runs without PyTorch, and look after it."""
 
 from __future__ import annotations
 
 import json
-import signal
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from export import bundle_commands
 from export.bundle import Task as TaskName
-from export.errors import ExportError
-from runtime.errors import RestoreError
-from training.errors import TrainingError
+from export.console import one_line_errors, reporter
 
 if TYPE_CHECKING:
     from runtime.bundle import Manifest
@@ -90,7 +85,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 @app.callback()
 def main_options() -> None:
-    """Turn checkpoints into a bundle that runs without PyTorch."""
+    """Turn checkpoints into a bundle that runs without PyTorch, and look after it."""
 
 
 @app.command(epilog=EXAMPLE)
@@ -119,11 +114,8 @@ def onnx(
     A bundle that differs from PyTorch by more than rounding is not written.
     """
     started = time.perf_counter()
-
-    def report(line: str) -> None:
-        print(f"[{time.perf_counter() - started:6.1f} s] {line}", file=sys.stderr, flush=True)
-
-    with _one_line_errors():
+    report = reporter()
+    with one_line_errors():
         from export.bundle import BundleOptions, build_bundle, check_target
 
         check_target(output, force)  # before the seconds that importing PyTorch and reading checkpoints take
@@ -169,10 +161,10 @@ def kernels(
 ) -> None:
     """Compile the GPU kernels and add them to a bundle; needs no GPU."""
     started = time.perf_counter()
-    with _one_line_errors():
+    with one_line_errors():
         from export.kernels import add_kernels
 
-        manifest = add_kernels(bundle, sm or (), lambda line: print(line, file=sys.stderr, flush=True))
+        manifest = add_kernels(bundle, sm or (), reporter())
     files = [build.file for kernel in manifest.kernels for build in kernel.builds]
     size = sum(manifest.files[file].size for file in files)
     seconds = time.perf_counter() - started
@@ -196,31 +188,9 @@ def _print_result(output: Path, manifest: Manifest, seconds: float, as_json: boo
         print(f"  {key:24} {value:6.1f} dB")
 
 
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Every foreseeable failure becomes one line on stderr and exit code 2."""
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        raise SystemExit(130) from None
-    except ImportError as error:
-        _fail(f"{error}: install the export extra (pip install 'shadowdiffusion[export]')")
-    except (ExportError, TrainingError, RestoreError, OSError) as error:
-        _fail(str(error))
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _fail(message: str) -> NoReturn:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    raise SystemExit(2) from None
-
-
-def _stop(*_: object) -> NoReturn:
-    """SIGTERM as an exception, so that temporary files are removed on the way out."""
-    raise SystemExit(143)
+app.command(epilog=bundle_commands.ENGINE_EXAMPLE)(bundle_commands.build_engine)
+for command in (bundle_commands.inspect, bundle_commands.prune, bundle_commands.pack, bundle_commands.verify):
+    app.command()(command)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import math
 import os
 import shutil
@@ -88,12 +86,13 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report) ->
 
     from export import verify
     from export.photos import verification_samples
+    from export.precision import rounded_model
     from export.schedule import sampling_section
     from runtime import bundle as contents
     from runtime.networks import Networks
     from runtime.restorer import Restorer
 
-    shipped = _rounded(model) if options.half_weights else model
+    shipped = rounded_model(model) if options.half_weights else model
     sampling = sampling_section(options.sampling, model.diffusion)
     info = _model_info(model, options.working_size)
     samples = verification_samples(options.photos, info.multiple)
@@ -167,17 +166,6 @@ def _write_golden(folder: Path, model: Model, options: BundleOptions, multiple: 
         steps=np.int64(options.sampling.steps),
     )
     np.savez_compressed(folder / GOLDEN_EXPECTED, x=np.clip(x, 0, 1))
-
-
-def _rounded(model: Model) -> Model:
-    """A copy whose weights have the values that the bundle will hold."""
-    from export.precision import round_weights
-
-    denoiser, prior = copy.deepcopy(model.denoiser), copy.deepcopy(model.prior)
-    for module in (denoiser, prior):
-        if module is not None:
-            round_weights(module)
-    return dataclasses.replace(model, denoiser=denoiser, prior=prior)
 
 
 def _model_info(model: Model, working_size: int) -> ModelInfo:

@@ -6,17 +6,30 @@ Runtime folds when it loads the model, so each operation still runs in float32.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
 
+    from training.checkpoint import Model
+
 LARGE = 256
 """Elements from which a tensor is stored in half precision; below are biases and norms, not worth a Cast."""
 
 HALF_MAX = 65504.0
 HALF_TINY = 2.0**-14  # smallest normal float16: below it the relative error grows
+
+
+def rounded_model(model: Model) -> Model:
+    """A copy whose weights have the values that a bundle with half-precision weights holds."""
+    denoiser, prior = copy.deepcopy(model.denoiser), copy.deepcopy(model.prior)
+    for module in (denoiser, prior):
+        if module is not None:
+            round_weights(module)
+    return dataclasses.replace(model, denoiser=denoiser, prior=prior)
 
 
 def round_weights(module: nn.Module) -> None:

@@ -66,7 +66,7 @@ def _decibel(power: float, result: Array, reference: Array) -> float:
 def require(what: str, value: float, least: float) -> float:
     """`value` rounded to 0.01 dB; raises ExportError if it is below `least`."""
     if value < least:
-        raise ExportError(f"{what} agrees with PyTorch to {value:.1f} dB only, {least:g} dB are needed: not written")
+        raise ExportError(f"{what} agrees with PyTorch to {value:.1f} dB only, {least:g} dB are needed: refused")
     return round(value, 2)
 
 

@@ -27,7 +27,9 @@ app = typer.Typer(
     help="Remove shadows from photos, and correct low light or exposure, with an exported bundle.",
 )
 
-BundleOption = Annotated[Path | None, typer.Option("--bundle", metavar="DIR", help="Bundle folder [built-in].")]
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", metavar="BUNDLE", help="Bundle: a folder or a zip file [built-in].")
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads [all cores].")]
 
 
@@ -112,7 +114,9 @@ def restore(
 
 @app.command()
 def info(
-    bundle: Annotated[Path | None, typer.Argument(metavar="[BUNDLE]", help="Bundle folder [built-in].")] = None,
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="[BUNDLE]", help="Bundle: a folder or a zip file [built-in].")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Run the golden example that comes with it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from export.precision import LARGE, halve_weights, round_weights
+from export.precision import LARGE, halve_weights, round_weights, rounded_model
 from export.verify import snr
 from runtime.bundle import Bundle
 from training.checkpoint import Model
@@ -84,11 +84,9 @@ def test_rounded_module_and_halved_file_are_the_same_function(model: Model, bund
 
 
 def test_rounding_leaves_the_callers_model_alone(model: Model) -> None:
-    from export.bundle import _rounded
-
     assert model.denoiser is not None
     before = {name: value.clone() for name, value in model.denoiser.state_dict().items()}
-    changed = _rounded(model).denoiser
+    changed = rounded_model(model).denoiser
     assert changed is not None
     assert all(torch.equal(before[name], value) for name, value in model.denoiser.state_dict().items())
     assert not all(torch.equal(before[name], value) for name, value in changed.state_dict().items())

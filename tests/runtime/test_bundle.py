@@ -67,7 +67,7 @@ def test_a_cut_file_is_found(copy: Path) -> None:
 
 def test_a_missing_file_is_named(copy: Path) -> None:
     (copy / "prior.onnx").unlink()
-    with pytest.raises(BundleError, match=r"lacks prior\.onnx"):
+    with pytest.raises(BundleError, match=r"prior\.onnx.*is missing"):
         load_bundle(copy)
 
 
@@ -75,6 +75,48 @@ def test_an_unlisted_file_is_named(copy: Path) -> None:
     (copy / "golden" / "extra.bin").write_bytes(b"x")
     with pytest.raises(BundleError, match=r"golden/extra\.bin"):
         load_bundle(copy)
+
+
+def test_what_another_process_is_writing_does_not_matter(copy: Path) -> None:
+    (copy / ".manifest.json.x1.tmp").write_bytes(b"{")
+    (copy / "engines" / ".sm89.tmp").mkdir(parents=True)
+    (copy / "engines" / ".sm89.tmp" / "denoiser.engine").touch()
+    assert not [name for name in bundle_module.hash_files(copy) if "tmp" in name]
+    (copy / "engines" / "sm89").mkdir()  # registered after this process has read the manifest
+    (copy / "engines" / "sm89" / "denoiser.engine").touch()
+    load_bundle(copy)
+
+
+def test_a_link_that_is_not_listed_is_named(copy: Path) -> None:
+    (copy / "golden" / "more").symlink_to(copy.parent, target_is_directory=True)
+    with pytest.raises(BundleError, match="golden/more"):
+        load_bundle(copy)
+
+
+def engine_entry(name: str = "sm89") -> dict[str, Any]:
+    key = {
+        **{"gpu": None, "sm": [89], "driver": None, "backend": "tensorrt-rtx", "backend_version": "1.7"},
+        **{"onnx": {"denoiser.onnx": "0" * 64}, "precision": "fp16", "profile": "8x8:8x8:8x8", "batch": "1:1:1"},
+        "optimization_level": 3,
+    }
+    return {name: key}
+
+
+def test_engines_that_are_listed_may_be_absent(copy: Path) -> None:
+    def register(manifest: Any) -> None:
+        manifest["engines"] = engine_entry()
+        for name in ("record.json", "denoiser.engine"):
+            manifest["files"][f"engines/sm89/{name}"] = {"size": 1, "sha256": "0" * 64}
+
+    edit(copy, register)
+    opened = load_bundle(copy)
+    assert opened.manifest.engines["sm89"].sm == [89]
+    name = "engines/sm89/record.json"
+    assert bundle_module.damage(copy, name, opened.manifest.files[name]) == "is missing"
+
+
+def test_bundles_without_engines_do_not_mention_them(copy: Path) -> None:
+    assert b"engines" not in bundle_module.encode_manifest(load_bundle(copy).manifest)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +150,9 @@ CONTRADICTIONS: dict[str, Callable[[Any], Any]] = {
     "start without alpha_bar": lambda m: m["sampling"].update(start=50),
     "prior not described": lambda m: m["model"].update(prior_parameters=None),
     "no denoiser": lambda m: m["files"].pop("denoiser.onnx"),
+    "engine without record": lambda m: m.update(engines=engine_entry()),
+    "engine outside": lambda m: m.update(engines=engine_entry("../x")),
+    "engine nobody listed": lambda m: m["files"].update({"engines/x/a": {"size": 0, "sha256": "0" * 64}}),
     "bad digest": lambda m: m["files"]["prior.onnx"].update(sha256="xyz"),
 }
 
@@ -138,7 +183,7 @@ def test_places_without_a_bundle_are_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(bundle_module, "DEFAULT_BUNDLE", tmp_path / "builtin")
     for path, message in [
         (tmp_path / "absent", "does not exist"),
-        (tmp_path / "file", "not a folder"),
+        (tmp_path / "file", "not a whole zip file"),
         (tmp_path, r"no manifest\.json"),
         (None, "no built-in bundle.*--bundle"),
     ]:

@@ -1,0 +1,62 @@
+"""A bundle folder -> one zip file that `runtime.archive` reads: stored, in a fixed order, without dates.
+
+The same bundle always packs to the same bytes. Engines are packed, the scratch of their builders is not.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+from export.errors import ExportError
+from export.lock import writing
+from runtime.bundle import MANIFEST, damage, load_bundle
+
+NO_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zip can say
+PLAIN_FILE = 0o100644 << 16
+
+
+def pack(path: Path, target: Path, force: bool = False) -> int:
+    """Write the bundle folder `path` as the zip file `target`; returns its size in bytes.
+
+    The file appears whole or not at all. Raises ExportError, or BundleError for a damaged bundle.
+    """
+    if not target.absolute().parent.is_dir():
+        raise ExportError(f"folder {target.parent} does not exist: create it first")
+    if os.path.lexists(target) and (not force or not target.is_file() or target.is_symlink()):
+        advice = "choose another name" + (", or pass --force" if target.is_file() and not target.is_symlink() else "")
+        raise ExportError(f"{target} already exists: {advice}")
+    if target.resolve().is_relative_to(path.resolve()):
+        raise ExportError(f"{target} lies inside the bundle: choose a place outside")
+    with writing(path):
+        files = load_bundle(path).manifest.files
+        for name, entry in files.items():
+            if problem := damage(path, name, entry):
+                raise ExportError(f"{name} of bundle {path} {problem}: python -m export prune drops damaged engines")
+        return _write(path, [MANIFEST, *sorted(files)], target)
+
+
+def _write(root: Path, names: list[str], target: Path) -> int:
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.absolute().parent)
+    except OSError as error:
+        raise ExportError(f"cannot write into {target.absolute().parent}: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name in names:
+                member = zipfile.ZipInfo(name, NO_DATE)
+                member.external_attr, member.create_system = PLAIN_FILE, 3
+                member.file_size = (root / name).stat().st_size
+                with open(root / name, "rb") as source, archive.open(member, "w") as copy:
+                    shutil.copyfileobj(source, copy, 2**20)
+        os.chmod(temporary, 0o644)
+        size = os.path.getsize(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise ExportError(f"cannot write {target}: {error.strerror}") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return size

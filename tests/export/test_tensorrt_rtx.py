@@ -1,0 +1,214 @@
+"""Real builds with TensorRT for RTX, which needs no GPU for them. The engines are not run."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from export import engines as engines_module
+from export.__main__ import app
+from export.bundle import BundleOptions, build_bundle
+from export.engine_key import EngineOptions
+from export.engines import build_engines
+from export.errors import ExportError
+from export.gpu import Gpu
+from export.precision import halve_weights
+from runtime.bundle import Bundle, load_bundle
+from tests.runtime.tiny import write_bundle
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None,
+    reason="TensorRT for RTX is not installed: pip install '.[tensorrt-rtx]'",
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def path(bundle: Bundle, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle.path, tmp_path / "b"))
+
+
+def quiet(line: str) -> None:
+    """Hears what would be printed."""
+
+
+def command(path: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "export", "build-engine", str(path), "--backend", "tensorrt-rtx", *options]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_engines_for_two_generations(path: Path, precision: str) -> None:
+    sizes = ["--profile", "32x32:64x96:128x128", "--batch", "1:2:4", "--precision", precision, "--json"]
+    arguments = ["build-engine", str(path), "--backend", "tensorrt-rtx", "--sm", "89", "--sm", "120", *sizes]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert record["built"]
+    assert record["key"]["sm"] == [89, 120]
+    tensors = record["networks"]["denoiser.onnx"]["tensors"]
+    assert tensors["x_t"]["min"] == [1, 3, 32, 32]
+    assert tensors["x_t"]["opt"] == [2, 3, 64, 96]
+    assert tensors["t"]["max"] == [4]
+    assert tensors["noise"]["kind"] == "output"
+    assert all(tensor["dtype"] == "FLOAT" for tensor in tensors.values())
+    assert record["status"] == "not run on a GPU yet"
+    assert (record["accuracy"] != {}) == (precision == "fp16")
+    bundle = load_bundle(path)
+    for network in record["networks"].values():
+        file = bundle.path / "engines" / record["engine"] / network["file"]
+        assert file.stat().st_size == network["bytes"]
+    again = CliRunner().invoke(app, arguments)
+    assert json.loads(again.stdout)["built"] is False
+
+
+def test_a_bundle_with_half_weights(path: Path) -> None:
+    """Weights stored as float16 with a Cast are float32 again in an fp32 engine, and float16 in an fp16 one."""
+    half = write_bundle(path.parent / "half")
+    for name in ("prior.onnx", "denoiser.onnx"):
+        model = onnx.load_model(path / name)
+        halve_weights(model)
+        onnx.save_model(model, half / name)
+    rehash(half)
+    for precision in ("fp32", "fp16"):
+        options = EngineOptions("tensorrt-rtx", precision, "64x64", sm=(89,))
+        assert build_engines(half, options, quiet).built
+
+
+def rehash(path: Path) -> None:
+    import msgspec
+
+    from runtime.bundle import hash_files, parse_manifest, write_manifest
+
+    manifest = parse_manifest((path / "manifest.json").read_bytes())
+    write_manifest(path, msgspec.structs.replace(manifest, files=hash_files(path)))
+
+
+def test_a_network_that_cannot_be_built_leaves_its_log(tmp_path: Path) -> None:
+    path = write_bundle(tmp_path / "b")
+    model = onnx.load_model(path / "denoiser.onnx")
+    unknown = onnx.helper.make_node("Mystery", ["noise"], ["nothing"], domain="nobody")
+    model.graph.node.append(unknown)
+    model.opset_import.append(onnx.helper.make_opsetid("nobody", 1))
+    onnx.save_model(model, path / "denoiser.onnx")
+    rehash(path)
+    with pytest.raises(ExportError, match=r"denoiser\.onnx: TensorRT for RTX .*; the log is") as caught:
+        build_engines(path, EngineOptions("tensorrt-rtx", profile="64x64", sm=(89,)), quiet)
+    log = Path(str(caught.value).rpartition("the log is ")[2])
+    assert "Mystery" in log.read_text()
+    assert [file.name for file in (path / "engines").iterdir()] == [log.name]
+
+
+def test_a_generation_it_does_not_know_is_refused(path: Path) -> None:
+    with pytest.raises(ExportError, match=r"cannot build for SM 90: it can for .*89"):
+        build_engines(path, EngineOptions("tensorrt-rtx", sm=(90,)), quiet)
+
+
+def test_the_code_for_full_tensorrt_is_the_same_code(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT for RTX under the other name: the one API, with the timing cache that it still accepts."""
+    import tensorrt_rtx
+
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_rtx)
+    monkeypatch.setattr(engines_module, "find_gpu", lambda: Gpu("A GPU", 89, "1.0"))
+    with pytest.warns(DeprecationWarning, match="Timing cache"):
+        outcome = build_engines(path, EngineOptions("tensorrt", "fp16", "64x64", workspace=512), quiet)
+    assert outcome.record.key.gpu == "A GPU"
+    assert outcome.record.workspace_mib == 512
+    assert list((path / "engines").glob(".timing-tensorrt-*.cache"))
+    load_bundle(path)
+
+
+def test_two_builders_at_once_build_once(path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            command(path, "--sm", "89", "--json", "--profile", "64x64"),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    results = [json.loads(output[0]) for output in outputs]
+    assert sorted(result["built"] for result in results) == [False, True]
+    assert results[0]["networks"] == results[1]["networks"]
+    assert any("waiting for another process" in output[1] for output in outputs)
+    assert len(load_bundle(path).manifest.engines) == 1
+
+
+@pytest.mark.parametrize(("kind", "delay"), [("SIGINT", 0.0), ("SIGINT", 0.7), ("SIGTERM", 0.3), ("SIGKILL", 0.3)])
+def test_a_build_that_is_stopped_leaves_no_engine(path: Path, kind: str, delay: float) -> None:
+    before = sorted(str(file.relative_to(path)) for file in path.rglob("*"))
+    process = subprocess.Popen(command(path, "--sm", "89"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    while "building the engine" not in (line := process.stderr.readline()):
+        assert line, "the build never began"
+    time.sleep(delay)
+    process.send_signal(getattr(signal, kind))
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}[kind], said
+    assert "Traceback" not in said
+    assert not load_bundle(path).manifest.engines
+    if kind == "SIGKILL":
+        (left,) = (path / "engines").iterdir()
+        assert left.name.endswith(".tmp")
+        build_engines(path, EngineOptions("tensorrt-rtx", profile="64x64", sm=(89,)), quiet)
+        assert not list((path / "engines").glob(".*"))
+    else:
+        assert sorted(str(file.relative_to(path)) for file in path.rglob("*")) == before
+
+
+def test_a_full_disk_is_one_line(path: Path) -> None:
+    """The limit on file sizes stands in for the disk: a real write fails in the middle."""
+    run = subprocess.run(
+        ["bash", "-c", 'ulimit -f 256 && exec "$@"', "bash", *command(path, "--sm", "89", "--profile", "64x64")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    errors = [line for line in run.stderr.splitlines() if not line.startswith("[")]
+    assert (run.returncode, len(errors)) == (2, 1), run.stderr
+    assert "cannot write to bundle" in errors[0]
+    assert not (path / "engines").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_networks_of_the_usual_size(small: Path, precision: str) -> None:
+    options = EngineOptions("tensorrt-rtx", precision, "128x128:256x256:512x512", sm=(89, 120))  # type: ignore[arg-type]
+    record = build_engines(small, options, quiet).record
+    assert all(network.bytes > 10e6 for network in record.networks.values())
+    assert all(value > 50 for value in record.accuracy.values())
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.export.conftest import randomise
+    from training.checkpoint import Model
+    from training.degradation import DegradationPrior
+    from training.denoiser import SMALL, Denoiser
+    from training.sampler import SamplerOptions
+
+    model = Model(Denoiser(SMALL), DegradationPrior())
+    networks: tuple[Any, Any] = (model.denoiser, model.prior)
+    for seed, network in enumerate(networks):
+        randomise(network, seed)
+    path = tmp_path_factory.mktemp("small") / "b"
+    build_bundle(model, path, BundleOptions(SamplerOptions(steps=1), "small"))
+    return path

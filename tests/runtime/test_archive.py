@@ -1,0 +1,196 @@
+"""Bundles in one zip file: the same bundle, and nothing else from the file reaches the disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import runtime
+from runtime import archive
+from runtime.bundle import load_bundle, parse_manifest
+from runtime.errors import BundleError
+
+Members = list[tuple[zipfile.ZipInfo, bytes]]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "shadowdiffusion" / "bundles"
+
+
+def members(bundle: Path) -> Members:
+    names = ["manifest.json", *sorted(load_bundle(bundle).manifest.files)]
+    return [(zipfile.ZipInfo(name), (bundle / name).read_bytes()) for name in names]
+
+
+def write_zip(path: Path, content: Members) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for member, data in content:
+            file.writestr(member, data)
+    return path
+
+
+@pytest.fixture
+def packed(bundle: Path, tmp_path: Path) -> Path:
+    return write_zip(tmp_path / "b.zip", members(bundle))
+
+
+def test_a_packed_bundle_is_the_same_bundle(bundle: Path, packed: Path, cache: Path) -> None:
+    opened = load_bundle(packed)
+    assert opened.manifest == load_bundle(bundle).manifest
+    assert opened.path.parent == cache
+    assert runtime.load(packed, "cpu", 1).check() > 50
+
+
+def test_the_second_call_finds_the_first_ones_copy(packed: Path, cache: Path) -> None:
+    first = load_bundle(packed).path
+    stamp = (first / "denoiser.onnx").stat().st_mtime_ns
+    assert load_bundle(packed).path == first
+    assert (first / "denoiser.onnx").stat().st_mtime_ns == stamp
+    assert [path.name for path in cache.iterdir()] == [first.name]
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "delete", "add"])
+def test_a_damaged_copy_is_made_again(packed: Path, harm: str) -> None:
+    file = load_bundle(packed).path / "denoiser.onnx"
+    data = file.read_bytes()
+    if harm == "flip":
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif harm == "cut":
+        file.write_bytes(data[:-1])
+    elif harm == "delete":
+        file.unlink()
+    else:
+        (file.parent / "extra").touch()
+    assert load_bundle(packed).path == file.parent
+    assert file.read_bytes() == data
+
+
+def refuse(path: Path, words: str, cache: Path) -> None:
+    with pytest.raises(BundleError, match=words):
+        load_bundle(path)
+    assert not cache.exists() or not list(cache.iterdir())
+
+
+def renamed(name: str) -> Callable[[Members], None]:
+    return lambda content: content.append((zipfile.ZipInfo(name), b"x"))
+
+
+def as_symlink(content: Members) -> None:
+    index = next(i for i, (member, _) in enumerate(content) if member.filename == "prior.onnx")
+    link = zipfile.ZipInfo("prior.onnx")
+    link.external_attr, link.create_system = 0o120777 << 16, 3
+    content[index] = (link, content[index][1])
+
+
+def as_deflated(content: Members) -> None:
+    content[-1][0].compress_type = zipfile.ZIP_DEFLATED
+
+
+def manifest_deflated(content: Members) -> None:
+    content[0][0].compress_type = zipfile.ZIP_DEFLATED
+
+
+def longer(content: Members) -> None:
+    content[-1] = (content[-1][0], content[-1][1] + b"x")
+
+
+def other_bytes(content: Members) -> None:
+    content[-1] = (content[-1][0], content[-1][1][:-1] + b"x")
+
+
+def climbing_manifest(content: Members) -> None:
+    manifest = json.loads(content[0][1])
+    manifest["files"]["../evil"] = {"size": 1, "sha256": "0" * 64}
+    content[0] = (content[0][0], json.dumps(manifest).encode())
+    content.append((zipfile.ZipInfo("../evil"), b"x"))
+
+
+def huge_manifest(content: Members) -> None:
+    content[0] = (content[0][0], b" " * (archive.LARGEST_MANIFEST + 1))
+
+
+ATTACKS: dict[str, tuple[Callable[[Members], None], str]] = {
+    "climbs out": (renamed("../evil"), "does not list"),
+    "climbs out, listed": (climbing_manifest, "leaves the bundle"),
+    "absolute": (renamed("/tmp/evil"), "does not list"),
+    "backslash": (renamed("..\\evil"), "does not list"),
+    "folder": (renamed("golden/"), "does not list"),
+    "symlink": (as_symlink, "not a plain file"),
+    "compressed": (as_deflated, "compressed"),
+    "compressed manifest": (manifest_deflated, "compressed"),
+    "huge manifest": (huge_manifest, "no manifest needs"),
+    "larger than listed": (longer, "bytes instead of"),
+    "other bytes": (other_bytes, "damaged"),
+    "missing": (lambda content: content.pop() and None, "lacks"),
+    "no manifest": (lambda content: content.pop(0) and None, r"has no manifest\.json"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), ATTACKS.values(), ids=ATTACKS.keys())
+def test_a_file_that_pack_would_not_write_is_refused(
+    bundle: Path, tmp_path: Path, cache: Path, change: Callable[[Members], None], words: str
+) -> None:
+    content = members(bundle)
+    change(content)
+    refuse(write_zip(tmp_path / "bad.zip", content), words, cache)
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_repeated_member_is_refused(bundle: Path, tmp_path: Path, cache: Path) -> None:
+    content = members(bundle)
+    refuse(write_zip(tmp_path / "bad.zip", [*content, content[-1]]), "twice", cache)
+
+
+def test_sizes_that_do_not_fit_in_the_file_are_refused(packed: Path, tmp_path: Path, cache: Path) -> None:
+    """A central directory that claims more stored bytes than the file has."""
+    data, size = bytearray(packed.read_bytes()), 2**31
+    with zipfile.ZipFile(packed) as file:
+        manifest = json.loads(file.read("manifest.json"))
+        actual = file.getinfo("denoiser.onnx").file_size
+    manifest["files"]["denoiser.onnx"]["size"] = size
+    entry = data.index(b"denoiser.onnx", data.rindex(b"manifest.json")) - 46
+    assert struct.unpack_from("<LL", data, entry + 20) == (actual, actual)
+    struct.pack_into("<LL", data, entry + 20, size, size)
+    packed.write_bytes(data)
+    with zipfile.ZipFile(packed) as file, pytest.raises(BundleError, match="smaller than what it claims"):
+        archive._check_members(file, parse_manifest(json.dumps(manifest).encode()), packed)
+    refuse(packed, "bytes instead of", cache)
+
+
+@pytest.mark.parametrize("length", [0, 1, 22, 1000, -1, -30])
+def test_a_cut_file_is_refused(packed: Path, cache: Path, length: int) -> None:
+    packed.write_bytes(packed.read_bytes()[:length])
+    refuse(packed, "not a bundle|damaged", cache)
+
+
+def test_any_flipped_byte_is_refused_or_harmless(bundle: Path, packed: Path, cache: Path) -> None:
+    data, whole = packed.read_bytes(), load_bundle(bundle).manifest
+    step = max(1, len(data) // 150)
+    for position in [*range(0, len(data), step), *range(len(data) - 400, len(data), 7)]:
+        packed.write_bytes(data[:position] + bytes([data[position] ^ 0x41]) + data[position + 1 :])
+        try:
+            assert load_bundle(packed).manifest == whole
+        except BundleError:
+            assert not list(cache.glob(".unpack*"))
+        shutil.rmtree(cache, ignore_errors=True)
+
+
+def test_a_cache_that_cannot_be_written_is_named(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(BundleError, match="XDG_CACHE_HOME"):
+        load_bundle(packed)
+
+
+def test_a_relative_cache_home_is_ignored_as_the_standard_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "here")
+    assert archive.cache_folder() == Path.home() / ".cache" / "shadowdiffusion" / "bundles"
