@@ -20,6 +20,11 @@ def _cuda_missing() -> str | None:
     return None if torch.cuda.is_available() else "no CUDA device"
 
 
+# Triton decides between its interpreter and its compiler when it is first imported, whoever imports it.
+if _cuda_missing():
+    os.environ["TRITON_INTERPRET"] = "1"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
     reason = _cuda_missing() if gpu_items else None

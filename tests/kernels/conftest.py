@@ -1,6 +1,6 @@
 """Kernels run in Triton's interpreter, or compiled where there is a CUDA device.
 
-Triton decides between the two when a kernel file is imported, so a process can do only one of them: the
+Triton decides between the two when it is imported (see `tests/conftest.py`), so a process can do only one of them: the
 `device` fixture runs each test once, on whichever it is (`TRITON_INTERPRET=1` interprets beside a GPU too).
 Compiling ahead of time happens in processes of its own.
 """
@@ -11,9 +11,6 @@ import os
 
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") not in ("", "0")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from msgspec.structs import replace
 
 from training.checkpoint import load_checkpoints
@@ -30,6 +31,12 @@ TINY = FitConfig(
     checkpoint_every=3,
     data=DataConfig(crop=CropConfig(size=32, smallest_side=64, largest_side=128)),
 )
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> None:
+    """Accelerate fixes the precision once per process; every test here stands for a process of its own."""
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _log(folder: Path) -> list[dict[str, float]]:
