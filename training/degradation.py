@@ -24,7 +24,7 @@ from training.color import to_linear, to_srgb
 EPSILON = 1e-4  # keeps h finite on black pixels
 FLOOR, CEILING = 0.01, 4.0  # of h in sRGB-encoded space
 RESIDUAL_THRESHOLD = 0.05  # the m* rule: a pixel this much darker than the clean photo is shadow
-MATTE_THRESHOLD = 0.8  # of the predicted matte: where the network itself is sure of a shadow
+MATTE_THRESHOLD = 0.75  # of the predicted matte: where the network itself is sure of a shadow
 UNKNOWN_MASK = 0.5  # mask value that means "no mask known"
 
 
