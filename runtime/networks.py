@@ -110,6 +110,8 @@ def _providers(backend: Backend) -> list[str]:
         raise RestoreError(f"backend {backend!r} is unknown: choose auto, cpu or cuda")
     if "CUDAExecutionProvider" not in available:
         raise RestoreError("this ONNX Runtime has no CUDA: install onnxruntime-gpu instead of onnxruntime")
+    # CUDA and cuDNN installed by pip are not on the loader's path: ONNX Runtime has to be told to look for them
+    onnxruntime.preload_dlls()
     return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
