@@ -35,7 +35,7 @@ class Restored:
     image: Pixels
     """Same shape and type as the photo."""
     mask: Array
-    """Shadow mask float32 [H, W] in [0, 1] at the photo's size, as the diffusion sees it."""
+    """Shadow mask float32 [H, W] in [0, 1] at the photo's size, as the denoiser's mask head refined it last."""
     illumination: Array
     """h = y / clean of the prior, sRGB-encoded, float32 [h, w, 3] at the working size; 1 = unchanged."""
     prior: Pixels | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ def restore(
     if model.prior is None or model.denoiser is None:
         raise TrainingError("evaluation needs a prior and a denoiser: give both checkpoints")
     height, width = image.shape[-2:]
-    multiple = max(model.prior.config.multiple, model.denoiser.config.multiple)
+    multiple = math.lcm(model.prior.config.multiple, model.denoiser.config.multiple)
     y = _pad(image, multiple)
     if mask is None:
         # find the shadow first, then restore it as if somebody had drawn it

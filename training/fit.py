@@ -99,6 +99,9 @@ def fit(config: FitConfig, data: Path, output: Path, resume: Path | None = None,
     state = {"step": 0, "best": -math.inf}
     if resume is not None:
         state = _load_state(accelerator, ema, _newest(resume))
+    done = int(state["step"])
+    if done >= config.steps:
+        raise TrainingError(f"the checkpoint is at step {done} of {config.steps}: ask for more steps, or do not resume")
     if accelerator.is_main_process:
         output.mkdir(parents=True, exist_ok=True)
         (output / "config.json").write_text(json.dumps(config.as_dict(), indent=1))
@@ -106,7 +109,6 @@ def fit(config: FitConfig, data: Path, output: Path, resume: Path | None = None,
     validation = list(DataLoader(_Stream(validation_data, 0, config.validation_samples), batch_size=config.batch))
 
     width = config.batch * accelerator.num_processes
-    done = int(state["step"])
     stream = _Stream(train_data, done * width, (config.steps - done) * width)
     # libvips has threads, and a forked process inherits their locks without them
     context = "spawn" if config.workers else None
@@ -185,8 +187,9 @@ def _validate(
             recipe={config.network: recipe},
         )
         save_checkpoint(output / "last.safetensors", model)
-        if scores["score"] > best:
-            best = scores["score"]
+        # a run resumed into a new folder keeps the score to beat, but has no file of it there
+        if scores["score"] > best or not (output / "best.safetensors").exists():
+            best = max(best, scores["score"])
             save_checkpoint(output / "best.safetensors", model)
         record = {"step": step, **progress.averages(), **{f"val_{k}": v for k, v in scores.items()}}
         with (output / "log.jsonl").open("a") as log:

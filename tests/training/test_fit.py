@@ -87,6 +87,23 @@ def test_shipped_weights_are_the_averaged_ones(tmp_path: Path) -> None:
     assert any(not torch.equal(raw[f"network.{key}"], ema[key]) for key in shipped.state_dict())
 
 
+def test_resuming_a_finished_run_says_so(tmp_path: Path) -> None:
+    fit(TINY, PHOTOS, tmp_path, quiet=True)
+    with pytest.raises(TrainingError, match="at step 6 of 6"):
+        fit(TINY, PHOTOS, tmp_path / "more", tmp_path / "checkpoints", quiet=True)
+    assert not (tmp_path / "more").exists()
+
+
+def test_a_new_folder_gets_its_best_checkpoint_even_without_a_record(tmp_path: Path) -> None:
+    fit(TINY, PHOTOS, tmp_path / "old", quiet=True)
+    state = tmp_path / "old/checkpoints/step_0000003/state.json"
+    state.write_text(json.dumps({"step": 3, "best": 1000.0}))
+    best = fit(TINY, PHOTOS, tmp_path / "new", state.parent, quiet=True)
+    assert best.is_file()
+    newest = json.loads((tmp_path / "new/checkpoints/step_0000006/state.json").read_text())
+    assert newest["best"] == 1000.0
+
+
 @pytest.mark.parametrize("network", ["prior", "denoiser"])
 def test_bfloat16_trains(tmp_path: Path, network: str) -> None:
     """Autocast on the CPU; weights and averages stay in single precision."""
