@@ -85,8 +85,8 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report) ->
     import torch
 
     from export import verify
+    from export.passes.half_weights import rounded_model
     from export.photos import verification_samples
-    from export.precision import rounded_model
     from export.schedule import sampling_section
     from runtime import bundle as contents
     from runtime.networks import Networks
@@ -130,12 +130,13 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report) ->
 def _write_networks(folder: Path, model: Model, half_weights: bool, report: Report) -> None:
     import onnx
 
-    from export import graph, precision
+    from export import graph
+    from export.passes import half_weights as halves
     from runtime.bundle import DENOISER, PRIOR
 
     def write(name: str, proto: onnx.ModelProto) -> None:
         if half_weights:
-            precision.halve_weights(proto)
+            halves.halve_weights(proto)
         onnx.checker.check_model(proto)
         onnx.save_model(proto, folder / name)
 

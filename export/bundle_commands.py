@@ -15,7 +15,7 @@ from export.console import fail, one_line_errors, reporter
 from export.errors import ExportError
 
 if TYPE_CHECKING:
-    from export.tensorrt_builder import Progress
+    from export.engines.tensorrt import Progress
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the bundle.", metavar="BUNDLE", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -79,8 +79,8 @@ def build_engine(
     """
     report = reporter()
     with one_line_errors():
-        from export.engine_key import EngineOptions
-        from export.engines import build_engines
+        from export.engines.build import build_engines
+        from export.engines.key import EngineOptions
 
         options = EngineOptions(
             backend, precision, profile, batch, _sm_list(sm or []), optimization_level, workspace, force
@@ -122,7 +122,7 @@ def prune(
 ) -> None:
     """Drop engines that are damaged, or were built from other networks or by another version of the builder."""
     with one_line_errors():
-        from export.prune import prune as drop
+        from export.engines.prune import prune as drop
 
         dropped = drop(bundle, dry_run, reporter())
     for name, reason in dropped.items():

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from export.engine_key import describe
-from export.engines import STATUS, engine_damage, read_record
+from export.engines.build import STATUS, engine_damage, read_record
+from export.engines.key import describe
 from export.errors import ExportError
 from runtime.bundle import DENOISER, ENGINES, MANIFEST, PRIOR, RECORD, Bundle, load_bundle
 

@@ -11,8 +11,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from export.engines.lock import writing
 from export.errors import ExportError
-from export.lock import writing
 from runtime.bundle import MANIFEST, damage, load_bundle
 
 NO_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zip can say

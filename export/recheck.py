@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from export.engines.lock import writing
 from export.errors import ExportError
-from export.lock import writing
 from runtime.bundle import Bundle, Sampling, damage, load_bundle, write_manifest
 
 
@@ -44,8 +44,8 @@ def store(path: Path, accuracy: dict[str, float]) -> None:
 
 def _compare(bundle: Bundle, checkpoints: Sequence[Path], report: Callable[[str], None]) -> dict[str, float]:
     from export import verify
+    from export.passes.half_weights import rounded_model
     from export.photos import verification_samples
-    from export.precision import rounded_model
     from training.checkpoint import load_checkpoints
     from training.sampler import SamplerOptions, step_table
 

@@ -17,11 +17,11 @@ import pytest
 from onnx import numpy_helper
 from typer.testing import CliRunner, Result
 
-from export import prune as prune_module
 from export.__main__ import app
 from export.bundle import BundleOptions, build_bundle
-from export.engine_key import EngineOptions, engine_key, folder_name
-from export.engines import STATUS, EngineRecord, NetworkRecord
+from export.engines import prune as prune_module
+from export.engines.build import STATUS, EngineRecord, NetworkRecord
+from export.engines.key import EngineOptions, engine_key, folder_name
 from export.errors import ExportError
 from runtime.bundle import ENGINES, Bundle, hash_files, load_bundle, parse_manifest, write_manifest
 from tests.runtime.tiny import write_bundle

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.errors import ExportError
-from export.precision import HALF_MAX, HALF_TINY
+from export.passes.half_weights import HALF_MAX, HALF_TINY
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -59,7 +59,7 @@ def mixed_graph(model: ModelProto) -> ModelProto:
 
 
 def single_graph(model: ModelProto) -> ModelProto:
-    """A copy in which weights stored as float16 with a Cast (see `export.precision`) are float32 again, exactly.
+    """A copy in which weights stored as float16 (see `export.passes.half_weights`) are float32 again, exactly.
 
     Constant nodes become initialisers on the way: one place to look for a value.
     """

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from export.engine_key import BackendName
-from export.engines import clear_scratch, engine_damage, without_engine
+from export.engines.build import clear_scratch, engine_damage, without_engine
+from export.engines.key import BackendName
+from export.engines.lock import writing
+from export.engines.tensorrt import load_backend
 from export.errors import ExportError
-from export.lock import writing
-from export.tensorrt_builder import load_backend
 from runtime.bundle import ENGINES, Bundle, EngineKey, load_bundle, write_manifest
 
 

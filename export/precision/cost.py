@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.errors import ExportError
-from export.half import half_values
 from export.photos import golden_sample
+from export.precision.mixed import half_values
 from export.verify import psnr
 from runtime.bundle import DENOISER, Manifest
 from runtime.noise import gaussian

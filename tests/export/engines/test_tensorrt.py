@@ -17,14 +17,14 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from export import engines as engines_module
 from export.__main__ import app
 from export.bundle import BundleOptions, build_bundle
-from export.engine_key import EngineOptions
-from export.engines import build_engines
+from export.engines import build as engines_module
+from export.engines.build import build_engines
+from export.engines.gpu import Gpu
+from export.engines.key import EngineOptions
 from export.errors import ExportError
-from export.gpu import Gpu
-from export.precision import halve_weights
+from export.passes.half_weights import halve_weights
 from runtime.bundle import Bundle, load_bundle
 from tests.runtime.tiny import write_bundle
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(
     reason="TensorRT for RTX is not installed: pip install '.[tensorrt-rtx]'",
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from export import half_cost as cost_module
 from export.errors import ExportError
-from export.half import half_values, mixed_graph, single_graph
-from export.half_cost import half_cost
-from export.precision import halve_weights
+from export.passes.half_weights import halve_weights
+from export.precision import cost as cost_module
+from export.precision.cost import half_cost
+from export.precision.mixed import half_values, mixed_graph, single_graph
 from runtime.bundle import Bundle
 
 F16, F32 = TensorProto.FLOAT16, TensorProto.FLOAT

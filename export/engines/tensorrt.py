@@ -1,8 +1,8 @@
 """ONNX network -> engine, with TensorRT 10 and 11 or TensorRT for RTX: one API under two module names.
 
 Networks are strongly typed, which is all that TensorRT 11 and TensorRT for RTX know: the precision of every value
-comes from the graph (`export.half`), and TF32 is off. TensorRT for RTX builds without a GPU, for the SMs it is
-told. What it builds has not been run on a GPU yet; full TensorRT has not been run at all.
+comes from the graph (`export.precision.mixed`), and TF32 is off. TensorRT for RTX builds without a GPU, for the SMs it
+is told. What it builds has not been run on a GPU yet; full TensorRT has not been run at all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from export.engine_key import TITLES, BackendName, batch_sizes, image_sizes
+from export.engines.key import TITLES, BackendName, batch_sizes, image_sizes
 from export.errors import ExportError
 from runtime.bundle import EngineKey
 

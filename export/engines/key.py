@@ -10,8 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from export.engines.gpu import Gpu
 from export.errors import ExportError
-from export.gpu import Gpu
 from runtime.bundle import DENOISER, PRIOR, EngineKey, Manifest
 
 BackendName = Literal["tensorrt", "tensorrt-rtx"]

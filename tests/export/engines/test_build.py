@@ -15,20 +15,20 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from export import engines as engines_module
-from export import tensorrt_builder
 from export.__main__ import app
-from export.engine_key import EngineOptions
-from export.engines import Outcome, build_engines
+from export.engines import build as engines_module
+from export.engines import tensorrt as tensorrt_builder
+from export.engines.build import Outcome, build_engines
+from export.engines.gpu import Gpu
+from export.engines.key import EngineOptions
+from export.engines.lock import writing
+from export.engines.tensorrt import Backend, BuildFailure, Built, Phases, load_backend
 from export.errors import ExportError
-from export.gpu import Gpu
-from export.lock import writing
-from export.tensorrt_builder import Backend, BuildFailure, Built, Phases, load_backend
 from runtime.bundle import hash_file, load_bundle, parse_manifest, write_manifest
 from runtime.errors import BundleError
 from tests.runtime.tiny import write_bundle
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 OPTIONS = EngineOptions("tensorrt-rtx", sm=(89,), profile="64x64")
 
 
@@ -248,7 +248,7 @@ def test_the_log_of_a_failed_build_is_kept_and_named(builder: Builder, path: Pat
 
 def test_builders_of_one_bundle_take_turns(builder: Builder, path: Path) -> None:
     """Another process holds the lock, and lets go once this one says that it waits."""
-    code = "import sys; from pathlib import Path; from export.lock import writing\n"
+    code = "import sys; from pathlib import Path; from export.engines.lock import writing\n"
     code += "with writing(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from export.engine_key import EngineOptions, describe, differences, engine_key, folder_name, nearest
+from export.engines.gpu import Gpu, find_gpu
+from export.engines.key import EngineOptions, describe, differences, engine_key, folder_name, nearest
 from export.errors import ExportError
-from export.gpu import Gpu, find_gpu
 from runtime.bundle import EngineKey, Manifest, load_bundle
 from tests.runtime.tiny import write_bundle
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from export.precision import LARGE, halve_weights, round_weights, rounded_model
+from export.passes.half_weights import LARGE, halve_weights, round_weights, rounded_model
 from export.verify import snr
 from runtime.bundle import Bundle
 from training.checkpoint import Model

@@ -21,11 +21,11 @@ from typing import Any
 
 import msgspec
 
-from export.engine_key import EngineOptions, describe, engine_key, folder_name, nearest
+from export.engines.gpu import find_gpu
+from export.engines.key import EngineOptions, describe, engine_key, folder_name, nearest
+from export.engines.lock import writing
+from export.engines.tensorrt import Backend, BuildFailure, Progress, build, load_backend, read_cache
 from export.errors import ExportError
-from export.gpu import find_gpu
-from export.lock import writing
-from export.tensorrt_builder import Backend, BuildFailure, Progress, build, load_backend, read_cache
 from runtime.bundle import (
     ENGINES,
     MANIFEST,
@@ -212,12 +212,12 @@ def _graph(bundle: Bundle, network: str, key: EngineKey, report: Report) -> tupl
     """The ONNX graph to compile, in the precision of the key, and what that precision costs in dB."""
     import onnx
 
-    from export.half import mixed_graph, single_graph
+    from export.precision.mixed import mixed_graph, single_graph
 
     model = onnx.load_model(bundle.path / network)
     if key.precision == "fp32":
         return single_graph(model).SerializeToString(), {}
-    from export.half_cost import half_cost
+    from export.precision.cost import half_cost
 
     mixed = mixed_graph(model)
     report(f"comparing the float16 graph of {network} with the float32 one, on the CPU")

@@ -1,0 +1,1 @@
+"""Engines: the networks of a bundle compiled for one machine, stored under everything they depend on."""

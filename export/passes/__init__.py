@@ -1,0 +1,1 @@
+"""Graph passes: each takes an ONNX graph and returns an equivalent one that runs faster or is smaller."""
