@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from export.console import fail, one_line_errors, reporter
+from export.console import fail, one_line_errors, reporter, terminal_bar
 from export.errors import ExportError
-
-if TYPE_CHECKING:
-    from export.engines.tensorrt import Progress
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the bundle.", metavar="BUNDLE", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -85,7 +79,7 @@ def build_engine(
         options = EngineOptions(
             backend, precision, profile, batch, _sm_list(sm or []), optimization_level, workspace, force
         )
-        outcome = build_engines(bundle, options, report, _bar)
+        outcome = build_engines(bundle, options, report, terminal_bar)
     record = outcome.record
     if as_json:
         import msgspec
@@ -182,18 +176,3 @@ def _sm_list(texts: list[str]) -> tuple[int, ...]:
     if wrong := [part for part in parts if not (part.isascii() and part.isdigit())]:
         fail(f"SM {wrong[0]!r} is not a compute capability such as 89 (for 8.9)")
     return tuple(map(int, parts))
-
-
-@contextmanager
-def _bar(network: str) -> Iterator[Progress]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    nothing: Callable[[float, str], None] = lambda fraction, phase: None  # noqa: E731
-    if not sys.stderr.isatty():
-        yield nothing
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Display
-
-    with Display(console=Console(stderr=True), transient=True) as display:
-        task = display.add_task(network, total=1.0)
-        yield lambda fraction, phase: display.update(task, completed=fraction, description=f"{network}: {phase}")

@@ -1,4 +1,4 @@
-"""What the command line prints: progress lines and errors on stderr, never a traceback."""
+"""What the command line prints on stderr: progress lines, progress bars and errors, never a traceback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NoReturn
 
 from export.errors import ExportError
@@ -14,6 +14,11 @@ from runtime.errors import RestoreError
 from training.errors import TrainingError
 
 Report = Callable[[str], None]
+"""Called with a line that says what begins, or why."""
+Progress = Callable[[float, str], None]
+"""Called with the finished fraction in [0, 1] and the name of the phase, from any thread."""
+Bar = Callable[[str], AbstractContextManager[Progress]]
+"""A context manager for the title of some work, which gives the Progress to call."""
 
 
 def reporter() -> Report:
@@ -24,6 +29,33 @@ def reporter() -> Report:
         print(f"[{time.perf_counter() - started:6.1f} s] {line}", file=sys.stderr, flush=True)
 
     return report
+
+
+@contextmanager
+def terminal_bar(title: str) -> Iterator[Progress]:
+    """A Bar on a terminal, which runs to and fro until the first fraction is known; nothing elsewhere.
+
+    Lines that are reported meanwhile appear above it.
+    """
+    if not sys.stderr.isatty():
+        yield lambda fraction, phase: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Display
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Display(*columns, console=Console(stderr=True), transient=True) as display:
+        task = display.add_task(title, total=None)
+        yield lambda fraction, phase: display.update(
+            task, total=1.0, completed=fraction, description=f"{title}: {phase}" if phase else title
+        )
+
+
+@contextmanager
+def quiet_bar(title: str) -> Iterator[Progress]:
+    """A Bar that shows nothing."""
+    yield lambda fraction, phase: None
 
 
 @contextmanager

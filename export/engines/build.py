@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,10 +21,11 @@ from typing import Any
 
 import msgspec
 
+from export.console import Bar, Report, quiet_bar
 from export.engines.gpu import find_gpu
 from export.engines.key import EngineOptions, describe, engine_key, folder_name, nearest
 from export.engines.lock import writing
-from export.engines.tensorrt import Backend, BuildFailure, Progress, build, load_backend, read_cache
+from export.engines.tensorrt import Backend, BuildFailure, build, load_backend, read_cache
 from export.errors import ExportError
 from runtime.bundle import (
     ENGINES,
@@ -40,10 +41,6 @@ from runtime.bundle import (
 )
 
 STATUS = "not run on a GPU yet"
-
-Report = Callable[[str], None]
-Bar = Callable[[str], Any]
-"""A context manager for the name of a network, which gives the builder's Progress."""
 
 
 class NetworkRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,16 +73,6 @@ class Outcome:
     name: str
     record: EngineRecord
     built: bool
-
-
-def quiet_bar(network: str) -> Any:
-    """A Bar that shows nothing."""
-
-    @contextmanager
-    def nothing() -> Iterator[Progress]:
-        yield lambda fraction, phase: None
-
-    return nothing()
 
 
 def build_engines(path: Path, options: EngineOptions, report: Report, bar: Bar = quiet_bar) -> Outcome:

@@ -10,20 +10,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from export.console import Progress
 from export.engines.key import TITLES, BackendName, batch_sizes, image_sizes
 from export.errors import ExportError
 from runtime.bundle import EngineKey
 
 MODULES: dict[BackendName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 LOG_LINES = 20_000
-
-Progress = Callable[[float, str], None]
-"""Called with the finished fraction in [0, 1] and the name of the phase, from the builder's threads."""
 
 
 @dataclass(frozen=True)
