@@ -80,18 +80,18 @@ def build_engine(
             backend, precision, profile, batch, _sm_list(sm or []), optimization_level, workspace, force
         )
         outcome = build_engines(bundle, options, report, terminal_bar)
-    record = outcome.record
+    engine, record = outcome.engine, outcome.engine.record
     if as_json:
         import msgspec
 
-        result = {"bundle": str(bundle), "engine": outcome.name, "built": outcome.built}
+        result = {"bundle": str(bundle), "engine": engine.name, "path": str(engine.path), "built": outcome.built}
         print(json.dumps(result | msgspec.to_builtins(record)))
         return
-    print(f"{bundle}/engines/{outcome.name}: {'built' if outcome.built else 'stored'}, {record.status}")
+    print(f"{engine.path}: {'built' if outcome.built else 'stored'}, {record.status}")
     for name, network in record.networks.items():
-        print(f"  {name:24} {network.bytes / 1e6:6.1f} MB, built in {network.seconds:.1f} s")
-    for name, value in record.accuracy.items():
-        print(f"  {name:24} {value:6.1f} dB against float32, on the CPU")
+        print(f"  {name:24} {record.files[network.file].size / 1e6:6.1f} MB, built in {network.seconds:.1f} s")
+    for note in record.notes:
+        print(f"  {note.exactness:24} {note.name}: {note.detail}")
 
 
 def inspect(

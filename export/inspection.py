@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from export.engines.build import STATUS, engine_damage, read_record
 from export.engines.key import describe
-from export.errors import ExportError
-from runtime.bundle import DENOISER, ENGINES, MANIFEST, PRIOR, RECORD, Bundle, load_bundle
+from runtime.bundle import DENOISER, MANIFEST, PRIOR, Bundle, load_bundle
+from runtime.engines import RECORD, StoredEngine, engine_damage, engine_folders, read_engine
+from runtime.errors import BundleError
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
@@ -26,7 +26,7 @@ def inspect(path: Path) -> Facts:
     """
     folder = path.parent if path.is_file() else path
     if (folder / RECORD).is_file() and not (folder / MANIFEST).exists():
-        return _engine(folder)
+        return {"kind": "engine", "path": str(folder)} | _engine(read_engine(folder.resolve()))
     return _bundle(load_bundle(path), path)
 
 
@@ -47,33 +47,20 @@ def _bundle(bundle: Bundle, path: Path) -> Facts:
         "graphs": {name: _graph(root / name) for name in (PRIOR, DENOISER) if name in manifest.files},
         "accuracy": manifest.accuracy,
         "notes": msgspec.to_builtins(manifest.notes),
-        "engines": {name: _stored(bundle, name) for name in manifest.engines},
+        "engines": {folder.name: _stored(folder) for folder in engine_folders(bundle)},
     }
 
 
-def _stored(bundle: Bundle, name: str) -> Facts:
-    """An engine as far as its files are whole: a damaged record is not read."""
-    key, problem = bundle.manifest.engines[name], engine_damage(bundle, name)
-    facts = {"summary": describe(key), "key": msgspec.to_builtins(key), "state": problem or "whole"}
-    return facts if problem else facts | _record(bundle.path / ENGINES / name)
+def _stored(folder: Path) -> Facts:
+    try:
+        return {"path": str(folder)} | _engine(read_engine(folder))
+    except BundleError as error:
+        return {"path": str(folder), "state": str(error)}
 
 
-def _record(folder: Path) -> Facts:
-    record = msgspec.to_builtins(read_record(folder))
-    return {name: record[name] for name in ("created", "workspace_mib", "networks", "accuracy", "status")}
-
-
-def _engine(folder: Path) -> Facts:
-    record = read_record(folder)
-    facts = {"kind": "engine", "path": str(folder), "summary": describe(record.key)}
-    root = folder.resolve().parent.parent
-    state = "outside a bundle: there is nothing to compare its files with"
-    if (root / MANIFEST).is_file():
-        bundle = load_bundle(root)
-        if folder.resolve().name not in bundle.manifest.engines:
-            raise ExportError(f"{folder} is no engine of the bundle {root}")
-        state = engine_damage(bundle, folder.resolve().name) or "whole"
-    return facts | {"key": msgspec.to_builtins(record.key), "state": state} | _record(folder)
+def _engine(engine: StoredEngine) -> Facts:
+    facts: Facts = msgspec.to_builtins(engine.record)
+    return {"summary": describe(engine.record.key), "state": engine_damage(engine) or "whole"} | facts
 
 
 def _graph(path: Path) -> Facts:
@@ -147,19 +134,22 @@ def _engine_lines(facts: Facts) -> list[str]:
 
 
 def _engine_rows(facts: Facts) -> list[tuple[str, str]]:
-    key = facts["key"]
+    if "key" not in facts:
+        return [("  state", facts["state"])]
+    key, files = facts["key"], facts["files"]
     rows = [
         ("  for", facts["summary"]),
         ("  batch", f"{key['batch']}, optimization level {key['optimization_level']}"),
-        ("  state", f"{facts['state']}; {facts.get('status', STATUS)}"),
+        ("  state", f"{facts['state']}; {facts['status']}"),
         *(("  built from", f"{name} with SHA-256 {digest}") for name, digest in key["onnx"].items()),
     ]
-    for name, network in facts.get("networks", {}).items():
-        rows.append((f"  {network['file']}", f"{_size(network['bytes'])}, built from {name} in {network['seconds']} s"))
+    for name, network in facts["networks"].items():
+        size = _size(files[network["file"]]["size"])
+        rows.append((f"  {network['file']}", f"{size}, built from {name} in {network['seconds']} s"))
         for tensor, info in network["tensors"].items():
             shape = info["shape"] if info["kind"] == "output" else f"{info['min']} {info['opt']} {info['max']}"
             rows.append((f"    {info['kind']}", f"{tensor} {info['dtype'].lower()} {shape}"))
-    rows += [("  accuracy", f"{name} {value:g} dB") for name, value in facts.get("accuracy", {}).items()]
+    rows += [(f"  {note['exactness']}", f"{note['name']}: {note['detail']}") for note in facts["notes"]]
     return rows
 
 

@@ -10,7 +10,8 @@ import msgspec
 
 from export.engines.lock import writing
 from export.errors import ExportError
-from runtime.bundle import Bundle, Sampling, damage, load_bundle, write_manifest
+from runtime.bundle import Bundle, Sampling, load_bundle, write_manifest
+from runtime.engines import engine_damage, stored_engines
 
 
 def recheck(path: Path, checkpoints: Sequence[Path], report: Callable[[str], None]) -> dict[str, float]:
@@ -26,9 +27,9 @@ def recheck(path: Path, checkpoints: Sequence[Path], report: Callable[[str], Non
     from runtime.restorer import Restorer
 
     bundle = load_bundle(path)
-    for name, entry in bundle.manifest.files.items():
-        if problem := damage(bundle.path, name, entry):
-            raise ExportError(f"{name} of bundle {path} {problem}: python -m export prune drops damaged engines")
+    for engine in stored_engines(bundle).values():
+        if problem := engine_damage(engine):
+            raise ExportError(f"engine {engine.path}: {problem}: python -m export prune drops damaged engines")
     report("running the golden example")
     golden = Restorer(bundle, Networks(bundle, "cpu", torch.get_num_threads())).check()
     found = {"golden_psnr": round(min(golden, MOST_DB), 2)}

@@ -2,7 +2,7 @@
 
     manifest.json   prior.onnx (optional)   denoiser.onnx   golden/input.npz   golden/expected.npz
     kernels/sm_80/NAME.cubin ... (optional)
-    engines/<name>/ (optional: the networks compiled for a GPU)
+    engines/<name>/ (optional: the networks compiled for a device)
 
 Nothing in a bundle is unpickled, and nothing is used before its size and SHA-256 match the manifest. The
 exporter builds these same structs and writes them with `write_manifest`, so reader and writer cannot drift
@@ -30,8 +30,7 @@ PRIOR = "prior.onnx"
 GOLDEN_INPUT = "golden/input.npz"
 GOLDEN_EXPECTED = "golden/expected.npz"
 ENGINES = "engines"
-"""Folder of the compiled engines. Names in it that begin with a dot are a builder's scratch: no part of the bundle."""
-RECORD = "record.json"
+"""Folder of compiled engines (see `runtime.engines`): optional, not listed in the manifest and not verified with it."""
 
 DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "shadow"
 """Where an installation keeps its built-in shadow-removal bundle."""
@@ -133,26 +132,6 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detail: str
 
 
-class EngineKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything a compiled engine depends on: one of these differs, and the engine does not fit."""
-
-    gpu: str | None
-    """Name of the GPU it was built on; None when it was built without one, for the SM list."""
-    sm: list[Positive]
-    """Compute capabilities it runs on, 89 for 8.9, ascending; [] is any that its backend supports."""
-    driver: str | None
-    backend: Literal["tensorrt", "tensorrt-rtx"]
-    backend_version: str
-    onnx: dict[str, Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]]
-    """SHA-256 of the networks it was built from, by file name."""
-    precision: Literal["fp32", "fp16"]
-    profile: str
-    """Image sizes as min:opt:max, each HEIGHTxWIDTH in pixels."""
-    batch: str
-    """Images at once as min:opt:max."""
-    optimization_level: Annotated[int, Meta(ge=0, le=5)]
-
-
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The whole of manifest.json."""
 
@@ -170,8 +149,6 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     notes: list[Note] = []
     kernels: list[Kernel] = []
     """GPU kernels that came with the bundle, if any."""
-    engines: dict[str, EngineKey] = {}
-    """Compiled engines by the name of their folder under engines/, which also holds a record.json."""
 
 
 class _Versioned(msgspec.Struct):
@@ -194,9 +171,9 @@ class Bundle:
 def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
     """Open and verify a bundle: a folder, a zip file of one (see `runtime.archive`), or None, the built-in one.
 
-    Engines are optional, so the folder engines/ is not read here: `damage` checks their files when they are
-    wanted. Raises BundleError when the bundle is missing, of another format version, malformed, or when any
-    other file is missing, unlisted or differs from its recorded size or SHA-256.
+    Engines are optional, so the folder engines/ is not read here. Raises BundleError when the bundle is missing,
+    of another format version, malformed, or when any other file is missing, unlisted or differs from its
+    recorded size or SHA-256.
     """
     root = DEFAULT_BUNDLE if path is None else Path(path)
     if root.is_file():
@@ -269,25 +246,21 @@ def hash_file(path: str | os.PathLike[str]) -> FileEntry:
 
 
 def hash_files(directory: str | os.PathLike[str]) -> dict[str, FileEntry]:
-    """What `Manifest.files` must hold: every file under `directory` but the manifest, by relative path."""
+    """What `Manifest.files` must hold: every file under `directory` but manifest and engines, by relative path."""
     root = Path(directory)
     return {name: hash_file(root / name) for name in sorted(_names(root))}
 
 
-def _names(root: Path, engines: bool = True) -> set[str]:
-    """Every file and link under `root` but the manifest and what a builder is still writing.
-
-    `engines`: those of engines/ too. Others may come and go there at any time.
-    """
+def _names(root: Path) -> set[str]:
+    """Every file and link under `root` but the manifest and the engines, which may come and go at any time."""
     names = set[str]()
     for folder, directories, files in os.walk(root):
         base = Path(folder).relative_to(root)
-        if base == Path() and not engines and ENGINES in directories:
+        if base == Path() and ENGINES in directories:
             directories.remove(ENGINES)
         links = [name for name in directories if os.path.islink(os.path.join(folder, name))]
         names.update((base / name).as_posix() for name in (*files, *links))
-    scratch = (f"{ENGINES}/.", f".{MANIFEST}.")
-    return {name for name in names if name != MANIFEST and not name.startswith(scratch)}
+    return {name for name in names if name != MANIFEST and not name.startswith(f".{MANIFEST}.")}
 
 
 def _is_safe(name: str) -> bool:
@@ -298,11 +271,9 @@ def _is_safe(name: str) -> bool:
 
 
 def _verify_files(root: Path, files: dict[str, FileEntry]) -> None:
-    if unlisted := sorted(_names(root, engines=False) - files.keys()):
+    if unlisted := sorted(_names(root) - files.keys()):
         raise BundleError(f"bundle {root} holds {unlisted[0]}, which its manifest does not list: remove it")
     for name, expected in files.items():
-        if name.startswith(f"{ENGINES}/"):
-            continue
         problem = damage(root, name, expected)
         if problem:
             raise BundleError(f"{name} of bundle {root} {problem}: copy or export the bundle again")
@@ -340,12 +311,8 @@ def _contradiction(manifest: Manifest) -> str | None:
     by_prior = sampling.data_consistency or sampling.start is not None or sampling.mask_policy == "closed-form"
     if PRIOR not in files and by_prior:
         return f"data consistency, closed-form masks and a start need {PRIOR}, which is not listed"
-    for name in manifest.engines:
-        if f"{ENGINES}/{name}/{RECORD}" not in files or "/" in name:
-            return f"engine {name!r} has no {RECORD} among the files"
-    for name in files:
-        if name.startswith(f"{ENGINES}/") and name.split("/")[1] not in manifest.engines:
-            return f"{name} belongs to no engine"
+    if engines := [name for name in files if name.startswith(f"{ENGINES}/")]:
+        return f"{engines[0]} is listed, but engines are no part of the manifest"
     if not model.illumination.floor < model.illumination.ceiling:
         return f"illumination floor {model.illumination.floor} is not below its ceiling"
     if (sampling.start is None) != (sampling.start_alpha_bar is None):

@@ -97,7 +97,5 @@ def test_help_loads_nothing_heavy(folder: str) -> None:
         timeout=60,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    loaded = {
-        line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines() if line.startswith("import time:")
-    }
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
     assert not loaded & HEAVY

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-import msgspec
-
-from export.engines.gpu import Gpu
 from export.errors import ExportError
-from runtime.bundle import DENOISER, PRIOR, EngineKey, Manifest
+from runtime.bundle import Bundle, Manifest
+from runtime.device import Gpu, find_cpu
+from runtime.engines import BackendName, EngineKey, Precision, Provider, key_digest, network_digests
 
-BackendName = Literal["tensorrt", "tensorrt-rtx"]
-Precision = Literal["fp32", "fp16"]
-TITLES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT for RTX"}
+TITLES: dict[BackendName, str] = {
+    "tensorrt": "TensorRT",
+    "tensorrt-rtx": "TensorRT for RTX",
+    "onnxruntime": "ONNX Runtime",
+}
 SMALLEST_SIDE = 128
 """Pixels: the short side that the default profile begins with, a 4:1 panorama at a working size of 512."""
 
@@ -28,6 +28,9 @@ class EngineOptions:
     profile: "HxW" or "HxW:HxW:HxW" (min:opt:max, pixels), None for every photo at the bundle's working size.
     batch: "N" or "N:N:N". sm: compute capabilities (89 for 8.9) to build for without a GPU, () for the GPU of
     this machine. workspace: scratch memory of the builder, MiB. force: build even if there is a stored one.
+    gate: PSNR in dB that the precision must reach, None for the usual one. photos: to calibrate and to measure with,
+    () for the example. passes: graph passes switched on or off by name. threads, provider: of onnxruntime, None for
+    the best that is found.
     """
 
     backend: BackendName
@@ -38,26 +41,46 @@ class EngineOptions:
     optimization_level: int = 3
     workspace: int | None = None
     force: bool = False
+    strip_weights: bool = False
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    gate: float | None = None
+    photos: tuple[Path, ...] = ()
+    passes: Mapping[str, bool] = field(default_factory=dict)
+    threads: int | None = None
+    provider: Provider | None = None
+
+    @property
+    def flags(self) -> list[str]:
+        """What of the options makes another engine beyond sizes and precision: `EngineKey.flags`."""
+        names = ("strip_weights", "version_compatible", "hardware_compatible")
+        passes = (f"{'with' if on else 'without'}:{name}" for name, on in self.passes.items())
+        return sorted([*(name.replace("_", "-") for name in names if getattr(self, name)), *passes])
 
 
-def engine_key(options: EngineOptions, manifest: Manifest, version: str, gpu: Gpu | None) -> EngineKey:
-    """The key of the engine that `options` ask for; `gpu` counts unless SMs are named.
+def engine_key(options: EngineOptions, bundle: Bundle, version: str, gpu: Gpu | None) -> EngineKey:
+    """The key of the engine that `options` ask for; `gpu`, that of this machine, counts unless SMs are named.
 
     Raises ExportError for a profile or batch that cannot be.
     """
-    if options.sm:
+    provider = None
+    if options.backend == "onnxruntime":
+        provider = options.provider or ("cuda" if gpu and _has_cuda() else "cpu")
+    if options.sm or provider == "cpu":
         gpu = None
     return EngineKey(
-        gpu=gpu.name if gpu else None,
+        device=find_cpu() if provider == "cpu" else gpu.name if gpu else None,
         sm=[gpu.sm] if gpu else sorted(set(options.sm)),
         driver=gpu.driver if gpu else None,
         backend=options.backend,
         backend_version=version,
-        onnx={name: manifest.files[name].sha256 for name in (PRIOR, DENOISER) if name in manifest.files},
+        provider=provider,
+        onnx=network_digests(bundle),
         precision=options.precision,
-        profile=_profile(options.profile, manifest),
+        profile=_profile(options.profile, bundle.manifest),
         batch=_batch(options.batch),
         optimization_level=options.optimization_level,
+        flags=options.flags,
     )
 
 
@@ -73,35 +96,42 @@ def batch_sizes(key: EngineKey) -> list[int]:
 
 def folder_name(key: EngineKey) -> str:
     """A name people can read, ended by 10 digits of the key's SHA-256, which make it the key's own."""
-    device = key.gpu or ("-".join(f"sm{sm}" for sm in key.sm) or "portable")
+    device = key.device or ("-".join(f"sm{sm}" for sm in key.sm) or "portable")
     device = re.sub("[^a-z0-9]+", "-", device.lower()).strip("-")
-    sizes = key.profile.split(":")
-    profile = sizes[0] if len(set(sizes)) == 1 else f"{sizes[0]}-{sizes[-1]}"
-    digest = hashlib.sha256(msgspec.json.encode(key, order="deterministic")).hexdigest()[:10]
-    return f"{device}_{key.backend}-{key.backend_version}_{key.precision}_{profile}_{digest}"
+    backend = f"{key.backend}-{key.backend_version}"
+    return f"{device}_{backend}_{key.precision}_{_sizes(key, '-')}_{key_digest(key)}"
 
 
 def describe(key: EngineKey) -> str:
     """The key in one phrase: "SM 89, TensorRT for RTX 1.7.1, fp16, 256x256"."""
     sms = f"SM {' and '.join(map(str, key.sm))}" if key.sm else "any GPU"
-    device = f"{key.gpu} ({sms}, driver {key.driver})" if key.gpu else sms
+    device = sms if key.device is None else key.device
+    if key.driver is not None:
+        device += f" ({sms}, driver {key.driver})"
+    flags = "".join(f", {flag}" for flag in key.flags)
+    return f"{device}, {TITLES[key.backend]} {key.backend_version}, {key.precision}, {_sizes(key, ':')}{flags}"
+
+
+def _sizes(key: EngineKey, separator: str) -> str:
     sizes = key.profile.split(":")
-    profile = sizes[0] if len(set(sizes)) == 1 else key.profile
-    return f"{device}, {TITLES[key.backend]} {key.backend_version}, {key.precision}, {profile}"
+    if len(set(sizes)) == 1:
+        return sizes[0]
+    return separator.join(sizes if separator == ":" else (sizes[0], sizes[-1]))
 
 
 def differences(stored: EngineKey, wanted: EngineKey) -> list[str]:
     """One phrase for every field in which two keys differ: "precision is fp32, not fp16"."""
     found = []
-    for field in EngineKey.__struct_fields__:
-        old, new = getattr(stored, field), getattr(wanted, field)
+    for name in EngineKey.__struct_fields__:
+        old, new = getattr(stored, name), getattr(wanted, name)
         if old == new:
             continue
-        if field == "onnx":
-            changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+        if name == "onnx":
+            changed = sorted(file for file in old.keys() | new.keys() if old.get(file) != new.get(file))
             found.append(f"{' and '.join(changed)} changed since")
         else:
-            found.append(f"{field.replace('_', ' ')} is {_value(old)}, not {_value(new)}")
+            missing = "any" if name == "sm" else "none"
+            found.append(f"{name.replace('_', ' ')} is {_value(old, missing)}, not {_value(new, missing)}")
     return found
 
 
@@ -111,10 +141,16 @@ def nearest(engines: dict[str, EngineKey], wanted: EngineKey) -> tuple[str, list
     return min(candidates.items(), key=lambda item: (len(item[1]), item[0]), default=None)
 
 
-def _value(value: object) -> str:
+def _value(value: object, missing: str) -> str:
     if isinstance(value, list):
-        return " and ".join(map(str, value)) or "any"
+        return " and ".join(map(str, value)) or missing
     return "unknown" if value is None else str(value)
+
+
+def _has_cuda() -> bool:
+    import onnxruntime
+
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
 def _profile(text: str | None, manifest: Manifest) -> str:

@@ -1,4 +1,4 @@
-"""One writer at a time in a bundle. The lock is on the folder itself: it leaves no file, and dies with its holder."""
+"""One writer at a time in a folder. The lock is on the folder itself: it leaves no file, and dies with its holder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.bundle import MANIFEST
 
 @contextmanager
 def writing(bundle: Path, report: Callable[[str], None] = lambda line: None) -> Iterator[None]:
-    """Hold the lock of the bundle folder, waiting for another process if need be, which `report` then says.
+    """Hold the lock of a bundle folder, as `locked` does.
 
     Raises ExportError for a packed bundle, which cannot be changed, and for what is no bundle at all.
     """
@@ -22,16 +22,26 @@ def writing(bundle: Path, report: Callable[[str], None] = lambda line: None) -> 
         raise ExportError(f"{bundle} is a packed bundle, which is never changed: unzip it into a folder first")
     if not (bundle / MANIFEST).is_file():
         raise ExportError(f"{bundle} is not a bundle: name a folder that holds a {MANIFEST}")
-    descriptor = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY)
+    with locked(bundle, report):
+        yield
+
+
+@contextmanager
+def locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of `folder`, waiting for another process if need be, which `report` then says.
+
+    An OSError of what is done under the lock becomes an ExportError.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report(f"waiting for another process that is writing to {bundle}")
+            report(f"waiting for another process that is writing to {folder}")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        raise ExportError(f"cannot write to bundle {bundle}: {error.strerror or error}{where}") from error
+        raise ExportError(f"cannot write to {folder}: {error.strerror or error}{where}") from error
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Drop the engines that no longer fit the bundle they are in, or the builder that is installed."""
+"""Drop the engines that no longer fit their bundle, this machine, or the builder that is installed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from export.engines.build import clear_scratch, engine_damage, without_engine
-from export.engines.key import BackendName
-from export.engines.lock import writing
-from export.engines.tensorrt import load_backend
+from export.engines.backends import load_backend
+from export.engines.lock import locked
+from export.engines.store import SCRATCH, clear_scratch
 from export.errors import ExportError
-from runtime.bundle import ENGINES, Bundle, EngineKey, load_bundle, write_manifest
+from runtime.bundle import Bundle, load_bundle
+from runtime.engines import BackendName, engine_damage, engine_stores, network_digests, read_engine
+from runtime.errors import BundleError
 
 
 def prune(path: Path, dry_run: bool, report: Callable[[str], None]) -> dict[str, str]:
@@ -21,54 +22,59 @@ def prune(path: Path, dry_run: bool, report: Callable[[str], None]) -> dict[str,
     The version of a backend that is not installed is not compared, which `report` says. With `dry_run` nothing is
     changed. Raises ExportError or BundleError.
     """
-    with writing(path, report):
-        bundle = load_bundle(path)
-        versions = {backend: _version(backend, report) for backend in _backends(bundle)}
-        reasons = {name: _reason(bundle, name, key, versions) for name, key in bundle.manifest.engines.items()}
-        dropped = {name: reason for name, reason in reasons.items() if reason}
-        for folder in (path / ENGINES).glob("[!.]*/"):
-            if folder.name not in bundle.manifest.engines:
-                dropped[folder.name] = "the manifest does not know it"
-        if dry_run:
-            return dropped
-        clear_scratch(path)
-        for log in (path / ENGINES).glob(".*.log"):
-            log.unlink()
-        manifest = bundle.manifest
-        for name in dropped:
-            folder = path / ENGINES / name
-            if folder.is_dir():  # out of the way first: a prune that is killed leaves scratch, not half an engine
-                os.rename(folder, folder.with_name(f".{name}.tmp"))
-            manifest = without_engine(manifest, name)
-        if dropped:
-            write_manifest(path, manifest)
-        for name in dropped:
-            shutil.rmtree(path / ENGINES / f".{name}.tmp", ignore_errors=True)
+    bundle, versions, dropped = load_bundle(path), _Versions(report), dict[str, str]()
+    for store in engine_stores(bundle):
+        if not store.is_dir():
+            continue
+        with locked(bundle.path if store.parent == bundle.path else store, report):
+            reasons = {folder.name: _reason(bundle, folder, versions) for folder in sorted(store.glob("[!.]*/"))}
+            found = {name: reason for name, reason in reasons.items() if reason}
+            dropped |= found
+            if not dry_run:
+                _drop(store, list(found))
     return dropped
 
 
-def _backends(bundle: Bundle) -> list[BackendName]:
-    return sorted({key.backend for key in bundle.manifest.engines.values()})
+def _drop(store: Path, names: list[str]) -> None:
+    clear_scratch(store)
+    for log in store.glob(".*.log"):
+        log.unlink()
+    for name in names:  # out of the way first: a prune that is killed leaves scratch, not half an engine
+        aside = store / f".{name}{SCRATCH}"
+        os.rename(store / name, aside)
+        shutil.rmtree(aside)
 
 
-def _version(backend: BackendName, report: Callable[[str], None]) -> str | None:
-    try:
-        return load_backend(backend).version
-    except ExportError as error:
-        report(f"versions of {backend} are not compared: {error}")
-        return None
+class _Versions:
+    """Versions of the installed backends, each looked up once; None, which is reported, where there is none."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._known: dict[BackendName, str | None] = {}
+
+    def of(self, backend: BackendName) -> str | None:
+        if backend not in self._known:
+            try:
+                self._known[backend] = load_backend(backend).version
+            except ExportError as error:
+                self._known[backend] = None
+                self._report(f"versions of {backend} are not compared: {error}")
+        return self._known[backend]
 
 
-def _reason(bundle: Bundle, name: str, key: EngineKey, versions: dict[BackendName, str | None]) -> str | None:
+def _reason(bundle: Bundle, folder: Path, versions: _Versions) -> str | None:
     """Why an engine is of no use any more, or None."""
-    if problem := engine_damage(bundle, name):
+    try:
+        engine = read_engine(folder)
+    except BundleError as error:
+        return str(error)
+    if problem := engine_damage(engine):
         return problem
-    files = bundle.manifest.files
-    current = {network: files[network].sha256 if network in files else "0" * 64 for network in key.onnx}
+    key, current = engine.record.key, network_digests(bundle)
     if current != key.onnx:
-        changed = sorted(network for network in current if current[network] != key.onnx[network])
-        return f"{' and '.join(changed)} changed since it was built"
-    version = versions[key.backend]
+        names = sorted(name for name in current.keys() | key.onnx.keys() if current.get(name) != key.onnx.get(name))
+        return f"{' and '.join(names)} changed since it was built"
+    version = versions.of(key.backend)
     if version is not None and version != key.backend_version:
         return f"it was built by {key.backend} {key.backend_version}, this is {version}"
     return None

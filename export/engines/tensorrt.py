@@ -10,22 +10,26 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import threading
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.console import Progress
-from export.engines.key import TITLES, BackendName, batch_sizes, image_sizes
+from export.console import Progress, Report
+from export.engines.job import Backend, BuildFailure, Job, Parts
+from export.engines.key import TITLES, EngineOptions, batch_sizes, image_sizes
+from export.engines.store import write_whole
 from export.errors import ExportError
-from runtime.bundle import EngineKey
+from runtime.engines import BackendName, EngineKey, NetworkRecord
 
 MODULES: dict[BackendName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 LOG_LINES = 20_000
+STATUS = "not run on a GPU yet"
 
 
 @dataclass(frozen=True)
-class Backend:
-    """An imported TensorRT."""
+class TensorRT:
+    """An imported TensorRT, as `export.engines.job.Backend`."""
 
     name: BackendName
     module: Any
@@ -45,8 +49,43 @@ class Backend:
         members = getattr(getattr(self.module, "ComputeCapability", None), "__members__", ())
         return sorted(int(name[2:]) for name in members if name.startswith("SM"))
 
+    def check(self, key: EngineKey, options: EngineOptions, report: Report) -> None:
+        """Raise ExportError unless it can build for the GPU or the SMs of the key."""
+        if self.name == "tensorrt":
+            if options.sm:
+                advice = "leave out --sm, or use --backend tensorrt-rtx"
+                raise ExportError(f"TensorRT builds for the GPU it runs on: {advice}")
+            if key.device is None:
+                raise ExportError("TensorRT needs the GPU it builds for, and none is found: use --backend tensorrt-rtx")
+            return
+        supported = self.supported_sms()
+        if wrong := [sm for sm in key.sm if sm not in supported]:
+            known = ", ".join(map(str, supported))
+            raise ExportError(f"{self.title} cannot build for SM {wrong[0]}: it can for {known}")
+        if not key.sm:
+            report("no --sm is given and no GPU is found: building a portable engine for any GPU the backend supports")
 
-def load_backend(name: BackendName) -> Backend:
+    def compile(self, job: Job) -> Parts:
+        """One engine file for every network."""
+        networks = dict[str, NetworkRecord]()
+        cache = job.caches / f".timing-{self.name}-{self.version}.cache"
+        for name, graph in job.graphs.items():
+            job.report(f"building the engine of {name}")
+            file, started = f"{Path(name).stem}.engine", time.perf_counter()
+            try:
+                with job.bar(name) as progress:
+                    raw = graph.SerializeToString()
+                    built = build(self, raw, job.key, job.options.workspace, read_cache(cache), progress)
+            except BuildFailure as error:
+                raise BuildFailure(f"{name}: {error}", error.log) from error
+            (job.folder / file).write_bytes(memoryview(built.engine))
+            if built.timing_cache:
+                write_whole(cache, built.timing_cache)
+            networks[name] = NetworkRecord(file, round(time.perf_counter() - started, 2), built.tensors)
+        return Parts(networks, status=STATUS)
+
+
+def load_tensorrt(name: BackendName) -> Backend:
     """Import a TensorRT. Raises ExportError that says what to install, or that the other one is here."""
     try:
         module = importlib.import_module(MODULES[name])
@@ -57,18 +96,7 @@ def load_backend(name: BackendName) -> Backend:
         if importlib.util.find_spec(MODULES[other]) is not None:
             advice += f", or use --backend {other}, which is installed"
         raise ExportError(f"{TITLES[name]} is not installed ({error}): {advice}") from error
-    return Backend(name, module)
-
-
-@dataclass
-class BuildFailure(ExportError):
-    """The builder gave up; `log` has everything it said."""
-
-    message: str
-    log: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return self.message
+    return TensorRT(name, module)
 
 
 @dataclass(frozen=True)
@@ -81,7 +109,7 @@ class Built:
 
 
 def build(
-    backend: Backend, graph: bytes, key: EngineKey, workspace: int | None, timing_cache: bytes, progress: Progress
+    backend: TensorRT, graph: bytes, key: EngineKey, workspace: int | None, timing_cache: bytes, progress: Progress
 ) -> Built:
     """Build the engine of one serialised ONNX `graph` for the SMs, sizes and level in `key`.
 
@@ -117,7 +145,7 @@ def build(
 
 
 def _build(
-    backend: Backend, graph: bytes, key: EngineKey, workspace: int | None, cache: bytes, monitor: Any, logger: Any
+    backend: TensorRT, graph: bytes, key: EngineKey, workspace: int | None, cache: bytes, monitor: Any, logger: Any
 ) -> Built:
     trt = backend.module
 

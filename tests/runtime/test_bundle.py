@@ -93,30 +93,10 @@ def test_a_link_that_is_not_listed_is_named(copy: Path) -> None:
         load_bundle(copy)
 
 
-def engine_entry(name: str = "sm89") -> dict[str, Any]:
-    key = {
-        **{"gpu": None, "sm": [89], "driver": None, "backend": "tensorrt-rtx", "backend_version": "1.7"},
-        **{"onnx": {"denoiser.onnx": "0" * 64}, "precision": "fp16", "profile": "8x8:8x8:8x8", "batch": "1:1:1"},
-        "optimization_level": 3,
-    }
-    return {name: key}
-
-
-def test_engines_that_are_listed_may_be_absent(copy: Path) -> None:
-    def register(manifest: Any) -> None:
-        manifest["engines"] = engine_entry()
-        for name in ("record.json", "denoiser.engine"):
-            manifest["files"][f"engines/sm89/{name}"] = {"size": 1, "sha256": "0" * 64}
-
-    edit(copy, register)
-    opened = load_bundle(copy)
-    assert opened.manifest.engines["sm89"].sm == [89]
-    name = "engines/sm89/record.json"
-    assert bundle_module.damage(copy, name, opened.manifest.files[name]) == "is missing"
-
-
-def test_bundles_without_engines_do_not_mention_them(copy: Path) -> None:
-    assert b"engines" not in bundle_module.encode_manifest(load_bundle(copy).manifest)
+def test_engines_are_not_listed(copy: Path) -> None:
+    edit(copy, lambda manifest: manifest["files"].update({"engines/a/record.json": {"size": 1, "sha256": "0" * 64}}))
+    with pytest.raises(BundleError, match=r"engines/a/record\.json is listed"):
+        load_bundle(copy)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +130,6 @@ CONTRADICTIONS: dict[str, Callable[[Any], Any]] = {
     "start without alpha_bar": lambda m: m["sampling"].update(start=50),
     "prior not described": lambda m: m["model"].update(prior_parameters=None),
     "no denoiser": lambda m: m["files"].pop("denoiser.onnx"),
-    "engine without record": lambda m: m.update(engines=engine_entry()),
-    "engine outside": lambda m: m.update(engines=engine_entry("../x")),
     "engine nobody listed": lambda m: m["files"].update({"engines/x/a": {"size": 0, "sha256": "0" * 64}}),
     "bad digest": lambda m: m["files"]["prior.onnx"].update(sha256="xyz"),
 }

@@ -19,12 +19,14 @@ from export.__main__ import app
 from export.engines import build as engines_module
 from export.engines import tensorrt as tensorrt_builder
 from export.engines.build import Outcome, build_engines
-from export.engines.gpu import Gpu
+from export.engines.job import BuildFailure
 from export.engines.key import EngineOptions
 from export.engines.lock import writing
-from export.engines.tensorrt import Backend, BuildFailure, Built, Phases, load_backend
+from export.engines.tensorrt import Built, Phases, TensorRT, load_tensorrt
 from export.errors import ExportError
 from runtime.bundle import hash_file, load_bundle, parse_manifest, write_manifest
+from runtime.device import Gpu
+from runtime.engines import read_engine, stored_engines
 from runtime.errors import BundleError
 from tests.runtime.tiny import write_bundle
 
@@ -47,16 +49,16 @@ class Builder:
         tensors = {"image": {"kind": "input", "dtype": "FLOAT", "min": [1], "opt": [1], "max": [4]}}
         return Built(memoryview(b"engine" * 100), tensors, None if backend.name == "tensorrt-rtx" else b"timings")
 
-    def load(self, name: Any) -> Backend:
+    def load(self, name: Any) -> TensorRT:
         members = {"NONE": 0, "SM75": 75, "SM89": 89, "SM120": 120} if name == "tensorrt-rtx" else {}
         capability = SimpleNamespace(__members__=members)
-        return Backend(name, SimpleNamespace(__version__=self.version, ComputeCapability=capability))
+        return TensorRT(name, SimpleNamespace(__version__=self.version, ComputeCapability=capability))
 
 
 @pytest.fixture
 def builder(monkeypatch: pytest.MonkeyPatch) -> Builder:
     stand_in = Builder()
-    monkeypatch.setattr(engines_module, "build", stand_in.build)
+    monkeypatch.setattr(tensorrt_builder, "build", stand_in.build)
     monkeypatch.setattr(engines_module, "load_backend", stand_in.load)
     monkeypatch.setattr(engines_module, "find_gpu", lambda: None)
     return stand_in
@@ -79,18 +81,16 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_engines_are_built_registered_and_described(builder: Builder, path: Path) -> None:
     said: list[str] = []
     outcome = build(path, said)
-    folder = path / "engines" / outcome.name
+    folder = path / "engines" / outcome.engine.name
     assert said[0] == "no engine for SM 89, TensorRT for RTX 1.7.1.116, fp32, 64x64"
     assert {file.name for file in folder.iterdir()} == {"record.json", "prior.engine", "denoiser.engine"}
     assert len(builder.calls) == 2
-    manifest = load_bundle(path).manifest
-    assert list(manifest.engines) == [outcome.name]
-    assert manifest.engines[outcome.name] == outcome.record.key
-    assert f"engines/{outcome.name}/denoiser.engine" in manifest.files
-    assert engines_module.read_record(folder) == outcome.record
-    assert outcome.record.status == "not run on a GPU yet"
-    assert outcome.record.networks["denoiser.onnx"].bytes == 600
-    assert [file.name for file in (path / "engines").iterdir()] == [outcome.name]
+    assert stored_engines(load_bundle(path)) == {outcome.engine.name: outcome.engine}
+    assert read_engine(folder) == outcome.engine
+    record = outcome.engine.record
+    assert record.status == "not run on a GPU yet"
+    assert {name: entry.size for name, entry in record.files.items()} == {"prior.engine": 600, "denoiser.engine": 600}
+    assert [file.name for file in (path / "engines").iterdir()] == [outcome.engine.name]
 
 
 def test_an_engine_that_fits_is_used(builder: Builder, path: Path) -> None:
@@ -98,16 +98,16 @@ def test_an_engine_that_fits_is_used(builder: Builder, path: Path) -> None:
     first = build(path)
     second = build(path, said)
     assert (first.built, second.built, len(builder.calls)) == (True, False, 2)
-    assert second.record == first.record
-    assert said == [f"using the stored engine {first.name} (SM 89, TensorRT for RTX 1.7.1.116, fp32, 64x64)"]
+    assert second.engine == first.engine
+    assert said == [f"using the stored engine {first.engine.name} (SM 89, TensorRT for RTX 1.7.1.116, fp32, 64x64)"]
 
 
 def test_force_builds_again(builder: Builder, path: Path) -> None:
     build(path)
     said: list[str] = []
     assert build(path, said, force=True).built
-    assert said[0].endswith("again: --force")
-    assert len(load_bundle(path).manifest.engines) == 1
+    assert said[0].endswith("again")
+    assert len(stored_engines(load_bundle(path))) == 1
 
 
 def test_a_near_miss_is_explained_and_both_are_kept(builder: Builder, path: Path) -> None:
@@ -116,15 +116,15 @@ def test_a_near_miss_is_explained_and_both_are_kept(builder: Builder, path: Path
     said: list[str] = []
     build(path, said, optimization_level=5)
     reason = "backend version is 1.7.1.116, not 1.8.0; optimization level is 3, not 5"
-    assert said[0].endswith(f"the nearest, {first.name}, does not fit: {reason}")
-    assert len(load_bundle(path).manifest.engines) == 2
+    assert said[0].endswith(f"the nearest, {first.engine.name}, does not fit: {reason}")
+    assert len(stored_engines(load_bundle(path))) == 2
     assert not build(path, optimization_level=5).built
 
 
 def test_the_gpu_of_the_machine_is_the_default(builder: Builder, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines_module, "find_gpu", lambda: Gpu("NVIDIA L4", 89, "580.65.06"))
-    key = build(path, sm=()).record.key
-    assert (key.gpu, key.sm, key.driver) == ("NVIDIA L4", [89], "580.65.06")
+    key = build(path, sm=()).engine.record.key
+    assert (key.device, key.sm, key.driver) == ("NVIDIA L4", [89], "580.65.06")
     monkeypatch.setattr(engines_module, "find_gpu", lambda: Gpu("NVIDIA H100", 90, "580.65.06"))
     with pytest.raises(ExportError, match="cannot build for SM 90: it can for 75, 89, 120"):
         build(path, sm=())
@@ -132,7 +132,7 @@ def test_the_gpu_of_the_machine_is_the_default(builder: Builder, path: Path, mon
 
 def test_without_gpu_and_sm_the_engine_is_portable(builder: Builder, path: Path) -> None:
     said: list[str] = []
-    assert build(path, said, sm=()).record.key.sm == []
+    assert build(path, said, sm=()).engine.record.key.sm == []
     assert "portable" in said[0]
 
 
@@ -152,7 +152,7 @@ def test_full_tensorrt_needs_its_gpu_and_keeps_its_timings(
 @pytest.mark.parametrize("file", ["denoiser.engine", "record.json"])
 @pytest.mark.parametrize("harm", ["cut", "flip", "delete"])
 def test_a_damaged_engine_is_said_to_be_and_built_again(builder: Builder, path: Path, file: str, harm: str) -> None:
-    target = path / "engines" / build(path).name / file
+    target = path / "engines" / build(path).engine.name / file
     data = bytearray(target.read_bytes())
     if harm == "delete":
         target.unlink()
@@ -162,7 +162,8 @@ def test_a_damaged_engine_is_said_to_be_and_built_again(builder: Builder, path: 
     load_bundle(path)  # the portable form does not suffer
     said: list[str] = []
     assert build(path, said).built
-    assert f"cannot be used: {file} is {'missing' if harm == 'delete' else 'damaged'}" in said[0]
+    assert "cannot be used: " in said[0]
+    assert file in said[0]
     assert not build(path).built
 
 
@@ -199,7 +200,7 @@ def test_an_interrupted_build_leaves_nothing(
     assert not (path / "engines").exists()
 
 
-@pytest.mark.parametrize("call", ["mkdir", "rename", "replace"])
+@pytest.mark.parametrize("call", ["mkdir", "rename"])
 @pytest.mark.parametrize("replacing", [False, True])
 def test_a_disk_that_fails_late_changes_nothing(
     builder: Builder, path: Path, monkeypatch: pytest.MonkeyPatch, call: str, replacing: bool
@@ -209,13 +210,13 @@ def test_a_disk_that_fails_late_changes_nothing(
     before, real = content(path), getattr(os, call)
 
     def fail(source: Any, *rest: Any, **named: Any) -> Any:
-        if call == "replace" or str(source).endswith(".tmp"):
+        if str(source).endswith(".tmp"):
             monkeypatch.setattr(os, call, real)  # fails once: undoing may use it again
             raise OSError(errno.EROFS, "Read-only file system")
         return real(source, *rest, **named)
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(ExportError, match=r"cannot write to bundle .*Read-only file system"):
+    with pytest.raises(ExportError, match=r"cannot write to .*Read-only file system"):
         build(path, force=True)
     assert content(path) == before
     load_bundle(path)
@@ -271,9 +272,9 @@ def test_builders_of_one_bundle_take_turns(builder: Builder, path: Path) -> None
 
 def test_what_is_no_folder_of_a_bundle_is_refused(builder: Builder, path: Path, tmp_path: Path) -> None:
     (tmp_path / "b.zip").touch()
-    with pytest.raises(ExportError, match="packed bundle"):
+    with pytest.raises(BundleError, match="not a bundle"):
         build(tmp_path / "b.zip")
-    with pytest.raises(ExportError, match="not a bundle"):
+    with pytest.raises(BundleError, match="not a bundle"):
         build(tmp_path)
     (path / "denoiser.onnx").write_bytes(b"")
     with pytest.raises(BundleError, match="damaged"):
@@ -292,13 +293,13 @@ def test_a_missing_backend_is_one_line_that_says_what_to_install(path: Path, mon
         assert result.stderr.rstrip().endswith(f"pip install {name}")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "tensorrt_rtx" else None)
     with pytest.raises(ExportError, match="pip install tensorrt, or use --backend tensorrt-rtx, which is installed"):
-        load_backend("tensorrt")
+        load_tensorrt("tensorrt")
 
 
 def test_half_an_installation_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace())
     with pytest.raises(ExportError, match="pip install tensorrt"):
-        load_backend("tensorrt")
+        load_tensorrt("tensorrt")
 
 
 def test_progress_never_falls_and_counts_nested_phases() -> None:

@@ -9,41 +9,43 @@ from typing import Any
 import msgspec
 import pytest
 
-from export.engines.gpu import Gpu, find_gpu
 from export.engines.key import EngineOptions, describe, differences, engine_key, folder_name, nearest
 from export.errors import ExportError
-from runtime.bundle import EngineKey, Manifest, load_bundle
+from runtime.bundle import Bundle, load_bundle
+from runtime.device import Gpu, find_gpu
+from runtime.engines import EngineKey
 from tests.runtime.tiny import write_bundle
 
 RTX = "1.7.1.116"
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    return load_bundle(write_bundle(tmp_path_factory.mktemp("key") / "b")).manifest
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(write_bundle(tmp_path_factory.mktemp("key") / "b"))
 
 
-def key(manifest: Manifest, gpu: Gpu | None = None, **changes: Any) -> EngineKey:
+def key(bundle: Bundle, gpu: Gpu | None = None, **changes: Any) -> EngineKey:
     defaults: dict[str, Any] = {"backend": "tensorrt-rtx", "sm": (89,), "profile": "256x256", "precision": "fp16"}
-    return engine_key(EngineOptions(**(defaults | changes)), manifest, RTX, gpu)
+    return engine_key(EngineOptions(**(defaults | changes)), bundle, RTX, gpu)
 
 
-def test_a_key_says_what_it_is_for(manifest: Manifest) -> None:
-    assert describe(key(manifest)) == "SM 89, TensorRT for RTX 1.7.1.116, fp16, 256x256"
-    assert describe(key(manifest, sm=(120, 89, 89))).startswith("SM 89 and 120,")
-    assert describe(key(manifest, sm=())).startswith("any GPU,")
+def test_a_key_says_what_it_is_for(bundle: Bundle) -> None:
+    assert describe(key(bundle)) == "SM 89, TensorRT for RTX 1.7.1.116, fp16, 256x256"
+    assert describe(key(bundle, sm=(120, 89, 89))).startswith("SM 89 and 120,")
+    assert describe(key(bundle, sm=())).startswith("any GPU,")
     gpu = Gpu("NVIDIA L4", 89, "580.65.06")
-    assert describe(key(manifest, gpu, sm=())).startswith("NVIDIA L4 (SM 89, driver 580.65.06), ")
-    assert key(manifest, gpu) == key(manifest)  # named SMs: this machine's GPU does not matter
-    assert set(key(manifest).onnx) == {"prior.onnx", "denoiser.onnx"}
+    assert describe(key(bundle, gpu, sm=())).startswith("NVIDIA L4 (SM 89, driver 580.65.06), ")
+    assert key(bundle, gpu) == key(bundle)  # named SMs: this machine's GPU does not matter
+    assert set(key(bundle).onnx) == {"prior.onnx", "denoiser.onnx"}
 
 
-def test_one_size_stands_for_three_and_the_default_covers_the_working_size(manifest: Manifest) -> None:
-    assert key(manifest).profile == "256x256:256x256:256x256"
-    assert key(manifest, batch="2").batch == "2:2:2"
-    assert key(manifest, profile="64X32:64x64:128x64").profile == "64x32:64x64:128x64"
-    assert key(manifest, profile=None).profile == "48x48:48x48:48x48"  # working size 48, below the usual smallest
-    larger = msgspec.structs.replace(manifest, model=msgspec.structs.replace(manifest.model, working_size=500))
+def test_one_size_stands_for_three_and_the_default_covers_the_working_size(bundle: Bundle) -> None:
+    assert key(bundle).profile == "256x256:256x256:256x256"
+    assert key(bundle, batch="2").batch == "2:2:2"
+    assert key(bundle, profile="64X32:64x64:128x64").profile == "64x32:64x64:128x64"
+    assert key(bundle, profile=None).profile == "48x48:48x48:48x48"  # working size 48, below the usual smallest
+    model = msgspec.structs.replace(bundle.manifest.model, working_size=500)
+    larger = Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, model=model))
     assert key(larger, profile=None).profile == "128x128:504x504:504x504"
 
 
@@ -63,50 +65,52 @@ def test_one_size_stands_for_three_and_the_default_covers_the_working_size(manif
         ({"batch": "x"}, "number"),
     ],
 )
-def test_sizes_that_cannot_be_are_refused(manifest: Manifest, changes: dict[str, Any], words: str) -> None:
+def test_sizes_that_cannot_be_are_refused(bundle: Bundle, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ExportError, match=words):
-        key(manifest, **changes)
+        key(bundle, **changes)
 
 
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
-    "gpu": ({"gpu": "NVIDIA L4"}, "gpu is NVIDIA L4, not unknown"),
+    "device": ({"device": "NVIDIA L4"}, "device is NVIDIA L4, not unknown"),
     "sm": ({"sm": [86, 120]}, "sm is 86 and 120, not 89"),
     "driver": ({"driver": "570.1"}, "driver is 570.1, not unknown"),
     "backend": ({"backend": "tensorrt"}, "backend is tensorrt, not tensorrt-rtx"),
     "backend_version": ({"backend_version": "1.6.0"}, "backend version is 1.6.0, not 1.7.1.116"),
+    "provider": ({"provider": "cpu"}, "provider is cpu, not unknown"),
     "onnx": ({"onnx": {"denoiser.onnx": "0" * 64}}, "denoiser.onnx and prior.onnx changed since"),
     "precision": ({"precision": "fp32"}, "precision is fp32, not fp16"),
     "profile": ({"profile": "8x8:8x8:8x8"}, "profile is 8x8:8x8:8x8, not 256x256:256x256:256x256"),
     "batch": ({"batch": "1:1:1"}, "batch is 1:1:1, not 1:1:4"),
     "optimization_level": ({"optimization_level": 5}, "optimization level is 5, not 3"),
+    "flags": ({"flags": ["strip-weights"]}, "flags is strip-weights, not none"),
 }
 
 
-def test_every_field_of_the_key_is_compared(manifest: Manifest) -> None:
+def test_every_field_of_the_key_is_compared(bundle: Bundle) -> None:
     assert list(CHANGES) == list(EngineKey.__struct_fields__)
 
 
 @pytest.mark.parametrize(("change", "words"), CHANGES.values(), ids=CHANGES.keys())
-def test_a_difference_is_named_and_changes_the_folder(manifest: Manifest, change: dict[str, Any], words: str) -> None:
-    wanted = key(manifest)
+def test_a_difference_is_named_and_changes_the_folder(bundle: Bundle, change: dict[str, Any], words: str) -> None:
+    wanted = key(bundle)
     stored = msgspec.structs.replace(wanted, **change)
     assert differences(stored, wanted) == [words]
     assert folder_name(stored) != folder_name(wanted)
 
 
-def test_the_nearest_differs_in_the_fewest_fields(manifest: Manifest) -> None:
-    wanted = key(manifest)
+def test_the_nearest_differs_in_the_fewest_fields(bundle: Bundle) -> None:
+    wanted = key(bundle)
     far = msgspec.structs.replace(wanted, precision="fp32", sm=[75])
     near = msgspec.structs.replace(wanted, batch="1:1:1")
     assert nearest({"far": far, "near": near}, wanted) == ("near", ["batch is 1:1:1, not 1:1:4"])
     assert nearest({}, wanted) is None
 
 
-def test_folder_names_are_plain(manifest: Manifest) -> None:
-    name = folder_name(key(manifest, Gpu("NVIDIA GeForce RTX 5090 / Ti", 120, "580"), sm=()))
+def test_folder_names_are_plain(bundle: Bundle) -> None:
+    name = folder_name(key(bundle, Gpu("NVIDIA GeForce RTX 5090 / Ti", 120, "580"), sm=()))
     assert name.startswith("nvidia-geforce-rtx-5090-ti_tensorrt-rtx-1.7.1.116_fp16_256x256_")
-    assert folder_name(key(manifest, sm=())).startswith("portable_")
-    assert folder_name(key(manifest, profile="8x8:16x16:32x32")).split("_")[3] == "8x8-32x32"
+    assert folder_name(key(bundle, sm=())).startswith("portable_")
+    assert folder_name(key(bundle, profile="8x8:16x16:32x32")).split("_")[3] == "8x8-32x32"
 
 
 class Driver:

@@ -21,11 +21,12 @@ from export.__main__ import app
 from export.bundle import BundleOptions, build_bundle
 from export.engines import build as engines_module
 from export.engines.build import build_engines
-from export.engines.gpu import Gpu
 from export.engines.key import EngineOptions
 from export.errors import ExportError
 from export.passes.half_weights import halve_weights
 from runtime.bundle import Bundle, load_bundle
+from runtime.device import Gpu
+from runtime.engines import stored_engines
 from tests.runtime.tiny import write_bundle
 
 pytestmark = pytest.mark.skipif(
@@ -65,11 +66,11 @@ def test_engines_for_two_generations(path: Path, precision: str) -> None:
     assert tensors["noise"]["kind"] == "output"
     assert all(tensor["dtype"] == "FLOAT" for tensor in tensors.values())
     assert record["status"] == "not run on a GPU yet"
-    assert (record["accuracy"] != {}) == (precision == "fp16")
+    assert (record["notes"] != []) == (precision == "fp16")
     bundle = load_bundle(path)
     for network in record["networks"].values():
         file = bundle.path / "engines" / record["engine"] / network["file"]
-        assert file.stat().st_size == network["bytes"]
+        assert file.stat().st_size == record["files"][network["file"]]["size"]
     again = CliRunner().invoke(app, arguments)
     assert json.loads(again.stdout)["built"] is False
 
@@ -124,8 +125,8 @@ def test_the_code_for_full_tensorrt_is_the_same_code(path: Path, monkeypatch: py
     monkeypatch.setattr(engines_module, "find_gpu", lambda: Gpu("A GPU", 89, "1.0"))
     with pytest.warns(DeprecationWarning, match="Timing cache"):
         outcome = build_engines(path, EngineOptions("tensorrt", "fp16", "64x64", workspace=512), quiet)
-    assert outcome.record.key.gpu == "A GPU"
-    assert outcome.record.workspace_mib == 512
+    assert outcome.engine.record.key.device == "A GPU"
+    assert outcome.engine.record.workspace_mib == 512
     assert list((path / "engines").glob(".timing-tensorrt-*.cache"))
     load_bundle(path)
 
@@ -147,7 +148,7 @@ def test_two_builders_at_once_build_once(path: Path) -> None:
     assert sorted(result["built"] for result in results) == [False, True]
     assert results[0]["networks"] == results[1]["networks"]
     assert any("waiting for another process" in output[1] for output in outputs)
-    assert len(load_bundle(path).manifest.engines) == 1
+    assert len(stored_engines(load_bundle(path))) == 1
 
 
 @pytest.mark.parametrize(("kind", "delay"), [("SIGINT", 0.0), ("SIGINT", 0.7), ("SIGTERM", 0.3), ("SIGKILL", 0.3)])
@@ -162,7 +163,7 @@ def test_a_build_that_is_stopped_leaves_no_engine(path: Path, kind: str, delay: 
     said = process.communicate(timeout=120)[1]
     assert process.returncode == {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}[kind], said
     assert "Traceback" not in said
-    assert not load_bundle(path).manifest.engines
+    assert not stored_engines(load_bundle(path))
     if kind == "SIGKILL":
         (left,) = (path / "engines").iterdir()
         assert left.name.endswith(".tmp")
@@ -184,7 +185,7 @@ def test_a_full_disk_is_one_line(path: Path) -> None:
     )
     errors = [line for line in run.stderr.splitlines() if not line.startswith("[")]
     assert (run.returncode, len(errors)) == (2, 1), run.stderr
-    assert "cannot write to bundle" in errors[0]
+    assert "cannot write to" in errors[0]
     assert not (path / "engines").exists()
 
 
@@ -192,9 +193,8 @@ def test_a_full_disk_is_one_line(path: Path) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_networks_of_the_usual_size(small: Path, precision: str) -> None:
     options = EngineOptions("tensorrt-rtx", precision, "128x128:256x256:512x512", sm=(89, 120))  # type: ignore[arg-type]
-    record = build_engines(small, options, quiet).record
-    assert all(network.bytes > 10e6 for network in record.networks.values())
-    assert all(value > 50 for value in record.accuracy.values())
+    record = build_engines(small, options, quiet).engine.record
+    assert all(entry.size > 10e6 for entry in record.files.values())
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,7 @@
-"""The GPU of this machine, asked of the driver itself: no CUDA toolkit and no package is needed.
-
-Not run on a GPU yet: the tests give it a driver made of Python functions.
-"""
-
-from __future__ import annotations
+"""The GPU of this machine, asked of the driver itself, and its CPU, asked of the kernel: no package is needed."""
 
 import ctypes
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +9,10 @@ from typing import Any
 
 MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 KERNEL_MODULE = Path("/sys/module/nvidia/version")
+CPU_INFO = Path("/proc/cpuinfo")
+EXTENSIONS = {"amx_int8": "amx", "avx512_vnni": "avx512-vnni", "avx512f": "avx512", "avx_vnni": "avx-vnni"}
+EXTENSIONS |= {"avx2": "avx2", "sve": "sve", "asimd": "neon"}
+"""Vector extensions that decide which code is fastest, by the kernel's flag, best first."""
 
 
 @dataclass(frozen=True)
@@ -52,3 +52,16 @@ def _driver(cuda: Any, module: Path) -> str:
         version = ctypes.c_int()
         cuda.cuDriverGetVersion(ctypes.byref(version))
         return f"CUDA {version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def find_cpu(info: Path = CPU_INFO) -> str:
+    """Model name of the CPU and its best vector extension: "AMD EPYC 7B13, avx2"."""
+    try:
+        lines = info.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    flags = fields.get("flags", fields.get("features", "")).split()
+    model = fields.get("model name") or platform.processor() or platform.machine() or "unknown CPU"
+    best = next((name for flag, name in EXTENSIONS.items() if flag in flags), None)
+    return f"{model}, {best}" if best else model
