@@ -1,13 +1,15 @@
 """Checkpoints: one safetensors file with the weights of the denoiser, of the degradation prior, or of both.
 
 Tensors are named `denoiser.*` and `prior.*`. The metadata holds {"format": "shadowdiffusion", "version": "1",
-"config": JSON}, where the JSON has `task`, the shapes `denoiser` and `prior` of the networks (or null),
-`diffusion` and `recipe` (how the weights were made: any JSON object). Nothing is unpickled.
+"config": JSON, "sha256": digest of the config and the tensors}, where the JSON has `task`, the shapes `denoiser` and
+`prior` of the networks (or null), `diffusion` and `recipe` (how the weights were made: any JSON object). Nothing is
+unpickled.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -83,7 +85,8 @@ def save_checkpoint(path: str | Path, model: Model) -> None:
     }
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, temporary, {"format": FORMAT, "version": VERSION, "config": text})
+        metadata = {"format": FORMAT, "version": VERSION, "config": text, "sha256": _digest(text, tensors)}
+        save_file(tensors, temporary, metadata)
         os.replace(temporary, target)
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"cannot write checkpoint {target}: {error}") from error
@@ -159,7 +162,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 raise TrainingError(f"{path} is not a {FORMAT} checkpoint (its format is {kind!r}): import it first")
             if version != VERSION:
                 raise TrainingError(f"{path} is a checkpoint of version {version}, this program reads {VERSION}")
-            config = json.loads(metadata.get("config", ""))
+            text = metadata.get("config", "")
+            config = json.loads(text)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise TrainingError(f"{path} is truncated or not a safetensors file: {error}") from error
@@ -167,7 +171,18 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise TrainingError(f"{path} is damaged: its config is not JSON ({error})") from error
     if not isinstance(config, dict):
         raise TrainingError(f"{path} is damaged: its config is not an object")
+    if metadata.get("sha256", found := _digest(text, tensors)) != found:  # files of earlier versions have none
+        raise TrainingError(f"{path} is damaged: its tensors have another SHA-256 than when they were written")
     return tensors, config
+
+
+def _digest(config: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the config and of every tensor's name and bytes: safetensors itself notices no flipped bit."""
+    digest = hashlib.sha256(config.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _parse(cls: type[Config], data: object, path: Path) -> Config:

@@ -8,6 +8,7 @@ is read from the shapes; every tensor of the file must find its place and every 
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 import torch
@@ -68,6 +69,8 @@ def import_checkpoint(pth: str | Path, out: str | Path, task: str = "shadow", gr
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise TrainingError(f"checkpoint {path} does not exist")
+    if zipfile.is_zipfile(path) and (damaged := _damaged_member(path)):
+        raise TrainingError(f"{path} is damaged: {damaged} in it has another checksum than when it was written")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever its zip reader and unpickler raise
@@ -78,6 +81,15 @@ def _read(path: Path) -> dict[str, Tensor]:
     if state and all(key.startswith("module.") for key in state):  # saved from inside DataParallel
         state = {key.removeprefix("module."): value for key, value in state.items()}
     return state
+
+
+def _damaged_member(path: Path) -> str | None:
+    """PyTorch does not compare the checksums that its files have."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip()
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
+        return None  # torch.load says what is wrong
 
 
 def _diffusion(found: Tensor | None, path: Path) -> DiffusionConfig:

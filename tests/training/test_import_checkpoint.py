@@ -286,6 +286,12 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
         import_checkpoint(path, tmp_path / "out.safetensors")
     with pytest.raises(TrainingError, match="does not exist"):
         import_checkpoint(tmp_path / "absent.pth", tmp_path / "out.safetensors")
+    path = written(tmp_path / "flipped_gen.pth", released())
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(TrainingError, match=r"is damaged: .* another checksum"):
+        import_checkpoint(path, tmp_path / "out.safetensors")
 
 
 class Surprise:
