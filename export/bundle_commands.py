@@ -134,7 +134,7 @@ def pack(
     with one_line_errors():
         from export.pack import pack as write
 
-        size = write(bundle, output, force)
+        size = write(bundle, output, force, reporter())
     print(f"{output}: {size / 1e6:.1f} MB")
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from export.engines.key import describe
 from runtime.bundle import DENOISER, MANIFEST, PRIOR, Bundle, load_bundle
-from runtime.engines import RECORD, StoredEngine, engine_damage, engine_folders, read_engine
+from runtime.engines import RECORD, StoredEngine, engine_damage, engine_folders, engine_stores, read_engine
 from runtime.errors import BundleError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _bundle(bundle: Bundle, path: Path) -> Facts:
         "graphs": {name: _graph(root / name) for name in (PRIOR, DENOISER) if name in manifest.files},
         "accuracy": manifest.accuracy,
         "notes": msgspec.to_builtins(manifest.notes),
-        "engines": {folder.name: _stored(folder) for folder in engine_folders(bundle)},
+        "engines": {folder.name: _stored(folder) for folder in engine_folders(*engine_stores(bundle))},
     }
 
 

@@ -1,6 +1,7 @@
 """A bundle folder -> one zip file that `runtime.archive` reads: stored, in a fixed order, without dates.
 
-The same bundle always packs to the same bytes. Engines are packed, the scratch of their builders is not.
+The same bundle always packs to the same bytes. Whole engines of the bundle's folder are packed, those of the cache,
+which belong to this machine, are not.
 """
 
 from __future__ import annotations
@@ -9,20 +10,24 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from export.engines.lock import writing
 from export.errors import ExportError
-from runtime.bundle import MANIFEST, damage, load_bundle
+from runtime.bundle import ENGINES, MANIFEST, Bundle, load_bundle
+from runtime.engines import RECORD, engine_damage, engine_folders, read_engine
+from runtime.errors import BundleError
 
 NO_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zip can say
 PLAIN_FILE = 0o100644 << 16
 
 
-def pack(path: Path, target: Path, force: bool = False) -> int:
+def pack(path: Path, target: Path, force: bool = False, report: Callable[[str], None] = lambda line: None) -> int:
     """Write the bundle folder `path` as the zip file `target`; returns its size in bytes.
 
-    The file appears whole or not at all. Raises ExportError, or BundleError for a damaged bundle.
+    `report` hears which engines are left out. The file appears whole or not at all. Raises ExportError, or
+    BundleError for a damaged bundle.
     """
     if not target.absolute().parent.is_dir():
         raise ExportError(f"folder {target.parent} does not exist: create it first")
@@ -32,11 +37,21 @@ def pack(path: Path, target: Path, force: bool = False) -> int:
     if target.resolve().is_relative_to(path.resolve()):
         raise ExportError(f"{target} lies inside the bundle: choose a place outside")
     with writing(path):
-        files = load_bundle(path).manifest.files
-        for name, entry in files.items():
-            if problem := damage(path, name, entry):
-                raise ExportError(f"{name} of bundle {path} {problem}: python -m export prune drops damaged engines")
-        return _write(path, [MANIFEST, *sorted(files)], target)
+        bundle = load_bundle(path)
+        return _write(path, [MANIFEST, *sorted(bundle.manifest.files), *_engine_files(bundle, report)], target)
+
+
+def _engine_files(bundle: Bundle, report: Callable[[str], None]) -> Iterator[str]:
+    for folder in engine_folders(bundle.path / ENGINES):
+        try:
+            engine = read_engine(folder)
+            problem = engine_damage(engine)
+        except BundleError as error:
+            problem = str(error)
+        if problem:
+            report(f"engine {folder.name} is not packed: {problem}")
+            continue
+        yield from (f"{ENGINES}/{engine.name}/{file}" for file in sorted({RECORD, *engine.record.files}))
 
 
 def _write(root: Path, names: list[str], target: Path) -> int:

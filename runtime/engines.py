@@ -9,6 +9,7 @@ describes itself, the bundle's manifest does not list it: engines come and go wi
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from runtime.bundle import DENOISER, ENGINES, PRIOR, Bundle, FileEntry, Note, Positive, damage
+from runtime.cache import cache_folder
 from runtime.errors import BundleError
 
 RECORD = "record.json"
@@ -29,7 +31,9 @@ BackendName = Literal["tensorrt", "tensorrt-rtx", "onnxruntime"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 Provider = Literal["cpu", "cuda"]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
+PLAIN_NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
+"""What files and folders of engines are called: no path, and no scratch."""
+FileName = Annotated[str, Meta(pattern=f"^{PLAIN_NAME}$")]
 
 
 class EngineKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,13 +123,6 @@ class StoredEngine:
         return self.path.name
 
 
-def cache_folder() -> Path:
-    """The cache of this package: shadowdiffusion in XDG_CACHE_HOME, or in ~/.cache."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(home) if os.path.isabs(home) else Path.home() / ".cache"
-    return base / "shadowdiffusion"
-
-
 def network_digests(bundle: Bundle) -> dict[str, str]:
     """SHA-256 of every network file of the bundle, by name: `EngineKey.onnx` of the engines made from it."""
     files = bundle.manifest.files
@@ -135,13 +132,13 @@ def network_digests(bundle: Bundle) -> dict[str, str]:
 def engine_stores(bundle: Bundle) -> list[Path]:
     """Where engines of the bundle may be: its own folder, then that of the cache; neither need exist."""
     digest = hashlib.sha256(repr(sorted(network_digests(bundle).items())).encode()).hexdigest()
-    return [bundle.path / ENGINES, cache_folder() / ENGINES / digest[:32]]
+    return [bundle.path / ENGINES, cache_folder(ENGINES) / digest[:32]]
 
 
-def engine_folders(bundle: Bundle) -> list[Path]:
-    """Every engine folder of both stores, readable or not; of two with one name the cache's, which is newer."""
+def engine_folders(*stores: Path) -> list[Path]:
+    """Every engine folder of the stores, readable or not; of two with one name that of the later store."""
     found = dict[str, Path]()
-    for store in engine_stores(bundle):
+    for store in stores:
         try:
             found |= {entry.name: Path(entry.path) for entry in os.scandir(store) if _is_engine(entry)}
         except OSError:
@@ -154,9 +151,9 @@ def _is_engine(entry: "os.DirEntry[str]") -> bool:
 
 
 def stored_engines(bundle: Bundle) -> dict[str, StoredEngine]:
-    """The engines of both stores that have a valid record, by name."""
+    """The engines of both stores that have a valid record, by name; of two with one name the newer, the cache's."""
     engines = dict[str, StoredEngine]()
-    for folder in engine_folders(bundle):
+    for folder in engine_folders(*engine_stores(bundle)):
         try:
             engines[folder.name] = read_engine(folder)
         except BundleError:
@@ -203,9 +200,31 @@ def key_digest(key: EngineKey) -> str:
 
 def engine_damage(engine: StoredEngine) -> str | None:
     """What is wrong with an engine, as a phrase, or None if its name and all its files are as recorded."""
-    if not engine.name.endswith(f"_{key_digest(engine.record.key)}"):
+    if not re.fullmatch(f"{PLAIN_NAME}_{key_digest(engine.record.key)}", engine.name):
         return f"{RECORD} is damaged (its key is not that of the folder's name)"
     for file, entry in engine.record.files.items():
         if problem := damage(engine.path, file, entry):
             return f"{file} {problem}"
     return None
+
+
+def differences(stored: EngineKey, wanted: EngineKey) -> list[str]:
+    """One phrase for every field in which two keys differ: "precision is fp32, not fp16"."""
+    found = []
+    for name in EngineKey.__struct_fields__:
+        old, new = getattr(stored, name), getattr(wanted, name)
+        if old == new:
+            continue
+        if name == "onnx":
+            changed = sorted(file for file in old.keys() | new.keys() if old.get(file) != new.get(file))
+            found.append(f"{' and '.join(changed)} changed since")
+        else:
+            missing = "any" if name == "sm" else "none"
+            found.append(f"{name.replace('_', ' ')} is {_value(old, missing)}, not {_value(new, missing)}")
+    return found
+
+
+def _value(value: object, missing: str) -> str:
+    if isinstance(value, list):
+        return " and ".join(map(str, value)) or missing
+    return "unknown" if value is None else str(value)

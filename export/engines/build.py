@@ -23,6 +23,7 @@ from runtime.engines import (
     encode_record,
     engine_damage,
     engine_folders,
+    engine_stores,
     parse_record,
     read_engine,
     stored_engines,
@@ -62,7 +63,9 @@ def build_engines(path: Path, options: EngineOptions, report: Report, bar: Bar =
 
 def _usable(bundle: Bundle, key: EngineKey) -> tuple[StoredEngine | None, str | None]:
     """The whole stored engine of exactly this key, or what is wrong with it; (None, None) if there is none."""
-    folder = next((folder for folder in engine_folders(bundle) if folder.name == folder_name(key)), None)
+    folder = next(
+        (folder for folder in engine_folders(*engine_stores(bundle)) if folder.name == folder_name(key)), None
+    )
     if folder is None:
         return None, None
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from export.errors import ExportError
 from runtime.bundle import Bundle, Manifest
 from runtime.device import Gpu, find_cpu
-from runtime.engines import BackendName, EngineKey, Precision, Provider, key_digest, network_digests
+from runtime.engines import BackendName, EngineKey, Precision, Provider, differences, key_digest, network_digests
 
 TITLES: dict[BackendName, str] = {
     "tensorrt": "TensorRT",
@@ -119,32 +119,10 @@ def _sizes(key: EngineKey, separator: str) -> str:
     return separator.join(sizes if separator == ":" else (sizes[0], sizes[-1]))
 
 
-def differences(stored: EngineKey, wanted: EngineKey) -> list[str]:
-    """One phrase for every field in which two keys differ: "precision is fp32, not fp16"."""
-    found = []
-    for name in EngineKey.__struct_fields__:
-        old, new = getattr(stored, name), getattr(wanted, name)
-        if old == new:
-            continue
-        if name == "onnx":
-            changed = sorted(file for file in old.keys() | new.keys() if old.get(file) != new.get(file))
-            found.append(f"{' and '.join(changed)} changed since")
-        else:
-            missing = "any" if name == "sm" else "none"
-            found.append(f"{name.replace('_', ' ')} is {_value(old, missing)}, not {_value(new, missing)}")
-    return found
-
-
 def nearest(engines: dict[str, EngineKey], wanted: EngineKey) -> tuple[str, list[str]] | None:
     """The stored engine that differs from `wanted` in the fewest fields, and in which; None if none is stored."""
     candidates = {name: differences(key, wanted) for name, key in engines.items()}
     return min(candidates.items(), key=lambda item: (len(item[1]), item[0]), default=None)
-
-
-def _value(value: object, missing: str) -> str:
-    if isinstance(value, list):
-        return " and ".join(map(str, value)) or missing
-    return "unknown" if value is None else str(value)
 
 
 def _has_cuda() -> bool:

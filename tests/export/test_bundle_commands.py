@@ -159,17 +159,23 @@ def test_a_prune_that_fails_leaves_what_the_next_one_drops(path: Path, monkeypat
 
 
 def test_pack_and_load_round_trip(path: Path, tmp_path: Path) -> None:
-    add_engine(path)
+    name, broken = add_engine(path), add_engine(path, batch="1:1:1")
+    (path / ENGINES / broken / "prior.engine").write_bytes(b"")
+    (path / ENGINES / "unknown").mkdir()
     (path / ENGINES / ".left.tmp").mkdir()
     (path / ENGINES / ".left.tmp" / "scratch").touch()
-    for name in ("one.zip", "two.zip"):
-        assert call("pack", path, "-o", tmp_path / name).exit_code == 0
+    for file in ("one.zip", "two.zip"):
+        result = call("pack", path, "-o", tmp_path / file)
+        assert result.exit_code == 0, result.output
+        assert f"engine {broken} is not packed: prior.engine is damaged" in result.stderr
+        assert "engine unknown is not packed: " in result.stderr
         os.utime(path / "denoiser.onnx")
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
-    with zipfile.ZipFile(tmp_path / "one.zip") as file:
-        names = file.namelist()
-        assert all(member.compress_type == zipfile.ZIP_STORED for member in file.infolist())
-    assert names == ["manifest.json", *sorted(load_bundle(path).manifest.files)]
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        names = archive.namelist()
+        assert all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
+    engine = [f"engines/{name}/{file}" for file in ("denoiser.engine", "prior.engine", "record.json")]
+    assert names == ["manifest.json", *sorted(load_bundle(path).manifest.files), *engine]
     opened = load_bundle(tmp_path / "one.zip")
     assert opened.manifest == load_bundle(path).manifest
     for name in names:

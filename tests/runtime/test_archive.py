@@ -13,8 +13,11 @@ import pytest
 
 import runtime
 from runtime import archive
-from runtime.bundle import load_bundle, parse_manifest
+from runtime.bundle import load_bundle
+from runtime.cache import cache_folder
+from runtime.engines import engine_damage, read_engine, stored_engines
 from runtime.errors import BundleError
+from tests.runtime.engine_folders import add_engine
 
 Members = list[tuple[zipfile.ZipInfo, bytes]]
 
@@ -26,7 +29,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def members(bundle: Path) -> Members:
-    names = ["manifest.json", *sorted(load_bundle(bundle).manifest.files)]
+    engines = [str(file.relative_to(bundle)) for file in sorted(bundle.glob("engines/*/*"))]
+    names = ["manifest.json", *sorted(load_bundle(bundle).manifest.files), *engines]
     return [(zipfile.ZipInfo(name), (bundle / name).read_bytes()) for name in names]
 
 
@@ -144,6 +148,56 @@ def test_a_file_that_pack_would_not_write_is_refused(
     assert not (tmp_path / "evil").exists()
 
 
+@pytest.fixture
+def with_engine(bundle: Path, tmp_path: Path) -> Path:
+    path = shutil.copytree(bundle, tmp_path / "with")
+    add_engine(path)
+    return path
+
+
+def test_engines_come_along(with_engine: Path, tmp_path: Path) -> None:
+    (name,) = stored_engines(load_bundle(with_engine))
+    engine = stored_engines(load_bundle(write_zip(tmp_path / "b.zip", members(with_engine))))[name]
+    assert engine.record == read_engine(with_engine / "engines" / name).record
+    assert engine_damage(engine) is None
+
+
+def replaced(content: Members, ending: str, change: Callable[[bytes], bytes]) -> None:
+    index = next(i for i, (member, _) in enumerate(content) if member.filename.endswith(ending))
+    content[index] = (content[index][0], change(content[index][1]))
+
+
+ENGINE_ATTACKS: dict[str, tuple[Callable[[Members], None], str]] = {
+    "longer": (lambda c: replaced(c, "prior.engine", lambda data: data + b"x"), "601 bytes instead of 600"),
+    "other bytes": (lambda c: replaced(c, "prior.engine", lambda data: data[:-1] + b"x"), "prior.engine is damaged"),
+    "no record": (lambda c: c.pop(next(i for i, m in enumerate(c) if "record" in m[0].filename)) and None, "not list"),
+    "no engine": (lambda c: c.pop(next(i for i, m in enumerate(c) if "engine" in m[0].filename)) and None, "lacks"),
+    "record of nothing": (lambda c: replaced(c, "record.json", lambda data: b"{}"), "record of an engine"),
+    "other version": (
+        lambda c: replaced(c, "record.json", lambda d: d.replace(b'"format_version": 1', b'"format_version": 9')),
+        "version 9",
+    ),
+    "huge record": (lambda c: replaced(c, "record.json", lambda data: b" " * (2**24 + 1)), "no record needs"),
+    "path in record": (lambda c: replaced(c, "record.json", lambda d: d.replace(b"prior.eng", b"../../e")), "record"),
+    "unlisted": (renamed("engines/x/more.engine"), "does not list"),
+    "climbs": (renamed("engines/../record.json"), "does not list"),
+    "scratch": (renamed("engines/.x.tmp/record.json"), "does not list"),
+    "other key": (
+        lambda c: replaced(c, "record.json", lambda d: d.replace(b'"precision": "fp16"', b'"precision": "fp32"')),
+        "not that of the folder's name",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), ENGINE_ATTACKS.values(), ids=ENGINE_ATTACKS.keys())
+def test_an_engine_that_pack_would_not_write_is_refused(
+    with_engine: Path, tmp_path: Path, cache: Path, change: Callable[[Members], None], words: str
+) -> None:
+    content = members(with_engine)
+    change(content)
+    refuse(write_zip(tmp_path / "bad.zip", content), words, cache)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_repeated_member_is_refused(bundle: Path, tmp_path: Path, cache: Path) -> None:
     content = members(bundle)
@@ -162,7 +216,8 @@ def test_sizes_that_do_not_fit_in_the_file_are_refused(packed: Path, tmp_path: P
     struct.pack_into("<LL", data, entry + 20, size, size)
     packed.write_bytes(data)
     with zipfile.ZipFile(packed) as file, pytest.raises(BundleError, match="smaller than what it claims"):
-        archive._check_members(file, parse_manifest(json.dumps(manifest).encode()), packed)
+        sizes = {name: entry["size"] for name, entry in manifest["files"].items()}
+        archive._check_members(file, sizes | {"manifest.json": file.getinfo("manifest.json").file_size}, packed)
     refuse(packed, "bytes instead of", cache)
 
 
@@ -193,4 +248,4 @@ def test_a_cache_that_cannot_be_written_is_named(packed: Path, tmp_path: Path, m
 
 def test_a_relative_cache_home_is_ignored_as_the_standard_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "here")
-    assert archive.cache_folder() == Path.home() / ".cache" / "shadowdiffusion" / "bundles"
+    assert cache_folder("bundles") == Path.home() / ".cache" / "shadowdiffusion" / "bundles"

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from export.engines.key import EngineOptions, describe, differences, engine_key, folder_name, nearest
+from export.engines.key import EngineOptions, describe, engine_key, folder_name, nearest
 from export.errors import ExportError
 from runtime.bundle import Bundle, load_bundle
 from runtime.device import Gpu, find_gpu
-from runtime.engines import EngineKey
+from runtime.engines import EngineKey, differences
 from tests.runtime.tiny import write_bundle
 
 RTX = "1.7.1.116"
