@@ -12,6 +12,7 @@ import typer
 from export import bundle_commands
 from export.bundle import Task as TaskName
 from export.console import one_line_errors, reporter
+from export.passes.catalog import choose
 
 if TYPE_CHECKING:
     from runtime.bundle import Manifest
@@ -63,12 +64,18 @@ Start = Annotated[
     ),
 ]
 WorkingSize = Annotated[int, typer.Option(help="Default long side at which the networks run, in pixels.", min=16)]
-HalfWeights = Annotated[
-    bool,
+With = Annotated[
+    list[str] | None,
     typer.Option(
-        "--fp16-weights/--fp32-weights",
-        help="Store weights in half precision: half the size, at a cost that is measured.",
+        "--with",
+        help="Graph pass to run although it is approximate: half-weights halves the size, at a cost that is measured.",
+        metavar="PASS",
+        show_default=False,
     ),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(help="Graph pass to leave out: time-table or fold.", metavar="PASS", show_default=False),
 ]
 Photos = Annotated[
     list[Path] | None,
@@ -104,7 +111,8 @@ def onnx(
     clamp: Clamp = False,
     start: Start = None,
     working_size: WorkingSize = 512,
-    fp16_weights: HalfWeights = False,
+    with_: With = None,
+    without: Without = None,
     verify_photo: Photos = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -118,6 +126,7 @@ def onnx(
     with one_line_errors():
         from export.bundle import BundleOptions, build_bundle, check_target
 
+        passes = choose("export", with_ or (), without or ())
         check_target(output, force)  # before the seconds that importing PyTorch and reading checkpoints take
         from training.checkpoint import load_checkpoints
         from training.sampler import SamplerOptions
@@ -140,7 +149,7 @@ def onnx(
             name=name or output.resolve().name,
             task=task,
             working_size=working_size,
-            half_weights=fp16_weights,
+            passes=passes,
             photos=tuple(verify_photo or ()),
             force=force,
         )

@@ -8,18 +8,19 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from export.errors import ExportError
+from export.passes.catalog import FOLD, HALF_WEIGHTS, PASSES, TIME_TABLE, Pass
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from runtime.bundle import Manifest, ModelInfo, Note, Versions
+    from runtime.bundle import Manifest, ModelInfo, Note, Sampling, Versions
     from training.checkpoint import Model
     from training.sampler import SamplerOptions
 
@@ -34,17 +35,21 @@ class BundleOptions:
     """What a bundle is to be, beyond its weights.
 
     sampling: defaults of the sampler. name: for people. task: None takes the checkpoint's. working_size:
-    default long side in pixels. half_weights: store weights as float16. photos: for the comparison with
-    PyTorch, () takes the example. force: replace an existing bundle.
+    default long side in pixels. passes: {name: on} for passes of `export.passes.catalog` that are not to be
+    as usual. photos: for the comparison with PyTorch, () takes the example. force: replace an existing bundle.
     """
 
     sampling: SamplerOptions
     name: str
     task: Task | None = None
     working_size: int = 512
-    half_weights: bool = False
+    passes: dict[str, bool] = field(default_factory=dict)
     photos: tuple[Path, ...] = ()
     force: bool = False
+
+    def runs(self, item: Pass) -> bool:
+        """Whether a graph pass is to run."""
+        return self.passes.get(item.name, item.default)
 
 
 def build_bundle(model: Model, target: Path, options: BundleOptions, report: Report = lambda line: None) -> Manifest:
@@ -89,14 +94,14 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report) ->
     from export.photos import verification_samples
     from export.schedule import sampling_section
     from runtime import bundle as contents
-    from runtime.networks import Networks
+    from runtime.onnxruntime_networks import OnnxRuntimeNetworks
     from runtime.restorer import Restorer
 
-    shipped = rounded_model(model) if options.half_weights else model
+    shipped = rounded_model(model) if options.runs(HALF_WEIGHTS) else model
     sampling = sampling_section(options.sampling, model.diffusion)
     info = _model_info(model, options.working_size)
     samples = verification_samples(options.photos, info.multiple)
-    _write_networks(folder, shipped, options.half_weights, report)
+    sampling = _write_networks(folder, shipped, sampling, options, report)
     manifest = contents.Manifest(
         format_version=contents.FORMAT_VERSION,
         name=options.name,
@@ -106,7 +111,6 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report) ->
         sampling=sampling,
         files=contents.hash_files(folder),
         versions=_versions(),
-        notes=_notes(model, options),
     )
 
     draft = contents.Bundle(folder, manifest)
@@ -114,38 +118,50 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report) ->
     accuracy = verify.compare_graphs(shipped, draft, samples)
     report(f"comparing the sampling loop ({options.sampling.steps} steps) with the reference sampler")
     accuracy |= verify.compare_loops(shipped, draft, options.sampling, samples)
-    if options.half_weights:
+    cost = None
+    if options.runs(HALF_WEIGHTS):
         report("measuring what rounding the weights to half precision costs")
-        accuracy["half_weights_psnr"] = verify.rounding_cost(shipped, model, options.sampling, samples)
+        cost = verify.rounding_cost(shipped, model, options.sampling, samples)
 
     report("writing the golden example and the manifest")
     _write_golden(folder, shipped, options, info.multiple)
-    complete = msgspec.structs.replace(manifest, files=contents.hash_files(folder), accuracy=accuracy)
+    complete = msgspec.structs.replace(
+        manifest, files=contents.hash_files(folder), accuracy=accuracy, notes=_notes(model, options, cost)
+    )
     contents.write_manifest(folder, complete)
     finished = contents.load_bundle(folder)
-    Restorer(finished, Networks(finished, "cpu", torch.get_num_threads())).check()
+    Restorer(finished, OnnxRuntimeNetworks(finished, "cpu", torch.get_num_threads())).check()
     return finished.manifest
 
 
-def _write_networks(folder: Path, model: Model, half_weights: bool, report: Report) -> None:
+def _write_networks(folder: Path, model: Model, sampling: Sampling, options: BundleOptions, report: Report) -> Sampling:
+    """Export both networks through the graph passes; returns `sampling` with the rows of the time table, if any."""
+    import numpy as np
     import onnx
 
     from export import graph
-    from export.passes import half_weights as halves
-    from runtime.bundle import DENOISER, PRIOR
+    from export.passes import fold, half_weights, time_table
+    from export.schedule import timesteps, with_rows
+    from runtime.bundle import DENOISER, PRIOR, ROWS
 
     def write(name: str, proto: onnx.ModelProto) -> None:
-        if half_weights:
-            halves.halve_weights(proto)
+        proto = fold.apply(proto) if options.runs(FOLD) else proto
+        proto = half_weights.apply(proto) if options.runs(HALF_WEIGHTS) else proto
         onnx.checker.check_model(proto)
         onnx.save_model(proto, folder / name)
 
     assert model.denoiser is not None
     report(f"exporting the denoiser ({_parameters(model.denoiser) / 1e6:.1f} M parameters)")
-    write(DENOISER, graph.export_denoiser(model.denoiser))
+    denoiser = graph.export_denoiser(model.denoiser)
+    if options.runs(TIME_TABLE):
+        denoiser, rows = time_table.apply(denoiser, timesteps(sampling))
+        np.save(folder / ROWS, rows, allow_pickle=False)
+        sampling = with_rows(sampling)
+    write(DENOISER, denoiser)
     if model.prior is not None:
         report(f"exporting the prior ({_parameters(model.prior) / 1e6:.1f} M parameters)")
         write(PRIOR, graph.export_prior(model.prior))
+    return sampling
 
 
 def _write_golden(folder: Path, model: Model, options: BundleOptions, multiple: int) -> None:
@@ -207,22 +223,18 @@ def _versions() -> Versions:
     return Versions(torch=str(torch.__version__), onnx=onnx.__version__, shadowdiffusion=own, opset=OPSET)
 
 
-def _notes(model: Model, options: BundleOptions) -> list[Note]:
+def _notes(model: Model, options: BundleOptions, cost: float | None) -> list[Note]:
+    """What was done to the graphs; `cost`: dB of the half-precision weights."""
     from runtime.bundle import Note
 
     notes = [
-        Note(
-            "instance-norm form",
-            "exact",
-            "GroupNorm is written with InstanceNormalization, which is fast everywhere",
-        )
+        Note(item.name, item.exactness, item.summary, cost if item is HALF_WEIGHTS else None)
+        for item in PASSES
+        if item.stage == "export" and options.runs(item)
     ]
-    if options.half_weights:
-        detail = "weights are stored as float16 and computed with in float32; cost: accuracy.half_weights_psnr"
-        notes.append(Note("half weights", "approximate", detail))
     if model.prior is None:
         detail = "there is no degradation prior: data consistency is off and every photo needs a mask"
-        notes.append(Note("no prior", "exact", detail))
+        notes.append(Note("no-prior", "exact", detail))
     return notes
 
 

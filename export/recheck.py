@@ -23,7 +23,7 @@ def recheck(path: Path, checkpoints: Sequence[Path], report: Callable[[str], Non
     import torch
 
     from export.verify import MOST_DB
-    from runtime.networks import Networks
+    from runtime.onnxruntime_networks import OnnxRuntimeNetworks
     from runtime.restorer import Restorer
 
     bundle = load_bundle(path)
@@ -31,7 +31,7 @@ def recheck(path: Path, checkpoints: Sequence[Path], report: Callable[[str], Non
         if problem := engine_damage(engine):
             raise ExportError(f"engine {engine.path}: {problem}: python -m export prune drops damaged engines")
     report("running the golden example")
-    golden = Restorer(bundle, Networks(bundle, "cpu", torch.get_num_threads())).check()
+    golden = Restorer(bundle, OnnxRuntimeNetworks(bundle, "cpu", torch.get_num_threads())).check()
     found = {"golden_psnr": round(min(golden, MOST_DB), 2)}
     return found | (_compare(bundle, checkpoints, report) if checkpoints else {})
 
@@ -45,6 +45,7 @@ def store(path: Path, accuracy: dict[str, float]) -> None:
 
 def _compare(bundle: Bundle, checkpoints: Sequence[Path], report: Callable[[str], None]) -> dict[str, float]:
     from export import verify
+    from export.passes.catalog import HALF_WEIGHTS
     from export.passes.half_weights import rounded_model
     from export.photos import verification_samples
     from training.checkpoint import load_checkpoints
@@ -71,7 +72,7 @@ def _compare(bundle: Bundle, checkpoints: Sequence[Path], report: Callable[[str]
         start=sampling.start,
     )
     _check_tables(sampling, [step.alpha_bar for step in step_table(options, original.diffusion)])
-    half = any(note.name == "half weights" for note in bundle.manifest.notes)
+    half = any(note.name == HALF_WEIGHTS.name for note in bundle.manifest.notes)
     model = rounded_model(original) if half else original
     samples = verification_samples((), bundle.manifest.model.multiple)
     report(f"comparing the networks with PyTorch on {', '.join(sample.name for sample in samples)}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
+
 from export.errors import ExportError
 from runtime.bundle import Sampling, Step
 from training.sampler import SamplerOptions, step_table
@@ -35,6 +37,21 @@ def sampling_section(options: SamplerOptions, diffusion: DiffusionConfig) -> Sam
         start_alpha_bar=None if options.start is None else default[0].alpha_bar,
         tables=tables,
     )
+
+
+def timesteps(sampling: Sampling) -> list[int]:
+    """Every timestep of the tables, ascending: the rows of the time table, in order."""
+    return sorted({step.t for table in sampling.tables.values() for step in table})
+
+
+def with_rows(sampling: Sampling) -> Sampling:
+    """A copy whose steps say which row of the time table is theirs."""
+    rows = {t: row for row, t in enumerate(timesteps(sampling))}
+    tables = {
+        count: [msgspec.structs.replace(step, row=rows[step.t]) for step in table]
+        for count, table in sampling.tables.items()
+    }
+    return msgspec.structs.replace(sampling, tables=tables)
 
 
 def check_options(options: SamplerOptions, has_prior: bool) -> None:

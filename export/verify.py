@@ -18,6 +18,7 @@ from export.photos import Sample
 from runtime.bundle import Bundle
 from runtime.networks import Networks
 from runtime.noise import gaussian
+from runtime.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.prior_update import confident_mask, illumination
 from runtime.sampler import sample as runtime_sample
 
@@ -77,7 +78,7 @@ def compare_graphs(model: Model, bundle: Bundle, samples: Sequence[Sample]) -> d
     """
     import torch
 
-    networks, worst = Networks(bundle, "cpu", torch.get_num_threads()), dict[str, float]()
+    networks, worst = OnnxRuntimeNetworks(bundle, "cpu", torch.get_num_threads()), dict[str, float]()
 
     def note(key: str, value: float) -> None:
         worst[key] = min(value, worst.get(key, MOST_DB))
@@ -101,8 +102,9 @@ def compare_graphs(model: Model, bundle: Bundle, samples: Sequence[Sample]) -> d
                 noisy = _noise(item.image, seed=index)(step.t)
                 t = torch.full((len(image),), float(step.t))
                 reference = model.denoiser(2 * image - 1, mask, torch.from_numpy(noisy), t)
-                result = networks.denoise(2 * item.image - 1, item.mask, noisy, step.t)
+                result = networks.denoise(2 * item.image - 1, item.mask, noisy, step, with_mask=True)
                 note("denoiser_noise", snr(result[0], reference[0].numpy()))
+                assert result[1] is not None
                 note("denoiser_mask", snr(result[1], reference[1].numpy()))
     return {f"{key}_snr": require(f"exported {key}", value, GRAPH_DB) for key, value in worst.items()}
 
@@ -114,7 +116,7 @@ def compare_loops(model: Model, bundle: Bundle, options: SamplerOptions, samples
     """
     import torch
 
-    networks, masked, blind = Networks(bundle, "cpu", torch.get_num_threads()), MOST_DB, MOST_DB
+    networks, masked, blind = OnnxRuntimeNetworks(bundle, "cpu", torch.get_num_threads()), MOST_DB, MOST_DB
     for index, item in enumerate(samples):
         result, mask = runtime_loop(networks, bundle, item.image, item.mask, index)
         masked = min(masked, psnr(result, reference_loop(model, options, item.image, mask, index)))
@@ -137,7 +139,7 @@ def rounding_cost(rounded: Model, original: Model, options: SamplerOptions, samp
     )
     if worst < HALF_WEIGHTS_DB:
         found = f"changes results to {worst:.1f} dB, {HALF_WEIGHTS_DB:g} dB are needed"
-        raise ExportError(f"storing weights in half precision {found}: export with --fp32-weights")
+        raise ExportError(f"storing weights in half precision {found}: export without --with half-weights")
     return round(worst, 2)
 
 

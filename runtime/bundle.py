@@ -1,6 +1,6 @@
 """The bundle: a folder with two ONNX networks and a manifest that says everything needed to run them.
 
-    manifest.json   prior.onnx (optional)   denoiser.onnx   golden/input.npz   golden/expected.npz
+    manifest.json   prior.onnx (optional)   denoiser.onnx   denoiser.rows.npy   golden/input.npz   golden/expected.npz
     kernels/sm_80/NAME.cubin ... (optional)
     engines/<name>/ (optional: the networks compiled for a device)
 
@@ -23,10 +23,12 @@ from msgspec import Meta
 from runtime.errors import BundleError
 from runtime.gpu_kernels import Kernel
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 DENOISER = "denoiser.onnx"
 PRIOR = "prior.onnx"
+ROWS = "denoiser.rows.npy"
+"""What the denoiser is told about time, float32 [R, K]: see `Step.row`."""
 GOLDEN_INPUT = "golden/input.npz"
 GOLDEN_EXPECTED = "golden/expected.npz"
 ENGINES = "engines"
@@ -81,6 +83,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Standard deviation of the fresh noise added after this step."""
     rho: NonNegative
     """Weight of the diffusion estimate in the data-consistent update."""
+    row: Annotated[int, Meta(ge=0)] | None = None
+    """Row of denoiser.rows.npy that the denoiser takes for this timestep; None: it takes the timestep itself."""
 
 
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,6 +134,8 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     exactness: Literal["exact", "approximate"]
     detail: str
+    psnr: float | None = None
+    """dB: results with it against results without it, for an approximate one."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -309,6 +315,9 @@ def _contradiction(manifest: Manifest) -> str | None:
         if missing := [build.file for build in kernel.builds if build.file not in files]:
             return f"{missing[0]} of kernel {kernel.name} is not listed"
     by_prior = sampling.data_consistency or sampling.start is not None or sampling.mask_policy == "closed-form"
+    rows = {step.row is not None for table in sampling.tables.values() for step in table}
+    if rows and rows != {ROWS in files}:
+        return f"steps have rows if and only if {ROWS} is listed"
     if PRIOR not in files and by_prior:
         return f"data consistency, closed-form masks and a start need {PRIOR}, which is not listed"
     if engines := [name for name in files if name.startswith(f"{ENGINES}/")]:

@@ -126,10 +126,10 @@ def info(
     opened = load_bundle(bundle)
     typer.echo(encode_manifest(opened.manifest).decode().rstrip() if json else _describe(opened))
     if check:
-        from runtime.networks import Networks
+        from runtime.onnxruntime_networks import OnnxRuntimeNetworks
         from runtime.restorer import Restorer
 
-        typer.echo(f"golden check passed: {Restorer(opened, Networks(opened)).check():.1f} dB", err=json)
+        typer.echo(f"golden check passed: {Restorer(opened, OnnxRuntimeNetworks(opened)).check():.1f} dB", err=json)
 
 
 def _describe(bundle: "Bundle") -> str:

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle, Step, load_bundle
 from runtime.errors import BundleError, RestoreError
 from runtime.illumination import apply_gain, enlarge, log_gain
-from runtime.networks import Backend, Networks
+from runtime.networks import Networks
 from runtime.noise import gaussian
+from runtime.onnxruntime_networks import Backend, OnnxRuntimeNetworks
 from runtime.photo import WHOLE, as_mask, check_pixels, read_photo, unit_floats
 from runtime.prior_update import confident_mask, illumination
 from runtime.sampler import sample
@@ -34,8 +35,9 @@ class Restored:
 
     image: Pixels
     """Same shape and type as the photo."""
-    mask: Array
-    """Shadow mask float32 [H, W] in [0, 1] at the photo's size, as the denoiser's mask head refined it last."""
+    mask: Array | None
+    """Shadow mask float32 [H, W] in [0, 1] at the photo's size, as the denoiser's mask head refined it last; None if
+    it was not asked for."""
     illumination: Array
     """h = y / clean of the prior, sRGB-encoded, float32 [h, w, 3] at the working size; 1 = unchanged."""
     prior: Pixels | None
@@ -50,7 +52,7 @@ class Working:
 
     image: Array
     clean: Array
-    mask: Array
+    mask: Array | None
     illumination: Array
     prior_seconds: float
     diffusion_seconds: float
@@ -71,13 +73,15 @@ class Restorer:
         seed: int = 0,
         working_size: int | None = None,
         with_prior: bool = False,
+        with_mask: bool = True,
         progress: Progress | None = None,
     ) -> Restored:
         """Restore a photo: a file, or uint8, uint16 or float (in [0, 1]) pixels [H, W, 3] or [H, W].
 
         mask: 1 (white) = shadow, of the photo's size; None lets the prior find the shadow. steps: one of
         the bundle's step counts. working_size: long side in pixels at which the networks run, never above
-        the photo's own. The same input and seed give the same result. `progress(done, steps)` is called
+        the photo's own. with_prior, with_mask: what to return beside the photo; the mask costs time.
+        The same input and seed give the same result. `progress(done, steps)` is called
         after each step. Raises RestoreError.
         """
         started = perf_counter()
@@ -98,13 +102,13 @@ class Restorer:
         y = _planes(np.broadcast_to(small, (*small.shape[:2], 3)))
         prepared = perf_counter()
 
-        result = self.restore_working(y, plane, steps, seed, progress)
+        result = self.restore_working(y, plane, steps, seed, progress, with_mask)
         networks_done = perf_counter()
 
         to_full = partial(_to_full, pixels, y)
         restored = to_full(result.image)
         prior = to_full(result.clean) if with_prior else None
-        full_mask = enlarge(result.mask[0, 0], height, width)
+        full_mask = None if result.mask is None else enlarge(result.mask[0, 0], height, width)
         ended = perf_counter()
         timings = {
             "prepare": prepared - started,
@@ -159,6 +163,7 @@ class Restorer:
         steps: int | None = None,
         seed: int = 0,
         progress: Progress | None = None,
+        with_mask: bool = False,
     ) -> Working:
         """Prior and diffusion alone: image float32 [1, 3, h, w] and mask [1, 1, h, w] in [0, 1], any size.
 
@@ -178,12 +183,14 @@ class Restorer:
             return gaussian(*y.shape[2:], seed=seed, step=step)[None]
 
         sampling = self.bundle.manifest.sampling
-        x, found = sample(self._networks.denoise, y, mask, h, clean, noise, sampling, table, progress)
+        denoise = self._networks.denoise
+        x, found = sample(denoise, y, mask, h, clean, noise, sampling, table, progress, with_mask)
         x += 1
         x /= 2
         np.clip(x, 0, 1, out=x)
         ended = perf_counter()
-        x, clean, found, h = (array[:, :, :height, :width] for array in (x, clean, found, h))
+        x, clean, h = (array[:, :, :height, :width] for array in (x, clean, h))
+        found = None if found is None else found[:, :, :height, :width]
         return Working(x, clean, found, h, prior_done - started, ended - prior_done)
 
     def _find_mask(self, y: Array) -> Array:
@@ -205,7 +212,7 @@ def load(
     per core. Raises RestoreError for a missing or damaged bundle, or an unavailable backend.
     """
     opened = load_bundle(bundle)
-    return Restorer(opened, Networks(opened, backend, threads))
+    return Restorer(opened, OnnxRuntimeNetworks(opened, backend, threads))
 
 
 def _shrink(pixels: Pixels, long_side: int) -> Array:

@@ -17,19 +17,19 @@ from runtime.prior_update import blend_coefficients, closed_form_mask
 
 Array = npt.NDArray[np.float32]
 
-Denoise = Callable[[Array, Array, Array, int], tuple[Array, Array]]
-"""(y [N,3,H,W] in [-1,1], mask [N,1,H,W], x_t [N,3,H,W], t) -> (noise [N,3,H,W], shadow mask [N,1,H,W])."""
+Denoise = Callable[[Array, Array, Array, Step, bool], tuple[Array, Array | None]]
+"""As `runtime.networks.Networks.denoise`."""
 
 LATE = 0.2  # policy "late" shows predicted masks only to evaluations at t below this fraction of T
 
 
 class Sampled(NamedTuple):
     """The restored image float32 [N, 3, H, W], about [-1, 1], and the last refined mask [N, 1, H, W] in
-    [0, 1].
+    [0, 1], None unless asked for.
     """
 
     x: Array
-    mask: Array
+    mask: Array | None
 
 
 def sample(
@@ -42,13 +42,15 @@ def sample(
     sampling: Sampling,
     table: Sequence[Step],
     progress: Callable[[int, int], None] | None = None,
+    with_mask: bool = True,
 ) -> Sampled:
     """Restore y float32 [N, 3, H, W] in [0, 1] given its mask, illumination h and the prior's clean image
     in [0, 1].
 
     `noise(0)` is the initial state and `noise(i + 1)` the fresh noise of step i, both [N, 3, H, W].
     Both callables give up the arrays they return, which are overwritten; the inputs are left alone.
-    `progress(done, total)` is called after each step.
+    `progress(done, total)` is called after each step. The mask head runs only where the mask policy or
+    `with_mask` reads what it finds.
     """
     signed = 2 * y - 1
     x = noise(0)
@@ -57,9 +59,10 @@ def sample(
     rho = None
     refined = mask
     for index, step in enumerate(table):
-        late = sampling.mask_policy == "late" and step.t < LATE * sampling.T
-        seen = refined if late or sampling.mask_policy in ("predicted", "closed-form") else mask
-        epsilon, refined = denoise(signed, seen, x, step.t)
+        seen = refined if _reads_refined(sampling, step) else mask
+        following = table[index + 1] if index + 1 < len(table) else None
+        wanted = with_mask if following is None else _reads_refined(sampling, following)
+        epsilon, found = denoise(signed, seen, x, step, wanted)
 
         # the estimate of the clean image, then its data-consistent version, both in the memory of x
         x -= sqrt(1 - step.alpha_bar) * epsilon
@@ -73,8 +76,9 @@ def sample(
             x *= b
             x += a
 
-        if sampling.mask_policy == "closed-form":
-            refined = closed_form_mask(h, refined, mask, step.rho)
+        if found is not None:
+            closed = sampling.mask_policy == "closed-form"
+            refined = closed_form_mask(h, found, mask, step.rho) if closed else found
 
         if index + 1 < len(table):  # the last estimate is the result
             x *= sqrt(step.alpha_bar_next)
@@ -84,4 +88,10 @@ def sample(
                 x += step.sigma * noise(index + 1)
         if progress is not None:
             progress(index + 1, len(table))
-    return Sampled(x, refined)
+    return Sampled(x, refined if with_mask else None)
+
+
+def _reads_refined(sampling: Sampling, step: Step) -> bool:
+    """Whether the denoiser sees the refined mask at this step instead of the first one."""
+    late = sampling.mask_policy == "late" and step.t < LATE * sampling.T
+    return late or sampling.mask_policy in ("predicted", "closed-form")

@@ -181,7 +181,7 @@ def _digest(config: str, tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(config.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -186,9 +186,12 @@ def _add_profile(builder: Any, network: Any, config: Any, key: EngineKey) -> dic
     profile, tensors = builder.create_optimization_profile(), dict[str, dict[str, Any]]()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        rank, channels = len(tensor.shape), tuple(tensor.shape)[1:2]
+        known = tuple(tensor.shape)  # -1 where it may vary: the batch, and of images height and width
         shapes = [
-            (n,) if rank == 1 else (n, *channels, height, width)
+            tuple(
+                wanted if size < 0 else size
+                for size, wanted in zip(known, (n, 0, height, width)[: len(known)], strict=True)
+            )
             for n, (height, width) in zip(batch_sizes(key), image_sizes(key), strict=True)
         ]
         profile.set_shape(tensor.name, *shapes)

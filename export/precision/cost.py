@@ -14,8 +14,9 @@ from export.errors import ExportError
 from export.photos import golden_sample
 from export.precision.mixed import half_values
 from export.verify import psnr
-from runtime.bundle import DENOISER, Manifest
+from runtime.bundle import DENOISER, Bundle
 from runtime.noise import gaussian
+from runtime.time_table import read_rows
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -26,7 +27,7 @@ more than 50 dB.
 """
 
 
-def half_cost(network: str, single: ModelProto, mixed: ModelProto, manifest: Manifest) -> dict[str, float]:
+def half_cost(network: str, single: ModelProto, mixed: ModelProto, bundle: Bundle) -> dict[str, float]:
     """Worst PSNR in dB of every output of `mixed` against `single`, over the first and last default timestep.
 
     Every float16 value inside is looked at: one that overflows, or an output below HALF_DB, raises ExportError.
@@ -39,7 +40,7 @@ def half_cost(network: str, single: ModelProto, mixed: ModelProto, manifest: Man
     watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT16, None) for name in inner)
     outputs = [value.name for value in single.graph.output]
     reference, half, worst = _session(single), _session(watched), dict[str, float]()
-    for feed in _feeds(network, manifest):
+    for feed in _feeds(network, bundle):
         expected = reference.run(outputs, feed)
         found = half.run([*outputs, *inner], feed)
         for name, values in zip([*outputs, *inner], found, strict=True):
@@ -55,8 +56,9 @@ def half_cost(network: str, single: ModelProto, mixed: ModelProto, manifest: Man
     return {label: round(value, 2) for label, value in worst.items()}
 
 
-def _feeds(network: str, manifest: Manifest) -> list[dict[str, Any]]:
+def _feeds(network: str, bundle: Bundle) -> list[dict[str, Any]]:
     """Inputs of the network on the example photo, or on a synthetic scene where that is absent."""
+    manifest, rows = bundle.manifest, read_rows(bundle)
     example = golden_sample((), manifest.model.multiple)
     feed = {"image": example.image, "mask": example.mask}
     if network != DENOISER:
@@ -67,7 +69,8 @@ def _feeds(network: str, manifest: Manifest) -> list[dict[str, Any]]:
         noise = gaussian(*example.image.shape[2:], seed=1, step=step.t)[None]
         image, level = 2 * example.image - 1, step.alpha_bar
         noisy = (np.sqrt(level) * image + np.sqrt(1 - level) * noise).astype(np.float32)
-        feeds.append({"image": image, "mask": example.mask, "x_t": noisy, "t": np.full(1, step.t, np.float32)})
+        time = {"t": np.full(1, step.t, np.float32)} if rows is None else {"row": rows[step.row, None]}
+        feeds.append({"image": image, "mask": example.mask, "x_t": noisy} | time)
     return feeds
 
 

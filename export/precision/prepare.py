@@ -52,7 +52,7 @@ def prepare(
             continue
         graphs[name] = mixed_graph(model)
         report(f"comparing the float16 graph of {name} with the float32 one, on the CPU")
-        costs = half_cost(name, model, graphs[name], bundle.manifest)
+        costs = half_cost(name, model, graphs[name], bundle)
         detail = ", ".join(f"{label} {value:g} dB" for label, value in costs.items())
         notes.append(
             Note(f"float16 {name}", "approximate", f"products in float16, against float32 on the CPU: {detail}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
+from onnx import ModelProto, numpy_helper
 from torch import nn
 
 from export import graph
 from export.bundle import BundleOptions, build_bundle
+from export.passes.catalog import PASSES
 from runtime.bundle import Bundle, load_bundle
 from training.checkpoint import Model
 from training.degradation import DegradationConfig, DegradationPrior
@@ -52,17 +55,48 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="session")
-def bundle(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def graphs(model: Model) -> dict[str, ModelProto]:
+    """Both networks as traced, before any pass: copy them before changing them."""
+    assert model.denoiser is not None
+    assert model.prior is not None
+    return {"denoiser": graph.export_denoiser(model.denoiser), "prior": graph.export_prior(model.prior)}
+
+
+@pytest.fixture(scope="session")
+def bundle(model: Model, graphs: dict[str, ModelProto], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The model exported for real; copy the folder before changing it."""
-    path = tmp_path_factory.mktemp("export") / "tiny"
-    build_bundle(model, path, BundleOptions(SamplerOptions(), "tiny", working_size=96))
+    return export(model, graphs, tmp_path_factory.mktemp("export") / "tiny", {})
+
+
+@pytest.fixture(scope="session")
+def plain(model: Model, graphs: dict[str, ModelProto], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same without any graph pass: its denoiser takes the timestep, so that any schedule can be tried on it."""
+    passes = {item.name: False for item in PASSES if item.stage == "export"}
+    return export(model, graphs, tmp_path_factory.mktemp("export") / "plain", passes)
+
+
+def export(model: Model, graphs: dict[str, ModelProto], path: Path, passes: dict[str, bool]) -> Bundle:
+    with pytest.MonkeyPatch.context() as patch:
+        reuse(patch, graphs)
+        build_bundle(model, path, BundleOptions(SamplerOptions(), "tiny", working_size=96, passes=passes))
     return load_bundle(path)
 
 
 @pytest.fixture
-def exported(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
-    """Replaces the seconds-long tracing by the graphs in `bundle`; everything after it stays real."""
-    import onnx
+def exported(monkeypatch: pytest.MonkeyPatch, graphs: dict[str, ModelProto]) -> None:
+    """Replaces the seconds-long tracing by its result; everything after it stays real."""
+    reuse(monkeypatch, graphs)
 
-    monkeypatch.setattr(graph, "export_denoiser", lambda _: onnx.load_model(bundle.path / "denoiser.onnx"))
-    monkeypatch.setattr(graph, "export_prior", lambda _: onnx.load_model(bundle.path / "prior.onnx"))
+
+def reuse(patch: pytest.MonkeyPatch, graphs: dict[str, ModelProto]) -> None:
+    patch.setattr(graph, "export_denoiser", lambda module: with_weights(graphs["denoiser"], module))
+    patch.setattr(graph, "export_prior", lambda module: with_weights(graphs["prior"], module))
+
+
+def with_weights(traced: ModelProto, module: nn.Module) -> ModelProto:
+    """A copy of the traced graph that has the weights of `module`, as tracing it again would give."""
+    result, weights = copy.deepcopy(traced), module.state_dict()
+    for tensor in result.graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].numpy(), tensor.name))
+    return result

@@ -12,7 +12,7 @@ import torch
 from export.graph import OPSET, export_denoiser
 from export.verify import snr
 from runtime.bundle import Bundle
-from runtime.networks import Networks
+from runtime.onnxruntime_networks import OnnxRuntimeNetworks
 from tests.export.conftest import randomise
 from training.checkpoint import Model
 from training.denoiser import SIZES, Denoiser
@@ -29,11 +29,17 @@ SHAPES = [
 def test_denoiser_matches_at_every_size(model: Model, bundle: Bundle, shape: tuple[int, int, int]) -> None:
     assert model.denoiser is not None
     image, mask, noisy = inputs(shape, model.denoiser.config.multiple)
+    step = bundle.manifest.sampling.tables["5"][1]
     with torch.no_grad():
-        noise, shadow = model.denoiser(2 * image - 1, mask, noisy, torch.full((len(image),), 640.0))
-    result = Networks(bundle, "cpu", 1).denoise((2 * image - 1).numpy(), mask.numpy(), noisy.numpy(), 640)
+        noise, shadow = model.denoiser(2 * image - 1, mask, noisy, torch.full((len(image),), float(step.t)))
+    networks = OnnxRuntimeNetworks(bundle, "cpu", 1)
+    result = networks.denoise((2 * image - 1).numpy(), mask.numpy(), noisy.numpy(), step, with_mask=True)
     assert snr(result[0], noise.numpy()) > 100
+    assert result[1] is not None
     assert snr(result[1], shadow.numpy()) > 100
+    alone, no_mask = networks.denoise((2 * image - 1).numpy(), mask.numpy(), noisy.numpy(), step, with_mask=False)
+    assert np.array_equal(alone, result[0])
+    assert no_mask is None
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -42,7 +48,7 @@ def test_prior_matches_at_every_size(model: Model, bundle: Bundle, shape: tuple[
     image, mask, _ = inputs(shape, model.prior.config.multiple)
     with torch.no_grad():
         expected = model.prior(image, mask)
-    found = Networks(bundle, "cpu", 1).prior(image.numpy(), mask.numpy())
+    found = OnnxRuntimeNetworks(bundle, "cpu", 1).prior(image.numpy(), mask.numpy())
     for result, reference in zip(found, expected, strict=True):
         assert reference.std() > 0.01
         assert snr(result, reference.numpy()) > 100
@@ -57,7 +63,7 @@ def inputs(shape: tuple[int, int, int], multiple: int) -> tuple[torch.Tensor, to
     return image, mask, torch.randn(image.shape, generator=generator)
 
 
-def test_timesteps_of_a_batch_may_differ(model: Model, bundle: Bundle) -> None:
+def test_timesteps_of_a_batch_may_differ(model: Model, plain: Bundle) -> None:
     import onnxruntime
 
     assert model.denoiser is not None
@@ -67,7 +73,7 @@ def test_timesteps_of_a_batch_may_differ(model: Model, bundle: Bundle) -> None:
     mask, t = torch.rand(2, 1, size, size, generator=generator), torch.tensor([3.0, 900.0])
     with torch.no_grad():
         noise, _ = model.denoiser(y, mask, noisy, t)
-    session = onnxruntime.InferenceSession(bundle.path / "denoiser.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(plain.path / "denoiser.onnx", providers=["CPUExecutionProvider"])
     feed = {"image": y, "mask": mask, "x_t": noisy, "t": t}
     result = session.run(["noise"], {key: value.numpy() for key, value in feed.items()})[0]
     assert snr(result, noise.numpy()) > 100

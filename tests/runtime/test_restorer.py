@@ -29,6 +29,7 @@ def test_the_result_has_the_size_and_type_of_the_photo(
     assert restored.image.dtype == photo.dtype
     assert restored.prior is not None
     assert restored.prior.shape == photo.shape
+    assert restored.mask is not None
     assert restored.mask.shape == size
     assert 0 <= restored.mask.min() <= restored.mask.max() <= 1
     assert max(restored.illumination.shape[:2]) == min(48, max(size))
@@ -165,7 +166,7 @@ def test_backends_and_threads_that_cannot_be_had_are_named(bundle: Path) -> None
 
 
 def test_both_onnxruntime_packages_are_warned_about(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.networks._is_installed", lambda name: True)
+    monkeypatch.setattr("runtime.onnxruntime_networks._is_installed", lambda name: True)
     with pytest.warns(UserWarning, match="both installed"):
         runtime.load(bundle, "cpu")
 

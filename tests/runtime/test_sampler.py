@@ -32,11 +32,11 @@ def noise(step: int) -> Any:
 def fake_denoiser(xp: Any) -> Any:
     """A smooth function of everything the denoiser sees, in NumPy or PyTorch."""
 
-    def denoise(y: Any, mask: Any, x: Any, t: Any) -> Any:
-        t = float(t if isinstance(t, int) else t[0])
+    def denoise(y: Any, mask: Any, x: Any, time: Any, with_mask: bool = True) -> Any:
+        t = float(time.t if isinstance(time, Step) else time[0])
         epsilon = 0.7 * xp.tanh(x) + 0.2 * y * mask + t / 5000
         shadow = 1 / (1 + xp.exp(-(4 * mask - 2 + x[:, :1] - y[:, 1:2])))
-        return epsilon, shadow
+        return epsilon, shadow if with_mask else None
 
     return denoise
 
@@ -100,10 +100,35 @@ def test_the_loop_matches_the_pytorch_reference(choice: dict[str, Any]) -> None:
         options,
         diffusion,
     )
+    assert actual.mask is not None
     for ours, theirs in ((actual.x, expected.x.numpy()), (actual.mask, expected.mask.numpy())):
         assert ours.dtype == np.float32
         peak = max(1.0, float(np.abs(theirs).max()))  # without data consistency values run away
         assert np.sqrt(np.mean((ours - theirs) ** 2)) < 1e-4 * peak  # 1e-4 of the peak = 80 dB
+
+
+@pytest.mark.parametrize(
+    ("choice", "evaluations"),
+    [({}, 0), ({"mask_policy": "late"}, 1), ({"mask_policy": "predicted"}, 4), ({"mask_policy": "closed-form"}, 4)],
+)
+def test_the_mask_head_runs_only_where_its_mask_is_read(choice: dict[str, Any], evaluations: int) -> None:
+    y, mask, h, clean = inputs()
+    sampling = make_sampling(**choice)
+    asked: list[bool] = []
+
+    def denoise(y: Any, mask: Any, x: Any, step: Step, with_mask: bool) -> Any:
+        asked.append(with_mask)
+        return fake_denoiser(np)(y, mask, x, step, with_mask)
+
+    table = sampling.tables["5"]
+    with_it = sample(denoise, y, mask, h, clean, noise, sampling, table, with_mask=True)
+    assert sum(asked) == evaluations + 1
+    asked.clear()
+    without = sample(denoise, y, mask, h, clean, noise, sampling, table, with_mask=False)
+    assert sum(asked) == evaluations
+    assert np.array_equal(without.x, with_it.x)
+    assert without.mask is None
+    assert with_it.mask is not None
 
 
 def test_the_inputs_are_left_alone_and_progress_is_reported() -> None:

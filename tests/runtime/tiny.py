@@ -133,7 +133,7 @@ def write_bundle(path: Path, sampling: Sampling | None = None, *, prior: bool = 
         blind_mask=0.5,
     )
     manifest = Manifest(
-        format_version=1,
+        format_version=2,
         name="tiny",
         task="shadow",
         created="2026-01-01T00:00:00Z",

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from export.errors import ExportError
-from export.passes.half_weights import halve_weights
+from export.passes import half_weights
 from export.precision import cost as cost_module
 from export.precision.cost import half_cost
 from export.precision.mixed import half_values, mixed_graph, single_graph
@@ -83,7 +83,7 @@ def test_products_are_half_and_statistics_are_single(bundle: Bundle, name: str) 
 def test_cost_of_real_networks_is_rounding(bundle: Bundle) -> None:
     for name in ("denoiser.onnx", "prior.onnx"):
         model = onnx.load_model(bundle.path / name)
-        found = half_cost(name, model, mixed_graph(model), bundle.manifest)
+        found = half_cost(name, model, mixed_graph(model), bundle)
         assert found
         assert all(50 < value < 100 for value in found.values()), found
 
@@ -147,8 +147,7 @@ def test_scales_of_a_resize_stay_single() -> None:
 
 
 def test_weights_stored_as_float16_are_unfolded_exactly(bundle: Bundle) -> None:
-    stored = onnx.load_model(bundle.path / "denoiser.onnx")
-    halve_weights(stored)
+    stored = half_weights.apply(onnx.load_model(bundle.path / "denoiser.onnx"))
     single = single_graph(stored)
     onnx.checker.check_model(single, full_check=True)
     assert not [tensor for tensor in single.graph.initializer if tensor.data_type == F16]
@@ -181,11 +180,11 @@ def test_overflow_in_float16_is_found(bundle: Bundle, tmp_path: Path) -> None:
     tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "stem.weight")
     tensor.CopyFrom(numpy_helper.from_array(np.full(tuple(tensor.dims), 3e4, np.float32), tensor.name))
     with pytest.raises(ExportError, match=r"prior\.onnx overflows in float16.*--precision fp32"):
-        half_cost("prior.onnx", model, mixed_graph(model), bundle.manifest)
+        half_cost("prior.onnx", model, mixed_graph(model), bundle)
 
 
 def test_cost_above_the_limit_is_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     model = onnx.load_model(bundle.path / "prior.onnx")
     monkeypatch.setattr(cost_module, "HALF_DB", 120.0)
     with pytest.raises(ExportError, match=r"float16 costs too much in prior\.onnx.*120 dB.*--precision fp32"):
-        half_cost("prior.onnx", model, mixed_graph(model), bundle.manifest)
+        half_cost("prior.onnx", model, mixed_graph(model), bundle)

@@ -1,0 +1,67 @@
+"""Every graph pass by name, in running order: what it does, whether it is exact, and when it runs.
+
+Passes of the stage "export" make the portable graphs of a bundle. Passes of the stage "engine" depend on what runs the
+graph: `build-engine` measures them and keeps those that pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from export.errors import ExportError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Exactness = Literal["exact", "approximate"]
+Stage = Literal["export", "engine"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """name: as the command line has it. default: whether it runs when nobody says; engine passes are measured instead.
+
+    apply: of an engine pass, the function from a graph to the changed copy, equal in structure where nothing fits.
+    """
+
+    name: str
+    exactness: Exactness
+    stage: Stage
+    summary: str
+    default: bool = True
+    apply: Callable[[ModelProto], ModelProto] | None = None
+
+
+TIME_TABLE = Pass(
+    "time-table",
+    "exact",
+    "export",
+    "the time embedding and its projections are a table with a row per step; no network computes them",
+)
+FOLD = Pass("fold", "exact", "export", "constants are folded and nodes that nothing reads are dropped")
+HALF_WEIGHTS = Pass(
+    "half-weights",
+    "approximate",
+    "export",
+    "weights are stored as float16 and computed with in float32",
+    default=False,
+)
+PASSES = (TIME_TABLE, FOLD, HALF_WEIGHTS)
+
+
+def choose(stage: Stage, switched_on: Iterable[str], switched_off: Iterable[str]) -> dict[str, bool]:
+    """{name: forced on or off} for the passes of a stage that the command line names.
+
+    Raises ExportError for a name that is no pass of this stage, or that is switched both ways.
+    """
+    forced: dict[str, bool] = {}
+    known = [item.name for item in PASSES if item.stage == stage]
+    for name, on in [(name, True) for name in switched_on] + [(name, False) for name in switched_off]:
+        if name not in known:
+            raise ExportError(f"there is no pass {name!r} here: choose among {', '.join(known) or 'none'}")
+        if forced.get(name, on) != on:
+            raise ExportError(f"pass {name} is switched both on and off: choose one")
+        forced[name] = on
+    return forced

@@ -1,0 +1,136 @@
+"""The two networks of a bundle, run by ONNX Runtime on the CPU or on CUDA."""
+
+import os
+import threading
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.bundle import DENOISER, PRIOR, Bundle, Step
+from runtime.errors import BundleError, RestoreError
+from runtime.time_table import read_rows
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Array = npt.NDArray[np.float32]
+Backend = Literal["auto", "cpu", "cuda"]
+
+_OUTPUTS = {PRIOR: {"clean", "matte"}, DENOISER: {"noise", "shadow"}}
+
+
+class OnnxRuntimeNetworks:
+    """Prior and denoiser of one bundle, as `runtime.networks.Networks`. Sessions are created when first needed.
+
+    backend "cpu", "cuda", or "auto": CUDA where ONNX Runtime offers it and it starts, else the CPU.
+    `threads`: CPU threads per network, None for one per core. Raises RestoreError for a backend that
+    cannot be had.
+    """
+
+    def __init__(self, bundle: Bundle, backend: Backend = "auto", threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise RestoreError(f"{threads} threads are too few: choose at least 1")
+        self._bundle = bundle
+        self._threads = threads
+        self._rows = read_rows(bundle)
+        self._inputs = {
+            PRIOR: {"image", "mask"},
+            DENOISER: {"image", "mask", "x_t", "t" if self._rows is None else "row"},
+        }
+        self._providers = _providers(backend)
+        self._required = "CUDAExecutionProvider" if backend == "cuda" else None
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._lock = threading.Lock()
+        self.title = f"ONNX Runtime on {'CUDA' if len(self._providers) > 1 else 'the CPU'}"
+
+    def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
+        """The degradation prior: clean image and matte. Raises RestoreError."""
+        clean, matte = self._run(PRIOR, ["clean", "matte"], {"image": image, "mask": mask})
+        return clean, matte
+
+    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step, with_mask: bool) -> tuple[Array, Array | None]:
+        """The denoiser at one step; ONNX Runtime runs only what the outputs asked for need. Raises RestoreError."""
+        inputs = {"image": y, "mask": mask, "x_t": x_t}
+        if self._rows is None:
+            inputs["t"] = np.full(len(y), step.t, np.float32)
+        else:
+            inputs["row"] = self._rows[step.row, None]
+        noise, *shadow = self._run(DENOISER, ["noise", "shadow"] if with_mask else ["noise"], inputs)
+        return noise, shadow[0] if with_mask else None
+
+    def _run(self, name: str, wanted: list[str], inputs: dict[str, Array]) -> list[Array]:
+        session = self._session(name)
+        try:
+            outputs: list[Array] = session.run(wanted, inputs)
+        except Exception as error:  # ONNX Runtime has no common base for its own exceptions
+            height, width = inputs["image"].shape[2:]
+            advice = "use a smaller working size if memory ran out"
+            raise RestoreError(f"{name} failed at {width}x{height} pixels: {_line(error)} ({advice})") from error
+        if not all(np.isfinite(output).all() for output in outputs):
+            raise RestoreError(f"{name} returned values that are not finite: the bundle cannot handle this photo")
+        return outputs
+
+    def _session(self, name: str) -> "onnxruntime.InferenceSession":
+        with self._lock:
+            if name not in self._sessions:
+                self._sessions[name] = self._open(self._bundle.path / name, name)
+            return self._sessions[name]
+
+    def _open(self, path: Path, name: str) -> "onnxruntime.InferenceSession":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what is worth saying arrives as an exception
+        options.intra_op_num_threads = self._threads or 0
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=self._providers)
+        except Exception as error:
+            raise BundleError(f"ONNX Runtime cannot load {path}: {_line(error)}") from error
+        if self._required and self._required not in session.get_providers():
+            raise RestoreError("ONNX Runtime could not start CUDA: check the driver, or use the CPU backend")
+        inputs, outputs = ({node.name for node in nodes} for nodes in (session.get_inputs(), session.get_outputs()))
+        if (inputs, outputs) != (self._inputs[name], _OUTPUTS[name]):
+            expected = f"{sorted(self._inputs[name])} to {sorted(_OUTPUTS[name])}"
+            raise BundleError(f"{path} maps {sorted(inputs)} to {sorted(outputs)}, expected {expected}")
+        return session
+
+
+def _providers(backend: Backend) -> list[str]:
+    """The ONNX Runtime providers to ask for, best first."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise RestoreError(f"ONNX Runtime is missing ({error}): pip install onnxruntime") from error
+    if all(map(_is_installed, ("onnxruntime", "onnxruntime-gpu"))):
+        warnings.warn(
+            "onnxruntime and onnxruntime-gpu are both installed, which disables the GPU: uninstall both, "
+            "then install one",
+            stacklevel=2,
+        )
+    available = onnxruntime.get_available_providers()
+    if backend == "cpu" or (backend == "auto" and "CUDAExecutionProvider" not in available):
+        return ["CPUExecutionProvider"]
+    if backend not in ("auto", "cuda"):
+        raise RestoreError(f"backend {backend!r} is unknown: choose auto, cpu or cuda")
+    if "CUDAExecutionProvider" not in available:
+        raise RestoreError("this ONNX Runtime has no CUDA: install onnxruntime-gpu instead of onnxruntime")
+    # CUDA and cuDNN installed by pip are not on the loader's path: ONNX Runtime has to be told to look for them
+    onnxruntime.preload_dlls()
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _line(error: BaseException) -> str:
+    """The message of an exception on one line."""
+    return " ".join(str(error).split()).replace(os.linesep, " ")
