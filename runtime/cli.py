@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,6 +29,10 @@ app = typer.Typer(
 
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="BUNDLE", help="Bundle: a folder or a zip file [built-in].")
+]
+BackendOption = Annotated[
+    Literal["auto", "cpu", "cuda", "tensorrt", "tensorrt-rtx", "onnxruntime"],
+    typer.Option("--backend", help="What runs the networks: an engine, or ONNX Runtime on cpu or cuda."),
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads [all cores].")]
 
@@ -80,6 +84,7 @@ def restore(
     save_mask: Annotated[
         Path | None, typer.Option(help="Also write the shadow mask to this file, or into this folder.")
     ] = None,
+    backend: BackendOption = "auto",
     threads: ThreadsOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
@@ -89,7 +94,7 @@ def restore(
     from runtime.restorer import load
 
     jobs = plan(photos, output, mask, save_mask)
-    restorer = load(bundle, threads=threads)
+    restorer = load(bundle, backend, threads, say=lambda line: _complain(line, "note"))
     restorer.table(steps)
     inputs = [job.photo for job in jobs]
     failed = 0

@@ -17,17 +17,21 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from runtime.bundle import DENOISER, ENGINES, PRIOR, Bundle, FileEntry, Note, Positive, damage
+from runtime.bundle import DENOISER, ENGINES, PRIOR, ROWS, Bundle, FileEntry, Note, Positive, damage
 from runtime.cache import cache_folder
 from runtime.errors import BundleError
 
 RECORD = "record.json"
 FORMAT_VERSION = 1
-ROWS = "denoiser.rows.npy"
 NETWORK_FILES = (PRIOR, DENOISER, ROWS)
 """What an engine is compiled from, as far as the bundle has it."""
 
 BackendName = Literal["tensorrt", "tensorrt-rtx", "onnxruntime"]
+TITLES: dict[BackendName, str] = {
+    "tensorrt": "TensorRT",
+    "tensorrt-rtx": "TensorRT for RTX",
+    "onnxruntime": "ONNX Runtime",
+}
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 Provider = Literal["cpu", "cuda"]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.bundle import DENOISER, PRIOR, Bundle, Step
+from runtime.engines import StoredEngine
 from runtime.errors import BundleError, RestoreError
 from runtime.time_table import read_rows
 
@@ -27,15 +28,22 @@ class OnnxRuntimeNetworks:
     """Prior and denoiser of one bundle, as `runtime.networks.Networks`. Sessions are created when first needed.
 
     backend "cpu", "cuda", or "auto": CUDA where ONNX Runtime offers it and it starts, else the CPU.
-    `threads`: CPU threads per network, None for one per core. Raises RestoreError for a backend that
-    cannot be had.
+    `threads`: CPU threads per network, None for one per core. `engine`: an engine of ONNX Runtime, whose graphs are
+    run instead of the bundle's, as they are. Raises RestoreError for a backend that cannot be had.
     """
 
-    def __init__(self, bundle: Bundle, backend: Backend = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: Backend = "auto",
+        threads: int | None = None,
+        engine: StoredEngine | None = None,
+    ) -> None:
         if threads is not None and threads < 1:
             raise RestoreError(f"{threads} threads are too few: choose at least 1")
-        self._bundle = bundle
-        self._threads = threads
+        self._bundle, self._engine = bundle, engine
+        settings = engine.record.session if engine else None
+        self._threads = threads or (settings.threads if settings else 0)
         self._rows = read_rows(bundle)
         self._inputs = {
             PRIOR: {"image", "mask"},
@@ -45,7 +53,11 @@ class OnnxRuntimeNetworks:
         self._required = "CUDAExecutionProvider" if backend == "cuda" else None
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
-        self.title = f"ONNX Runtime on {'CUDA' if len(self._providers) > 1 else 'the CPU'}"
+        self.title = (
+            f"engine {engine.name}"
+            if engine
+            else f"ONNX Runtime on {'CUDA' if len(self._providers) > 1 else 'the CPU'}"
+        )
 
     def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
         """The degradation prior: clean image and matte. Raises RestoreError."""
@@ -77,7 +89,10 @@ class OnnxRuntimeNetworks:
     def _session(self, name: str) -> "onnxruntime.InferenceSession":
         with self._lock:
             if name not in self._sessions:
-                self._sessions[name] = self._open(self._bundle.path / name, name)
+                path = self._bundle.path / name
+                if self._engine:
+                    path = self._engine.path / self._engine.record.networks[name].file
+                self._sessions[name] = self._open(path, name)
             return self._sessions[name]
 
     def _open(self, path: Path, name: str) -> "onnxruntime.InferenceSession":
@@ -85,7 +100,9 @@ class OnnxRuntimeNetworks:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what is worth saying arrives as an exception
-        options.intra_op_num_threads = self._threads or 0
+        options.intra_op_num_threads = self._threads
+        if self._engine:  # its graphs are optimized already
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=self._providers)
         except Exception as error:

@@ -16,10 +16,10 @@ from runtime.errors import BundleError, RestoreError
 from runtime.illumination import apply_gain, enlarge, log_gain
 from runtime.networks import Networks
 from runtime.noise import gaussian
-from runtime.onnxruntime_networks import Backend, OnnxRuntimeNetworks
 from runtime.photo import WHOLE, as_mask, check_pixels, read_photo, unit_floats
 from runtime.prior_update import confident_mask, illumination
 from runtime.sampler import sample
+from runtime.selection import Backend, choose, to_stderr
 
 Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[Any]
@@ -56,6 +56,17 @@ class Working:
     illumination: Array
     prior_seconds: float
     diffusion_seconds: float
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A working image and mask, float32 [1, C, h, w] in [0, 1], and x, what the reference sampler made of them."""
+
+    image: Array
+    mask: Array
+    x: Array
+    seed: int
+    steps: int
 
 
 class Restorer:
@@ -125,18 +136,19 @@ class Restorer:
         Raises BundleError when the golden files are absent or unreadable, or the PSNR is below
         GOLDEN_TOLERANCE.
         """
-        golden = {
-            **self._golden(GOLDEN_INPUT, "image", "mask", "seed", "steps"),
-            **self._golden(GOLDEN_EXPECTED, "x"),
-        }
-        image, mask = golden["image"].astype(np.float32), golden["mask"].astype(np.float32)
-        result = self.restore_working(image, mask, int(golden["steps"]), int(golden["seed"]))
-        error = float(np.mean((result.image.astype(np.float64) - np.clip(golden["x"], 0, 1)) ** 2))
-        psnr = float("inf") if error == 0 else -10 * float(np.log10(error))
-        if not psnr >= GOLDEN_TOLERANCE:
-            found = f"reproduces its golden output to {psnr:.1f} dB only, {GOLDEN_TOLERANCE:g} dB are needed"
-            raise BundleError(f"bundle {self.bundle.path} {found}: results on this machine cannot be trusted")
-        return psnr
+        golden = self.golden_example()
+        found = psnr(self.restore_working(golden.image, golden.mask, golden.steps, golden.seed).image, golden.x)
+        if not found >= GOLDEN_TOLERANCE:
+            text = f"reproduces its golden output to {found:.1f} dB only, {GOLDEN_TOLERANCE:g} dB are needed"
+            raise BundleError(f"bundle {self.bundle.path} {text}: results on this machine cannot be trusted")
+        return found
+
+    def golden_example(self) -> Golden:
+        """The example that came with the bundle. Raises BundleError when its files are absent or unreadable."""
+        given = self._golden(GOLDEN_INPUT, "image", "mask", "seed", "steps")
+        image, mask = given["image"].astype(np.float32), given["mask"].astype(np.float32)
+        x = self._golden(GOLDEN_EXPECTED, "x")["x"].astype(np.float32)
+        return Golden(image, mask, np.clip(x, 0, 1), int(given["seed"]), int(given["steps"]))
 
     def _golden(self, name: str, *keys: str) -> dict[str, Any]:
         if name not in self.bundle.manifest.files:
@@ -204,15 +216,26 @@ class Restorer:
 
 
 def load(
-    bundle: str | os.PathLike[str] | None = None, backend: Backend = "auto", threads: int | None = None
+    bundle: str | os.PathLike[str] | None = None,
+    backend: Backend = "auto",
+    threads: int | None = None,
+    say: Callable[[str], None] = to_stderr,
 ) -> Restorer:
     """Open a bundle folder (None: the built-in one) and return its Restorer.
 
-    backend: "cpu", "cuda", or "auto" (CUDA if ONNX Runtime offers it). threads: CPU threads, None for one
-    per core. Raises RestoreError for a missing or damaged bundle, or an unavailable backend.
+    backend: "auto" (the best engine that fits this machine, else CUDA if ONNX Runtime offers it, else the CPU),
+    "cpu" or "cuda" (without engines), or the backend of an engine. threads: CPU threads, None for one per core.
+    `say` hears why engines are passed over. Raises RestoreError for a missing or damaged bundle, or an unavailable
+    backend.
     """
     opened = load_bundle(bundle)
-    return Restorer(opened, OnnxRuntimeNetworks(opened, backend, threads))
+    return Restorer(opened, choose(opened, backend, threads, say))
+
+
+def psnr(result: Array, reference: Array) -> float:
+    """Peak signal-to-noise ratio in dB of images in [0, 1]; infinite where they are equal."""
+    error = float(np.mean((result.astype(np.float64) - reference) ** 2))
+    return float("inf") if error == 0 else -10 * float(np.log10(error))
 
 
 def _shrink(pixels: Pixels, long_side: int) -> Array:

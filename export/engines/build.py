@@ -13,7 +13,6 @@ from export.engines.key import EngineOptions, describe, engine_key, folder_name,
 from export.engines.store import put_in_place, scratch_folder, writable_store
 from export.errors import ExportError
 from runtime.bundle import Bundle, hash_file, load_bundle
-from runtime.device import find_gpu
 from runtime.engines import (
     FORMAT_VERSION,
     RECORD,
@@ -29,6 +28,8 @@ from runtime.engines import (
     stored_engines,
 )
 from runtime.errors import BundleError
+from runtime.fit import Machine, this_machine
+from runtime.golden_check import forget_verdict, quarantine
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ def build_engines(path: Path, options: EngineOptions, report: Report, bar: Bar =
     so the second of two finds what the first has built. Raises ExportError or BundleError; nothing is left behind
     but, after a failed build, its log.
     """
-    backend, bundle = load_backend(options.backend), load_bundle(path)
-    key = engine_key(options, bundle, backend.version, find_gpu())
+    backend, bundle, machine = load_backend(options.backend), load_bundle(path), this_machine()
+    key = engine_key(options, bundle, backend.version, machine.gpu)
     backend.check(key, options, report)
-    if not options.force and (found := _usable(bundle, key)[0]):  # needs no place to write to
+    if not options.force and (found := _usable(bundle, key, machine)[0]):  # needs no place to write to
         return _use(found, report)
     with writable_store(bundle, path.is_file(), report) as store:
-        found, problem = _usable(bundle, key)
+        found, problem = _usable(bundle, key, machine)
         if found and not options.force:
             return _use(found, report)
         if problem:
@@ -61,7 +62,7 @@ def build_engines(path: Path, options: EngineOptions, report: Report, bar: Bar =
         return Outcome(_build(Job(bundle, key, options, {}, store, store, report, bar), backend), built=True)
 
 
-def _usable(bundle: Bundle, key: EngineKey) -> tuple[StoredEngine | None, str | None]:
+def _usable(bundle: Bundle, key: EngineKey, machine: Machine) -> tuple[StoredEngine | None, str | None]:
     """The whole stored engine of exactly this key, or what is wrong with it; (None, None) if there is none."""
     folder = next(
         (folder for folder in engine_folders(*engine_stores(bundle)) if folder.name == folder_name(key)), None
@@ -72,7 +73,7 @@ def _usable(bundle: Bundle, key: EngineKey) -> tuple[StoredEngine | None, str | 
         engine = read_engine(folder)
     except BundleError as error:
         return None, str(error)
-    problem = engine_damage(engine)
+    problem = engine_damage(engine) or quarantine(engine, machine.device(key))
     return (None, problem) if problem else (engine, None)
 
 
@@ -123,4 +124,6 @@ def _build(job: Job, backend: Backend) -> StoredEngine:
         (folder / RECORD).write_bytes(raw)
         put_in_place(folder, store / name)
     log.unlink(missing_ok=True)
-    return StoredEngine(store / name, record)
+    engine = StoredEngine(store / name, record)
+    forget_verdict(engine)
+    return engine

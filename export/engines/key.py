@@ -10,13 +10,17 @@ from pathlib import Path
 from export.errors import ExportError
 from runtime.bundle import Bundle, Manifest
 from runtime.device import Gpu, find_cpu
-from runtime.engines import BackendName, EngineKey, Precision, Provider, differences, key_digest, network_digests
+from runtime.engines import (
+    TITLES,
+    BackendName,
+    EngineKey,
+    Precision,
+    Provider,
+    differences,
+    key_digest,
+    network_digests,
+)
 
-TITLES: dict[BackendName, str] = {
-    "tensorrt": "TensorRT",
-    "tensorrt-rtx": "TensorRT for RTX",
-    "onnxruntime": "ONNX Runtime",
-}
 SMALLEST_SIDE = 128
 """Pixels: the short side that the default profile begins with, a 4:1 panorama at a working size of 512."""
 
@@ -82,16 +86,6 @@ def engine_key(options: EngineOptions, bundle: Bundle, version: str, gpu: Gpu | 
         optimization_level=options.optimization_level,
         flags=options.flags,
     )
-
-
-def image_sizes(key: EngineKey) -> list[tuple[int, int]]:
-    """(height, width) in pixels: smallest, best and largest."""
-    return [(int(h), int(w)) for h, w in (size.split("x") for size in key.profile.split(":"))]
-
-
-def batch_sizes(key: EngineKey) -> list[int]:
-    """Images at once: smallest, best and largest."""
-    return [int(size) for size in key.batch.split(":")]
 
 
 def folder_name(key: EngineKey) -> str:

@@ -17,10 +17,11 @@ from typing import Any
 
 from export.console import Progress, Report
 from export.engines.job import Backend, BuildFailure, Job, Parts
-from export.engines.key import TITLES, EngineOptions, batch_sizes, image_sizes
+from export.engines.key import EngineOptions
 from export.engines.store import write_whole
 from export.errors import ExportError
-from runtime.engines import BackendName, EngineKey, NetworkRecord
+from runtime.engines import TITLES, BackendName, EngineKey, NetworkRecord
+from runtime.profile import batch_sizes, image_sizes
 
 MODULES: dict[BackendName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 LOG_LINES = 20_000

@@ -20,9 +20,9 @@ from typer.testing import CliRunner, Result
 from export.__main__ import app
 from export.bundle import BundleOptions, build_bundle
 from export.engines import prune as prune_module
-from export.errors import ExportError
 from runtime.bundle import ENGINES, Bundle, hash_files, load_bundle, parse_manifest, write_manifest
 from runtime.engines import stored_engines
+from runtime.fit import Machine
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle
 from training.checkpoint import Model, save_checkpoint
@@ -103,10 +103,7 @@ def test_inspect_refuses_other_things(tmp_path: Path, path: Path) -> None:
 
 
 def test_prune_drops_what_no_longer_fits_and_says_why(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Installed:
-        version = "1.7.1.116"
-
-    monkeypatch.setattr(prune_module, "load_backend", lambda name: Installed)
+    monkeypatch.setattr(prune_module, "this_machine", lambda: Machine(None, "", {"tensorrt-rtx": "1.7.1.116"}))
     good, old = add_engine(path), add_engine(path, backend_version="1.6.0")
     cut = add_engine(path, batch="2:2:2")
     stale = add_engine(path, onnx={"denoiser.onnx": "0" * 64})
@@ -121,9 +118,9 @@ def test_prune_drops_what_no_longer_fits_and_says_why(path: Path, monkeypatch: p
     result = call("prune", path)
     assert result.stdout == dry.stdout.replace("would drop", "dropped")
     for line in (
-        f"dropped {old}: it was built by tensorrt-rtx 1.6.0, this is 1.7.1.116",
+        f"dropped {old}: backend version is 1.6.0, not 1.7.1.116",
         f"dropped {cut}: prior.engine is damaged (0 bytes instead of 600)",
-        f"dropped {stale}: denoiser.onnx and prior.onnx changed since it was built",
+        f"dropped {stale}: denoiser.onnx and prior.onnx changed since",
     ):
         assert line in result.stdout.splitlines()
     assert "dropped unknown: " in result.stdout
@@ -133,14 +130,12 @@ def test_prune_drops_what_no_longer_fits_and_says_why(path: Path, monkeypatch: p
 
 
 def test_prune_keeps_versions_it_cannot_compare(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> Any:
-        raise ExportError("it is not installed")
-
-    monkeypatch.setattr(prune_module, "load_backend", absent)
+    monkeypatch.setattr(prune_module, "this_machine", lambda: Machine(None, "", {"tensorrt-rtx": None}))
     add_engine(path, backend_version="1.6.0")
     result = call("prune", path)
     assert result.stdout == "nothing to drop\n"
-    assert "versions of tensorrt-rtx are not compared: it is not installed" in result.stderr
+    assert "GPUs are not compared, there is none here" in result.stderr
+    assert "versions of TensorRT for RTX are not compared, there is none here" in result.stderr
 
 
 def test_a_prune_that_fails_leaves_what_the_next_one_drops(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

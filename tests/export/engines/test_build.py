@@ -24,6 +24,7 @@ from export.engines.key import EngineOptions
 from export.engines.lock import writing
 from export.engines.tensorrt import Built, Phases, TensorRT, load_tensorrt
 from export.errors import ExportError
+from runtime import fit
 from runtime.bundle import hash_file, load_bundle, parse_manifest, write_manifest
 from runtime.device import Gpu
 from runtime.engines import read_engine, stored_engines
@@ -60,7 +61,7 @@ def builder(monkeypatch: pytest.MonkeyPatch) -> Builder:
     stand_in = Builder()
     monkeypatch.setattr(tensorrt_builder, "build", stand_in.build)
     monkeypatch.setattr(engines_module, "load_backend", stand_in.load)
-    monkeypatch.setattr(engines_module, "find_gpu", lambda: None)
+    monkeypatch.setattr(fit, "find_gpu", lambda: None)
     return stand_in
 
 
@@ -122,10 +123,10 @@ def test_a_near_miss_is_explained_and_both_are_kept(builder: Builder, path: Path
 
 
 def test_the_gpu_of_the_machine_is_the_default(builder: Builder, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines_module, "find_gpu", lambda: Gpu("NVIDIA L4", 89, "580.65.06"))
+    monkeypatch.setattr(fit, "find_gpu", lambda: Gpu("NVIDIA L4", 89, "580.65.06"))
     key = build(path, sm=()).engine.record.key
     assert (key.device, key.sm, key.driver) == ("NVIDIA L4", [89], "580.65.06")
-    monkeypatch.setattr(engines_module, "find_gpu", lambda: Gpu("NVIDIA H100", 90, "580.65.06"))
+    monkeypatch.setattr(fit, "find_gpu", lambda: Gpu("NVIDIA H100", 90, "580.65.06"))
     with pytest.raises(ExportError, match="cannot build for SM 90: it can for 75, 89, 120"):
         build(path, sm=())
 
@@ -143,7 +144,7 @@ def test_full_tensorrt_needs_its_gpu_and_keeps_its_timings(
         build(path, backend="tensorrt")
     with pytest.raises(ExportError, match="none is found"):
         build(path, backend="tensorrt", sm=())
-    monkeypatch.setattr(engines_module, "find_gpu", lambda: Gpu("NVIDIA H100", 90, "580.65.06"))
+    monkeypatch.setattr(fit, "find_gpu", lambda: Gpu("NVIDIA H100", 90, "580.65.06"))
     build(path, backend="tensorrt", sm=())
     assert (path / "engines" / ".timing-tensorrt-1.7.1.116.cache").read_bytes() == b"timings"
     load_bundle(path)

@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 from export.__main__ import app
 from export.bundle import BundleOptions, build_bundle
-from export.engines import build as engines_module
 from export.engines.build import build_engines
 from export.engines.key import EngineOptions
 from export.errors import ExportError
 from export.passes import half_weights
+from runtime import fit
 from runtime.bundle import Bundle, load_bundle
 from runtime.device import Gpu
 from runtime.engines import stored_engines
@@ -121,7 +121,7 @@ def test_the_code_for_full_tensorrt_is_the_same_code(path: Path, monkeypatch: py
     import tensorrt_rtx
 
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_rtx)
-    monkeypatch.setattr(engines_module, "find_gpu", lambda: Gpu("A GPU", 89, "1.0"))
+    monkeypatch.setattr(fit, "find_gpu", lambda: Gpu("A GPU", 89, "1.0"))
     with pytest.warns(DeprecationWarning, match="Timing cache"):
         outcome = build_engines(path, EngineOptions("tensorrt", "fp16", "64x64", workspace=512), quiet)
     assert outcome.engine.record.key.device == "A GPU"

@@ -1,0 +1,147 @@
+"""Which networks restore the photos: the fastest engine that fits this machine and has proved right, or ONNX Runtime.
+
+In order: engines of TensorRT, TensorRT for RTX and ONNX Runtime, then the portable networks on CUDA, then on the CPU.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, get_args
+
+from runtime.bundle import Bundle
+from runtime.engines import (
+    TITLES,
+    BackendName,
+    EngineKey,
+    Precision,
+    StoredEngine,
+    engine_damage,
+    engine_folders,
+    engine_stores,
+    read_engine,
+)
+from runtime.errors import BundleError, RestoreError
+from runtime.networks import Networks
+from runtime.profile import WithinProfile
+
+if TYPE_CHECKING:
+    from runtime.fit import Machine
+    from runtime.golden_check import Verdict
+
+Backend = Literal["auto", "cpu", "cuda", "tensorrt", "tensorrt-rtx", "onnxruntime"]
+Say = Callable[[str], None]
+
+ORDER: tuple[BackendName, ...] = get_args(BackendName)
+FASTEST: tuple[Precision, ...] = ("fp8", "int8", "fp16", "bf16", "fp32")
+
+
+def to_stderr(line: str) -> None:
+    """Print a line on stderr."""
+    print(line, file=sys.stderr)
+
+
+def choose(bundle: Bundle, backend: Backend = "auto", threads: int | None = None, say: Say = to_stderr) -> Networks:
+    """The networks to use: "auto" for the best that works, "cpu" or "cuda" for the portable ones, or an engine of the
+    backend that is named.
+
+    `say` hears why stored engines are passed over. An engine that is new to this machine is checked first, which
+    takes seconds once. Raises RestoreError if what was asked for cannot be had, with the reasons.
+    """
+    from runtime.onnxruntime_networks import OnnxRuntimeNetworks
+
+    if backend not in get_args(Backend):
+        raise RestoreError(f"backend {backend!r} is unknown: choose one of {', '.join(get_args(Backend))}")
+    if backend in ("cpu", "cuda"):
+        return OnnxRuntimeNetworks(bundle, backend, threads)
+    backends = tuple(name for name in ORDER if backend in ("auto", name))
+    reasons: list[str] = []
+    found = _first_good(bundle, backends, threads, say, say if backend == "auto" else reasons.append)
+    if backend == "auto":
+        portable = partial(OnnxRuntimeNetworks, bundle, "auto", threads)
+        if found is None:
+            return portable()
+        networks, key = found
+        return networks if key.backend == "onnxruntime" else WithinProfile(networks, key, portable, say)
+    if found is None:
+        why = "; ".join(reasons) or f"the bundle has none: python -m export build-engine --backend {backend}"
+        raise RestoreError(f"no engine of {TITLES[backends[0]]} can be used: {why}")
+    return found[0]
+
+
+def open_engine(bundle: Bundle, engine: StoredEngine, threads: int | None) -> Networks:
+    """The networks of a stored engine. Raises RestoreError."""
+    key = engine.record.key
+    if key.backend == "onnxruntime":
+        from runtime.onnxruntime_networks import OnnxRuntimeNetworks
+
+        return OnnxRuntimeNetworks(bundle, key.provider or "cpu", threads, engine)
+    networks: Networks = import_module("runtime.tensorrt_networks").TensorRTNetworks(bundle, engine)
+    return networks
+
+
+def _first_good(
+    bundle: Bundle,
+    backends: tuple[BackendName, ...],
+    threads: int | None,
+    say: Say,
+    passed_over: Say,
+) -> tuple[Networks, EngineKey] | None:
+    """The best engine of these backends that fits, is whole, and passes the golden check."""
+    folders = engine_folders(*engine_stores(bundle))
+    if not folders:
+        return None
+    from runtime.fit import this_machine
+
+    machine, fitting = this_machine(), list[StoredEngine]()
+    for folder in folders:
+        try:
+            engine = read_engine(folder)
+        except BundleError as error:
+            passed_over(f"engine {folder.name} is passed over: {error}")
+            continue
+        if engine.record.key.backend in backends:
+            if why := _misfit(engine.record.key, bundle, machine):
+                passed_over(f"engine {engine.name} is passed over: {why}")
+            else:
+                fitting.append(engine)
+    for engine in sorted(fitting, key=_rank):
+        try:
+            if problem := engine_damage(engine):
+                raise BundleError(problem)
+            failure = _verdict(bundle, engine, machine, threads, say).failure
+            if failure is None:
+                return open_engine(bundle, engine, threads), engine.record.key
+            advice = "python -m export build-engine builds it again"
+            passed_over(f"engine {engine.name} is quarantined, the next in line is used: {failure} ({advice})")
+        except RestoreError as error:
+            passed_over(f"engine {engine.name} is passed over: {error}")
+    return None
+
+
+def _misfit(key: EngineKey, bundle: Bundle, machine: "Machine") -> str | None:
+    """Why an engine is not for this machine, or None."""
+    from runtime.fit import misfits
+
+    if machine.device(key) is None:
+        return "no GPU is found"
+    if machine.version(key.backend) is None:
+        return f"{TITLES[key.backend]} is not installed"
+    return "; ".join(misfits(key, bundle, machine)) or None
+
+
+def _verdict(bundle: Bundle, engine: StoredEngine, machine: "Machine", threads: int | None, say: Say) -> "Verdict":
+    """What the golden check finds, or found before."""
+    from runtime.golden_check import check_engine, known_verdict
+
+    device = machine.device(engine.record.key) or ""
+    known = known_verdict(engine, device)
+    if known is None:
+        say(f"checking engine {engine.name}, which is new to this machine")
+    return known or check_engine(bundle, engine, device, threads)
+
+
+def _rank(engine: StoredEngine) -> tuple[int, float, int, str]:
+    """Smaller is better: backend, measured time, precision."""
+    key, latency = engine.record.key, engine.record.latency_ms
+    return ORDER.index(key.backend), sum(latency.values()) or float("inf"), FASTEST.index(key.precision), engine.name
