@@ -1,4 +1,7 @@
-"""The GPU of this machine, asked of the driver itself, and its CPU, asked of the kernel: no package is needed."""
+"""The GPU of this machine, asked of the driver itself, and its CPU, asked of the kernel: no package is needed.
+
+The GPU part has not been run on a GPU yet: the tests give it a driver made of Python functions.
+"""
 
 import ctypes
 import platform

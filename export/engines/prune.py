@@ -24,7 +24,7 @@ def prune(path: Path, dry_run: bool, report: Callable[[str], None]) -> dict[str,
     `dry_run` nothing is changed. Raises ExportError or BundleError.
     """
     bundle, machine, dropped = load_bundle(path), this_machine(), dict[str, str]()
-    for store in engine_stores(bundle):
+    for store in reversed(engine_stores(bundle)):  # the cache first: the bundle may be read-only
         if not store.is_dir():
             continue
         with locked(bundle.path if store.parent == bundle.path else store, report):
