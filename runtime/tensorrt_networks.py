@@ -1,0 +1,213 @@
+"""The networks of a bundle as engines of TensorRT, or of TensorRT for RTX, on the GPU.
+
+Not run on a GPU yet: the tests give it a CUDA driver and a TensorRT made in Python. The golden check of
+`runtime.selection` comes before the first photo on every machine.
+"""
+
+import importlib
+import threading
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.bundle import DENOISER, PRIOR, Bundle, Step
+from runtime.cuda import Buffer, Cuda
+from runtime.engines import NetworkRecord, StoredEngine
+from runtime.errors import BundleError, RestoreError
+from runtime.time_table import read_rows
+
+Array = npt.NDArray[np.float32]
+
+MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+NOISE_ONLY = "denoiser-noise"
+"""Name in an engine's record of the denoiser without its mask head."""
+STRIPPED = "strip-weights"
+
+
+class TensorRTNetworks:
+    """Prior and denoiser of one engine, as `runtime.networks.Networks`. Each is loaded when first needed.
+
+    Calls may come from any thread; they take turns. Raises RestoreError if TensorRT is missing or is not the version
+    the engine was built by, or if there is no GPU.
+    """
+
+    def __init__(self, bundle: Bundle, engine: StoredEngine) -> None:
+        key = engine.record.key
+        try:
+            self._trt = importlib.import_module(MODULES[key.backend])
+            version = str(self._trt.__version__)
+        except (ImportError, OSError, AttributeError) as error:
+            raise RestoreError(f"engine {engine.name} needs {key.backend}: pip install {key.backend}") from error
+        if version != key.backend_version and "version-compatible" not in key.flags:
+            built = f"was built by {key.backend} {key.backend_version}, this is {version}"
+            raise RestoreError(f"engine {engine.name} {built}: build it again")
+        self.title = f"engine {engine.name}"
+        self._bundle, self._engine = bundle, engine
+        self._rows = read_rows(bundle)
+        self._cuda = Cuda()
+        self._logger = _logger(self._trt)
+        self._networks: dict[str, _Network] = {}
+        self._lock = threading.Lock()
+
+    def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
+        """The degradation prior: clean image and matte. Raises RestoreError."""
+        found = self._run(PRIOR, {"image": image, "mask": mask})
+        return found["clean"], found["matte"]
+
+    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step, with_mask: bool) -> tuple[Array, Array | None]:
+        """The denoiser at one step; without the mask, the engine that has no mask head. Raises RestoreError."""
+        inputs = {"image": y, "mask": mask, "x_t": x_t}
+        if self._rows is None:
+            inputs["t"] = np.full(len(y), step.t, np.float32)
+        else:
+            inputs["row"] = self._rows[step.row, None]
+        lean = not with_mask and NOISE_ONLY in self._engine.record.networks
+        found = self._run(NOISE_ONLY if lean else DENOISER, inputs)
+        return found["noise"], found["shadow"] if with_mask else None
+
+    def _run(self, name: str, inputs: dict[str, Array]) -> dict[str, Array]:
+        with self._lock:
+            self._cuda.enter()
+            if name not in self._networks:
+                self._networks[name] = self._open(name)
+            outputs = self._networks[name].run(inputs)
+        if not all(np.isfinite(output).all() for output in outputs.values()):
+            raise RestoreError(f"{name} returned values that are not finite: the engine cannot handle this photo")
+        return outputs
+
+    def _open(self, name: str) -> "_Network":
+        trt, engine = self._trt, self._engine
+        if name not in engine.record.networks:
+            raise BundleError(f"engine {engine.name} has no {name}: build it again")
+        record = engine.record.networks[name]
+        runtime = trt.Runtime(self._logger)
+        if "version-compatible" in engine.record.key.flags:
+            runtime.engine_host_code_allowed = True  # such engines carry code; what they are is checked by SHA-256
+        opened = runtime.deserialize_cuda_engine((engine.path / record.file).read_bytes())
+        if opened is None:
+            raise RestoreError(f"{record.file} of engine {engine.name} cannot be loaded: {self._logger.last()}")
+        if STRIPPED in engine.record.key.flags:
+            self._refit(opened, record)
+        network = _Network(f"{name} of engine {engine.name}", record, opened, self._cuda, self._logger)
+        network.multiple = self._bundle.manifest.model.multiple
+        return network
+
+    def _refit(self, opened: Any, record: NetworkRecord) -> None:
+        """Give a stripped engine its weights: from the graph beside it, else from that of the bundle."""
+        source = weights_file(self._engine.path, self._bundle, record)
+        refitter = self._trt.Refitter(opened, self._logger)
+        parser = self._trt.OnnxParserRefitter(refitter, self._logger)
+        if not parser.refit_from_file(str(source)) or not refitter.refit_cuda_engine():
+            reason = str(parser.get_error(0)) if parser.num_errors else self._logger.last()
+            raise RestoreError(f"{record.file} of engine {self._engine.name} cannot take its weights: {reason}")
+
+
+def weights_file(folder: Path, bundle: Bundle, record: NetworkRecord) -> Path:
+    """Where the weights of a stripped engine file come from: DENOISER or PRIOR, in its folder or in the bundle."""
+    name = DENOISER if record.file.startswith(DENOISER.removesuffix(".onnx")) else PRIOR
+    return folder / name if (folder / name).is_file() else bundle.path / name
+
+
+class _Network:
+    """One loaded engine with its execution context, and device memory for its inputs and outputs."""
+
+    multiple = 1
+
+    def __init__(self, title: str, record: NetworkRecord, engine: Any, cuda: Cuda, logger: Any) -> None:
+        self._title, self._tensors = title, record.tensors
+        self._engine, self._cuda, self._logger = engine, cuda, logger
+        self._context = engine.create_execution_context()
+        if self._context is None:
+            raise RestoreError(f"{title} cannot start ({logger.last()}): {ADVICE}")
+        self._buffers: dict[str, Buffer] = {}
+
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Outputs by name, as float32 arrays. Raises RestoreError for a size outside the profile."""
+        wanted = {name for name, tensor in self._tensors.items() if tensor["kind"] == "input"}
+        if wanted != inputs.keys():
+            raise BundleError(f"{self._title} takes {sorted(wanted)}, not {sorted(inputs)}: build it again")
+        self._check_sizes(inputs)
+        kept = {name: np.ascontiguousarray(array, np.float32) for name, array in inputs.items()}
+        for name, array in kept.items():
+            if not self._context.set_input_shape(name, array.shape):
+                raise RestoreError(f"{self._title} refuses {name} of shape {array.shape}: {self._logger.last()}")
+            self._cuda.upload(self._bind(name, array.nbytes), array)
+        outputs = {}
+        for name in self._tensors.keys() - kept.keys():
+            outputs[name] = np.empty(tuple(self._context.get_tensor_shape(name)), np.float32)
+            self._bind(name, outputs[name].nbytes)
+        if not self._context.execute_async_v3(self._cuda.stream):
+            raise RestoreError(f"{self._title} did not start: {self._logger.last()}; {ADVICE}")
+        for name, output in outputs.items():
+            self._cuda.download(output, self._buffers[name].address)
+        self._cuda.synchronize()
+        return outputs
+
+    def _bind(self, name: str, size: int) -> int:
+        """The address of a tensor's memory, which grows when it must."""
+        if name not in self._buffers or self._buffers[name].size < size:
+            self._buffers.pop(name, None)  # freed before its successor is asked for
+            self._buffers[name] = self._cuda.allocate(size)
+        address = self._buffers[name].address
+        if not self._context.set_tensor_address(name, address):
+            raise RestoreError(f"{self._title} refuses memory for {name}: {self._logger.last()}")
+        return address
+
+    def _check_sizes(self, inputs: dict[str, Array]) -> None:
+        low, high = self._tensors["image"]["min"], self._tensors["image"]["max"]
+        count, _, height, width = inputs["image"].shape
+        if not low[0] <= count <= high[0]:
+            raise RestoreError(f"{self._title} takes {low[0]} to {high[0]} images at once, not {count}")
+        if low[2] <= height <= high[2] and low[3] <= width <= high[3]:
+            return
+        ranges = f"{low[2]}x{low[3]} to {high[2]}x{high[3]}"
+        side = fitting_side((height, width), (low[2], low[3]), (high[2], high[3]), self.multiple)
+        advice = f"build an engine with --profile {height}x{width}"
+        if side:
+            advice = f"use a working size of at most {side}, or {advice}"
+        raise RestoreError(f"{self._title} takes images of {ranges} pixels (HxW), not {height}x{width}: {advice}")
+
+
+ADVICE = "use a smaller working size, or end other programs on the GPU"
+
+
+def fitting_side(size: tuple[int, int], low: tuple[int, int], high: tuple[int, int], multiple: int) -> int | None:
+    """The largest working size (long side, pixels) at which a photo whose working image was `size` fits a profile.
+
+    `size` is (height, width) after padding to the `multiple`; a photo is never enlarged, so one that is too small for
+    the profile has none.
+    """
+    long, short = max(size), min(size)
+    for side in range(min(long - multiple, max(high)) // multiple * multiple, 0, -multiple):
+        # padding hides up to multiple - 1 pixels of either length: the shrunk short side is somewhere in between
+        least = (short - multiple + 1) * side / long
+        most = min(side, short * side / (long - multiple + 1))
+        for other in (least, most):
+            padded = -int(-other // multiple) * multiple
+            fitted = (side, padded) if size[0] == long else (padded, side)
+            if not all(a <= b <= c for a, b, c in zip(low, fitted, high, strict=True)):
+                break
+        else:
+            return side
+    return None
+
+
+def _logger(trt: Any) -> Any:
+    """Keeps the last errors that TensorRT reports, for messages."""
+
+    class Logger(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors = deque[str](maxlen=4)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity.name in ("ERROR", "INTERNAL_ERROR"):
+                self.errors.append(" ".join(message.split()))
+
+        def last(self) -> str:
+            return self.errors[-1] if self.errors else "it gave no reason"
+
+    return Logger()

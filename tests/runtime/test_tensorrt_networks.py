@@ -1,0 +1,280 @@
+"""The networks as TensorRT engines: everything but TensorRT itself and the driver, which are made in Python.
+
+An engine file holds the ONNX graph it stands for, so results must equal those of ONNX Runtime to the last bit.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+
+from runtime import tensorrt_networks
+from runtime.bundle import Bundle, hash_file, load_bundle
+from runtime.cuda import Cuda
+from runtime.engines import EngineKey, NetworkRecord, StoredEngine, engine_stores, read_engine
+from runtime.errors import BundleError, RestoreError
+from runtime.onnxruntime_networks import OnnxRuntimeNetworks
+from runtime.restorer import Restorer
+from runtime.tensorrt_networks import TensorRTNetworks, fitting_side
+from tests.runtime.engine_folders import make_key, write_engine
+from tests.runtime.fake_gpu import Driver, TensorRT, strip_weights
+from tests.runtime.tiny import write_bundle
+
+SIZES = {"min": (16, 16), "opt": (32, 48), "max": (64, 96)}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return load_bundle(write_bundle(tmp_path / "b", golden=True))
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
+    made = Driver()
+    monkeypatch.setattr(tensorrt_networks, "Cuda", lambda: Cuda(made.load))
+    return made
+
+
+@pytest.fixture
+def trt(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[TensorRT]:
+    module = TensorRT(driver)
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    yield module
+    driver.threads.add(threading.get_ident())
+
+
+def tensors(model: onnx.ModelProto, batch: tuple[int, int, int]) -> dict[str, dict[str, Any]]:
+    """What the builder records of the inputs and outputs of a graph."""
+    found: dict[str, dict[str, Any]] = {}
+    for value in model.graph.input:
+        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        ranges = {
+            name: [count, *([shape[1], *SIZES[name]] if len(shape) == 4 else [])]
+            for name, count in zip(SIZES, batch, strict=True)
+        }
+        found[value.name] = {"kind": "input", "dtype": "FLOAT", **ranges}
+    for value in model.graph.output:
+        found[value.name] = {"kind": "output", "dtype": "FLOAT", "shape": [-1, -1, -1, -1]}
+    return found
+
+
+def store(bundle: Bundle, *, lean: bool = True, stripped: bool = False, **changes: Any) -> StoredEngine:
+    """An engine folder with graphs in place of engines; `lean`: with one for the noise alone."""
+    changes = {"backend": "tensorrt", "backend_version": TensorRT.__version__} | changes
+    if stripped:
+        changes["flags"] = ["strip-weights"]
+    key: EngineKey = make_key(bundle.path, **changes)
+    folder = write_engine(engine_stores(bundle)[0], key)
+    graphs = {name: onnx.load_model(bundle.path / name) for name in ("prior.onnx", "denoiser.onnx")}
+    if lean:
+        graphs["denoiser-noise"] = onnx.load_model(bundle.path / "denoiser.onnx")
+        del graphs["denoiser-noise"].graph.output[1:]
+        graphs["denoiser-noise"].graph.name = "noise only"
+    networks = {}
+    for name, graph in graphs.items():
+        file = f"{name.removesuffix('.onnx')}.engine"
+        raw = (strip_weights(graph) if stripped else graph).SerializeToString()
+        (folder / file).write_bytes(raw)
+        networks[name] = NetworkRecord(file, 1.0, tensors(graph, (1, 1, 2)))
+    engine = read_engine(folder)
+    files = {network.file: hash_file(folder / network.file) for network in networks.values()}
+    return StoredEngine(folder, msgspec.structs.replace(engine.record, networks=networks, files=files))
+
+
+def inputs(height: int = 32, width: int = 48, count: int = 1) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(3)
+    y, x = rng.random((2, count, 3, height, width), np.float32)
+    return y, rng.random((count, 1, height, width), np.float32), x
+
+
+def test_every_output_is_that_of_the_graph(bundle: Bundle, trt: TensorRT) -> None:
+    networks, reference = TensorRTNetworks(bundle, store(bundle)), OnnxRuntimeNetworks(bundle, "cpu", 1)
+    step = bundle.manifest.sampling.tables["2"][0]
+    for height, width, count in ((32, 48, 1), (64, 96, 2), (16, 16, 1)):  # buffers grow, and serve smaller ones
+        y, mask, x = inputs(height, width, count)
+        for found, expected in zip(networks.prior(y, mask), reference.prior(y, mask), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        noise, shadow = networks.denoise(y, mask, x, step, True)
+        expected_noise, expected_shadow = reference.denoise(y, mask, x, step, True)
+        np.testing.assert_array_equal(noise, expected_noise)
+        assert shadow is not None
+        assert expected_shadow is not None
+        np.testing.assert_array_equal(shadow, expected_shadow)
+        lean, nothing = networks.denoise(y, mask, x, step, False)
+        np.testing.assert_array_equal(lean, expected_noise)
+        assert nothing is None
+
+
+def test_the_mask_head_runs_only_when_asked_for(bundle: Bundle, trt: TensorRT) -> None:
+    step, (y, mask, x) = bundle.manifest.sampling.tables["2"][0], inputs()
+    networks = TensorRTNetworks(bundle, store(bundle))
+    networks.denoise(y, mask, x, step, False)
+    networks.denoise(y, mask, x, step, False)
+    assert trt.opened == ["noise only"]
+    networks.denoise(y, mask, x, step, True)
+    assert trt.opened == ["noise only", "denoiser"]
+
+
+def test_without_a_lean_engine_the_full_one_serves(bundle: Bundle, trt: TensorRT) -> None:
+    step, (y, mask, x) = bundle.manifest.sampling.tables["2"][0], inputs()
+    noise, shadow = TensorRTNetworks(bundle, store(bundle, lean=False)).denoise(y, mask, x, step, False)
+    assert trt.opened == ["denoiser"]
+    assert noise.shape == x.shape
+    assert shadow is None
+
+
+def test_a_photo_is_restored_as_on_the_cpu(bundle: Bundle, trt: TensorRT) -> None:
+    networks = TensorRTNetworks(bundle, store(bundle))
+    assert Restorer(bundle, networks).check() > 100
+    y, mask, _ = inputs(40, 56)
+    found = Restorer(bundle, networks).restore_working(y, mask, 5).image
+    expected = Restorer(bundle, OnnxRuntimeNetworks(bundle, "cpu", 1)).restore_working(y, mask, 5).image
+    np.testing.assert_array_equal(found, expected)
+    assert networks.title.startswith("engine tensorrt_")
+
+
+def test_threads_take_turns(bundle: Bundle, trt: TensorRT) -> None:
+    networks, reference = TensorRTNetworks(bundle, store(bundle)), OnnxRuntimeNetworks(bundle, "cpu", 1)
+    results: dict[int, Any] = {}
+
+    def work(side: int) -> None:
+        y, mask, _ = inputs(side, side)
+        for _ in range(5):
+            results[side] = networks.prior(y, mask)[0]
+
+    threads = [threading.Thread(target=work, args=(side,)) for side in (16, 24, 32, 64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for side, found in results.items():
+        y, mask, _ = inputs(side, side)
+        np.testing.assert_array_equal(found, reference.prior(y, mask)[0])
+    assert len(results) == 4
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ((128, 192), r"16x16 to 64x96 pixels \(HxW\), not 128x192: use a working size of at most 88, or build"),
+        ((192, 128), r"not 192x128: use a working size of at most 64, or build an engine with --profile 192x128"),
+        ((8, 8), r"not 8x8: build an engine with --profile 8x8"),
+        ((8, 64), r"not 8x64: build an engine with --profile 8x64"),
+    ],
+)
+def test_a_size_outside_the_profile_is_answered_with_one_that_works(
+    bundle: Bundle, trt: TensorRT, size: tuple[int, int], words: str
+) -> None:
+    y, mask, _ = inputs(*size)
+    with pytest.raises(RestoreError, match=words):
+        TensorRTNetworks(bundle, store(bundle)).prior(y, mask)
+
+
+@pytest.mark.parametrize("height", [97, 128, 200, 301])
+@pytest.mark.parametrize("width", [97, 130, 256, 333])
+def test_the_size_that_is_advised_fits(height: int, width: int) -> None:
+    """Whatever photo had that padded working size, shrunk to the advised long side and padded it fits."""
+    padded = (-(-height // 8) * 8, -(-width // 8) * 8)
+    side = fitting_side(padded, (16, 16), (64, 96), 8)
+    assert side
+    factor = side / max(height, width)
+    for length, largest in zip((height, width), (64, 96), strict=True):
+        assert 16 <= -(-round(length * factor) // 8) * 8 <= largest
+
+
+def test_too_many_images_at_once(bundle: Bundle, trt: TensorRT) -> None:
+    y, mask, _ = inputs(count=3)
+    with pytest.raises(RestoreError, match="takes 1 to 2 images at once, not 3"):
+        TensorRTNetworks(bundle, store(bundle)).prior(y, mask)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("deserialize_cuda_engine", r"prior\.engine of engine .* cannot be loaded"),
+        ("create_execution_context", r"cannot start .*use a smaller working size"),
+        ("set_input_shape", r"refuses image of shape \(1, 3, 32, 48\)"),
+        ("set_tensor_address", r"refuses memory for image"),
+        ("execute_async_v3", r"did not start: .*use a smaller working size"),
+    ],
+)
+def test_every_refusal_is_one_line_with_its_reason(bundle: Bundle, trt: TensorRT, call: str, words: str) -> None:
+    networks, (y, mask, _) = TensorRTNetworks(bundle, store(bundle)), inputs()
+    trt.refuse = call
+    with pytest.raises(RestoreError, match=words) as caught:
+        networks.prior(y, mask)
+    assert f"the reason why {call} failed" in str(caught.value)
+    trt.refuse = ""
+    trt.driver.queue.clear()
+    networks.prior(y, mask)  # the next call works
+
+
+def test_too_little_memory_leaves_the_networks_usable(bundle: Bundle, trt: TensorRT, driver: Driver) -> None:
+    networks = TensorRTNetworks(bundle, store(bundle))
+    driver.size = 60_000
+    y, mask, _ = inputs(64, 96)
+    with pytest.raises(RestoreError, match=r"GPU memory ran out .*use a smaller working size"):
+        networks.prior(y, mask)
+    driver.queue.clear()
+    y, mask, _ = inputs(16, 16)
+    assert networks.prior(y, mask)[0].shape == (1, 3, 16, 16)
+
+
+def test_values_that_are_not_finite_are_refused(bundle: Bundle, trt: TensorRT) -> None:
+    networks, (y, mask, x) = TensorRTNetworks(bundle, store(bundle)), inputs()
+    with pytest.raises(RestoreError, match="not finite"):
+        networks.denoise(y, mask, np.full_like(x, np.nan), bundle.manifest.sampling.tables["2"][0], True)
+
+
+def test_a_stripped_engine_takes_its_weights_from_the_bundle(bundle: Bundle, trt: TensorRT) -> None:
+    engine = store(bundle, stripped=True)
+    step, (y, mask, x) = bundle.manifest.sampling.tables["2"][0], inputs()
+    networks, reference = TensorRTNetworks(bundle, engine), OnnxRuntimeNetworks(bundle, "cpu", 1)
+    for with_mask in (True, False):
+        found, expected = (each.denoise(y, mask, x, step, with_mask)[0] for each in (networks, reference))
+        assert expected.any()
+        np.testing.assert_array_equal(found, expected)
+    assert trt.refitted_from == [bundle.path / "denoiser.onnx"] * 2
+    graph = onnx.load_model(bundle.path / "prior.onnx")
+    onnx.save_model(graph, engine.path / "prior.onnx")  # a graph of its own, as for lower precisions
+    networks.prior(y, mask)
+    assert trt.refitted_from[-1] == engine.path / "prior.onnx"
+
+
+@pytest.mark.parametrize("call", ["refit_from_file", "refit_cuda_engine"])
+def test_weights_that_do_not_fit_are_refused(bundle: Bundle, trt: TensorRT, call: str) -> None:
+    networks, (y, mask, _) = TensorRTNetworks(bundle, store(bundle, stripped=True)), inputs()
+    trt.refuse = call
+    with pytest.raises(RestoreError, match=f"cannot take its weights: the reason why {call} failed"):
+        networks.prior(y, mask)
+
+
+def test_another_version_is_refused_unless_it_may_differ(bundle: Bundle, trt: TensorRT) -> None:
+    with pytest.raises(RestoreError, match=r"was built by tensorrt 10\.0\.1, this is 10\.16\.1: build it again"):
+        TensorRTNetworks(bundle, store(bundle, backend_version="10.0.1"))
+    TensorRTNetworks(bundle, store(bundle, backend_version="10.0.1", flags=["version-compatible"]))
+
+
+def test_a_missing_tensorrt_says_what_to_install(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(RestoreError, match="needs tensorrt: pip install tensorrt"):
+        TensorRTNetworks(bundle, store(bundle))
+
+
+def test_an_engine_of_another_network_is_refused(bundle: Bundle, trt: TensorRT) -> None:
+    engine, (y, mask, _) = store(bundle), inputs()
+    networks = engine.record.networks
+    wrong = msgspec.structs.replace(engine.record, networks=networks | {"prior.onnx": networks["denoiser.onnx"]})
+    with pytest.raises(BundleError, match=r"takes .*'x_t'.*, not .*: build it again"):
+        TensorRTNetworks(bundle, StoredEngine(engine.path, wrong)).prior(y, mask)
+    none = msgspec.structs.replace(engine.record, networks={"denoiser.onnx": networks["denoiser.onnx"]})
+    with pytest.raises(BundleError, match=r"has no prior\.onnx: build it again"):
+        TensorRTNetworks(bundle, StoredEngine(engine.path, none)).prior(y, mask)
