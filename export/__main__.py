@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from export import bundle_commands
+from export import bundle_commands, engine_commands
 from export.bundle import Task as TaskName
 from export.console import one_line_errors, reporter
 from export.passes.catalog import choose
@@ -197,7 +197,7 @@ def _print_result(output: Path, manifest: Manifest, seconds: float, as_json: boo
         print(f"  {key:24} {value:6.1f} dB")
 
 
-app.command(epilog=bundle_commands.ENGINE_EXAMPLE)(bundle_commands.build_engine)
+app.command(cls=engine_commands.BuildEngineCommand, epilog=engine_commands.EXAMPLE)(engine_commands.build_engine)
 for command in (bundle_commands.inspect, bundle_commands.prune, bundle_commands.pack, bundle_commands.verify):
     app.command()(command)
 

@@ -17,11 +17,11 @@ from runtime.bundle import DENOISER, PRIOR, Bundle, Step
 from runtime.cuda import Buffer, Cuda
 from runtime.engines import NetworkRecord, StoredEngine
 from runtime.errors import BundleError, RestoreError
+from runtime.fit import MODULES
 from runtime.time_table import read_rows
 
 Array = npt.NDArray[np.float32]
 
-MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 NOISE_ONLY = "denoiser-noise"
 """Name in an engine's record of the denoiser without its mask head."""
 STRIPPED = "strip-weights"
@@ -30,20 +30,15 @@ STRIPPED = "strip-weights"
 class TensorRTNetworks:
     """Prior and denoiser of one engine, as `runtime.networks.Networks`. Each is loaded when first needed.
 
-    Calls may come from any thread; they take turns. Raises RestoreError if TensorRT is missing or is not the version
-    the engine was built by, or if there is no GPU.
+    Calls may come from any thread; they take turns. Raises RestoreError if TensorRT is missing or there is no GPU.
     """
 
     def __init__(self, bundle: Bundle, engine: StoredEngine) -> None:
         key = engine.record.key
         try:
             self._trt = importlib.import_module(MODULES[key.backend])
-            version = str(self._trt.__version__)
-        except (ImportError, OSError, AttributeError) as error:
+        except (ImportError, OSError) as error:
             raise RestoreError(f"engine {engine.name} needs {key.backend}: pip install {key.backend}") from error
-        if version != key.backend_version and "version-compatible" not in key.flags:
-            built = f"was built by {key.backend} {key.backend_version}, this is {version}"
-            raise RestoreError(f"engine {engine.name} {built}: build it again")
         self.title = f"engine {engine.name}"
         self._bundle, self._engine = bundle, engine
         self._rows = read_rows(bundle)

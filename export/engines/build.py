@@ -8,6 +8,7 @@ from pathlib import Path
 
 from export.console import Bar, Report, quiet_bar
 from export.engines.backends import load_backend
+from export.engines.conflicts import check_options
 from export.engines.job import Backend, BuildFailure, Job
 from export.engines.key import EngineOptions, describe, engine_key, folder_name, nearest
 from export.engines.store import put_in_place, scratch_folder, writable_store
@@ -47,6 +48,7 @@ def build_engines(path: Path, options: EngineOptions, report: Report, bar: Bar =
     so the second of two finds what the first has built. Raises ExportError or BundleError; nothing is left behind
     but, after a failed build, its log.
     """
+    check_options(options)
     backend, bundle, machine = load_backend(options.backend), load_bundle(path), this_machine()
     key = engine_key(options, bundle, backend.version, machine.gpu)
     backend.check(key, options, report)

@@ -13,18 +13,29 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from export.console import Progress, Report
+from export.engines.builder_output import make_logger, make_monitor
 from export.engines.job import Backend, BuildFailure, Job, Parts
 from export.engines.key import EngineOptions
+from export.engines.layers import Layer, layers, write_layers
 from export.engines.store import write_whole
 from export.errors import ExportError
+from export.passes import mask_head
+from export.passes.catalog import PASSES
+from runtime.bundle import DENOISER, Bundle, Note
+from runtime.device import find_gpu
 from runtime.engines import TITLES, BackendName, EngineKey, NetworkRecord
+from runtime.fit import AMPERE, MODULES
 from runtime.profile import batch_sizes, image_sizes
+from runtime.tensorrt_networks import NOISE_ONLY, STRIPPED
 
-MODULES: dict[BackendName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-LOG_LINES = 20_000
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+LEAST_SM = {"bf16": 80, "fp8": 89}
+"""Where products in that precision begin."""
 STATUS = "not run on a GPU yet"
 
 
@@ -53,37 +64,56 @@ class TensorRT:
     def check(self, key: EngineKey, options: EngineOptions, report: Report) -> None:
         """Raise ExportError unless it can build for the GPU or the SMs of the key."""
         if self.name == "tensorrt":
-            if options.sm:
-                advice = "leave out --sm, or use --backend tensorrt-rtx"
-                raise ExportError(f"TensorRT builds for the GPU it runs on: {advice}")
             if key.device is None:
                 raise ExportError("TensorRT needs the GPU it builds for, and none is found: use --backend tensorrt-rtx")
-            return
-        supported = self.supported_sms()
-        if wrong := [sm for sm in key.sm if sm not in supported]:
-            known = ", ".join(map(str, supported))
-            raise ExportError(f"{self.title} cannot build for SM {wrong[0]}: it can for {known}")
-        if not key.sm:
-            report("no --sm is given and no GPU is found: building a portable engine for any GPU the backend supports")
+            if options.hardware_compatible and key.sm[0] < AMPERE:
+                raise ExportError(f"hardware-compatible engines are built on SM {AMPERE} or later: this is {key.sm[0]}")
+        else:
+            supported = self.supported_sms()
+            if wrong := [sm for sm in key.sm if sm not in supported]:
+                known = ", ".join(map(str, supported))
+                raise ExportError(f"{self.title} cannot build for SM {wrong[0]}: it can for {known}")
+            if options.strip_weights and find_gpu() is None:
+                advice = "leave out --strip-weights, or build on a machine with one"
+                raise ExportError(f"{self.title} needs a GPU to make engines whose weights can be replaced: {advice}")
+            if not key.sm:
+                report("no --sm is given and no GPU is found: building a portable engine for any GPU it supports")
+        least = LEAST_SM.get(key.precision, 0)
+        if wrong := [sm for sm in key.sm if sm < least]:
+            raise ExportError(f"{key.precision} needs SM {least} or later, not {wrong[0]}: choose another --precision")
 
     def compile(self, job: Job) -> Parts:
-        """One engine file for every network."""
-        networks = dict[str, NetworkRecord]()
-        cache = job.caches / f".timing-{self.name}-{self.version}.cache"
-        for name, graph in job.graphs.items():
+        """One engine file for every network, and one for the denoiser without its mask head."""
+        notes, graphs = _passed(job)
+        networks, made_of = dict[str, NetworkRecord](), dict[str, list[Layer]]()
+        for name, graph in graphs.items():
             job.report(f"building the engine of {name}")
-            file, started = f"{Path(name).stem}.engine", time.perf_counter()
-            try:
-                with job.bar(name) as progress:
-                    raw = graph.SerializeToString()
-                    built = build(self, raw, job.key, job.options.workspace, read_cache(cache), progress)
-            except BuildFailure as error:
-                raise BuildFailure(f"{name}: {error}", error.log) from error
+            started = time.perf_counter()
+            built = self._compile(job, name, graph)
+            seconds = round(time.perf_counter() - started, 2)
+            file = f"{name.removesuffix('.onnx')}.engine"
             (job.folder / file).write_bytes(memoryview(built.engine))
-            if built.timing_cache:
-                write_whole(cache, built.timing_cache)
-            networks[name] = NetworkRecord(file, round(time.perf_counter() - started, 2), built.tensors)
-        return Parts(networks, status=STATUS)
+            networks[name] = NetworkRecord(file, seconds, built.tensors)
+            try:
+                made_of[name] = layers(graph, batch_sizes(job.key)[1], *image_sizes(job.key)[1])
+            except ExportError as error:  # the engine is none the worse for it
+                job.report(f"the layers of {name} will not be listed: {error}")
+            if STRIPPED in job.key.flags and name in job.graphs and not _has_weights(job.bundle, name, graph):
+                (job.folder / name).write_bytes(graph.SerializeToString())
+        write_layers(job.folder, made_of)
+        return Parts(networks, notes, status=STATUS)
+
+    def _compile(self, job: Job, name: str, graph: ModelProto) -> Built:
+        cache = job.caches / f".timing-{self.name}-{self.version}.cache"
+        try:
+            with job.bar(name) as progress:
+                raw = graph.SerializeToString()
+                built = build(self, raw, job.key, job.options.workspace, read_cache(cache), progress)
+        except BuildFailure as error:
+            raise BuildFailure(f"{name}: {error}", error.log) from error
+        if built.timing_cache:
+            write_whole(cache, built.timing_cache)
+        return built
 
 
 def load_tensorrt(name: BackendName) -> Backend:
@@ -117,7 +147,7 @@ def build(
     The work is done in a thread, so that an interrupt (Ctrl-C, SIGTERM) is seen at once and ends the build at its
     next step. Raises BuildFailure with the log.
     """
-    monitor, logger = _monitor(backend.module, progress), _logger(backend.module)
+    monitor, logger = make_monitor(backend.module, progress), make_logger(backend.module)
     result: list[Built | BaseException] = []
     finished = threading.Event()  # a join() that was interrupted does not wait a second time before Python 3.13
 
@@ -163,7 +193,12 @@ def _build(
         raise failure(str(parser.get_error(0)) if parser.num_errors else "it cannot read the network")
     config = builder.create_builder_config()
     config.builder_optimization_level = key.optimization_level
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # so that `inspect` can list what was fused
     config.clear_flag(trt.BuilderFlag.TF32)
+    for flag in _flags(backend.name, key):
+        config.set_flag(getattr(trt.BuilderFlag, flag))
+    if "hardware-compatible" in key.flags:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     config.progress_monitor = monitor
     if workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace * 2**20)
@@ -182,19 +217,62 @@ def _build(
     return Built(engine, tensors, None if timing is None else bytes(timing.serialize()))
 
 
+def _flags(backend: BackendName, key: EngineKey) -> list[str]:
+    """The builder's flags for those of the key."""
+    flags = []
+    if STRIPPED in key.flags:
+        # the weights given back are the same: full refit gave wrong results in a release of TensorRT. TensorRT for RTX
+        # documents the full refit only
+        flags += ["STRIP_PLAN", "REFIT_IDENTICAL" if backend == "tensorrt" else "REFIT"]
+    if "version-compatible" in key.flags:
+        flags.append("VERSION_COMPATIBLE")
+    return flags
+
+
+def _passed(job: Job) -> tuple[list[Note], dict[str, ModelProto]]:
+    """The graphs with the passes that were asked for, and the denoiser without its mask head; what was done."""
+    graphs, notes = dict(job.graphs), list[Note]()
+    for item in PASSES:
+        if item.stage == "engine" and job.options.passes.get(item.name):
+            assert item.apply
+            graphs = {name: item.apply(graph) for name, graph in graphs.items()}
+            notes.append(Note(item.name, item.exactness, item.summary))
+    if DENOISER in graphs:
+        graphs[NOISE_ONLY] = mask_head.apply(graphs[DENOISER])
+        detail = "a second engine of the denoiser has no mask head: it runs where only the noise is read"
+        notes.append(Note("mask head", "exact", detail))
+    return notes, graphs
+
+
+def _has_weights(bundle: Bundle, name: str, graph: ModelProto) -> bool:
+    """Whether the file `name` of the bundle has every constant of `graph`, under the same name."""
+    import onnx
+
+    stored = onnx.load_model(bundle.path / name).graph
+    constants = {tensor.name: tensor for tensor in stored.initializer}
+    constants |= {
+        node.output[0]: node.attribute[0].t
+        for node in stored.node
+        if node.op_type == "Constant" and node.attribute[0].name == "value"
+    }
+    return all(
+        tensor.name in constants
+        and tensor.data_type == constants[tensor.name].data_type
+        and (onnx.numpy_helper.to_array(tensor) == onnx.numpy_helper.to_array(constants[tensor.name])).all()
+        for tensor in graph.graph.initializer
+    )
+
+
 def _add_profile(builder: Any, network: Any, config: Any, key: EngineKey) -> dict[str, dict[str, Any]]:
-    """Give every input its smallest, best and largest shape; returns what the engine takes and gives."""
+    """Give every input its smallest, best and largest shape; returns what the engine takes and gives.
+
+    What a network leaves open is the batch on axis 0, the height on axis 2 and the width on axis 3.
+    """
     profile, tensors = builder.create_optimization_profile(), dict[str, dict[str, Any]]()
+    sizes = [(n, 0, *size) for n, size in zip(batch_sizes(key), image_sizes(key), strict=True)]
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        known = tuple(tensor.shape)  # -1 where it may vary: the batch, and of images height and width
-        shapes = [
-            tuple(
-                wanted if size < 0 else size
-                for size, wanted in zip(known, (n, 0, height, width)[: len(known)], strict=True)
-            )
-            for n, (height, width) in zip(batch_sizes(key), image_sizes(key), strict=True)
-        ]
+        shapes = [tuple(sizes[k][axis] if dim < 0 else dim for axis, dim in enumerate(tensor.shape)) for k in range(3)]
         profile.set_shape(tensor.name, *shapes)
         ranges = dict(zip(("min", "opt", "max"), map(list, shapes), strict=True))
         tensors[tensor.name] = {"kind": "input", "dtype": tensor.dtype.name, **ranges}
@@ -203,84 +281,6 @@ def _add_profile(builder: Any, network: Any, config: Any, key: EngineKey) -> dic
         tensors[tensor.name] = {"kind": "output", "dtype": tensor.dtype.name, "shape": list(tensor.shape)}
     config.add_optimization_profile(profile)
     return tensors
-
-
-def _logger(trt: Any) -> Any:
-    """Keeps the last lines of everything TensorRT says, for the log of a failure."""
-
-    class Logger(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.lines: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            self.lines.append(f"{severity.name}: {message}")
-            if len(self.lines) > 2 * LOG_LINES:
-                del self.lines[:LOG_LINES]
-
-    return Logger()
-
-
-def _monitor(trt: Any, progress: Progress) -> Any:
-    """Reports progress and, once `cancelled` is set, asks the builder to stop."""
-
-    class Monitor(trt.IProgressMonitor):
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self.cancelled = False
-            self.phases = Phases(progress)
-
-        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
-            self.phases.start(name, parent, steps)
-
-        def step_complete(self, name: str, step: int) -> bool:
-            self.phases.step(name, step)
-            return not self.cancelled
-
-        def phase_finish(self, name: str) -> None:
-            self.phases.finish(name)
-
-    return Monitor()
-
-
-class Phases:
-    """Nested phases of a build -> one fraction that never falls. Calls may come from any thread."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._lock = threading.Lock()
-        self._open: dict[str, tuple[str | None, int, int]] = {}
-        self._reached = 0.0
-
-    def start(self, name: str, parent: str | None, steps: int) -> None:
-        """A phase of `steps` steps begins inside `parent`."""
-        with self._lock:
-            self._open[name] = (parent, max(1, steps), 0)
-            self._report(name)
-
-    def step(self, name: str, step: int) -> None:
-        """Step number `step`, from 0, of a phase is done."""
-        with self._lock:
-            if name in self._open:
-                parent, steps, _ = self._open[name]
-                self._open[name] = (parent, steps, step + 1)
-                self._report(name)
-
-    def finish(self, name: str) -> None:
-        """A phase is over."""
-        with self._lock:
-            self._open.pop(name, None)
-
-    def _report(self, name: str) -> None:
-        fraction, at, depth = 0.0, name, 0
-        while at in self._open and depth <= len(self._open):
-            parent, steps, done = self._open[at]
-            fraction = min(1.0, (done + fraction) / steps)
-            if parent is None:
-                self._reached = max(self._reached, fraction)
-                break
-            at, depth = parent, depth + 1
-        self._progress(self._reached, name)
 
 
 def read_cache(path: Path) -> bytes:

@@ -257,12 +257,6 @@ def test_weights_that_do_not_fit_are_refused(bundle: Bundle, trt: TensorRT, call
         networks.prior(y, mask)
 
 
-def test_another_version_is_refused_unless_it_may_differ(bundle: Bundle, trt: TensorRT) -> None:
-    with pytest.raises(RestoreError, match=r"was built by tensorrt 10\.0\.1, this is 10\.16\.1: build it again"):
-        TensorRTNetworks(bundle, store(bundle, backend_version="10.0.1"))
-    TensorRTNetworks(bundle, store(bundle, backend_version="10.0.1", flags=["version-compatible"]))
-
-
 def test_a_missing_tensorrt_says_what_to_install(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(RestoreError, match="needs tensorrt: pip install tensorrt"):

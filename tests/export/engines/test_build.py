@@ -17,12 +17,14 @@ from typer.testing import CliRunner
 
 from export.__main__ import app
 from export.engines import build as engines_module
+from export.engines import builder_output
 from export.engines import tensorrt as tensorrt_builder
 from export.engines.build import Outcome, build_engines
+from export.engines.builder_output import Phases
 from export.engines.job import BuildFailure
 from export.engines.key import EngineOptions
 from export.engines.lock import writing
-from export.engines.tensorrt import Built, Phases, TensorRT, load_tensorrt
+from export.engines.tensorrt import Built, TensorRT, load_tensorrt
 from export.errors import ExportError
 from runtime import fit
 from runtime.bundle import hash_file, load_bundle, parse_manifest, write_manifest
@@ -84,13 +86,16 @@ def test_engines_are_built_registered_and_described(builder: Builder, path: Path
     outcome = build(path, said)
     folder = path / "engines" / outcome.engine.name
     assert said[0] == "no engine for SM 89, TensorRT for RTX 1.7.1.116, fp32, 64x64"
-    assert {file.name for file in folder.iterdir()} == {"record.json", "prior.engine", "denoiser.engine"}
-    assert len(builder.calls) == 2
+    files = {"prior.engine", "denoiser.engine", "denoiser-noise.engine", "layers.json"}
+    assert {file.name for file in folder.iterdir()} == files | {"record.json"}
+    assert len(builder.calls) == 3
     assert stored_engines(load_bundle(path)) == {outcome.engine.name: outcome.engine}
     assert read_engine(folder) == outcome.engine
     record = outcome.engine.record
     assert record.status == "not run on a GPU yet"
-    assert {name: entry.size for name, entry in record.files.items()} == {"prior.engine": 600, "denoiser.engine": 600}
+    assert record.files.keys() == files
+    assert {network.file for network in record.networks.values()} == files - {"layers.json"}
+    assert all(record.files[network.file].size == 600 for network in record.networks.values())
     assert [file.name for file in (path / "engines").iterdir()] == [outcome.engine.name]
 
 
@@ -98,7 +103,7 @@ def test_an_engine_that_fits_is_used(builder: Builder, path: Path) -> None:
     said: list[str] = []
     first = build(path)
     second = build(path, said)
-    assert (first.built, second.built, len(builder.calls)) == (True, False, 2)
+    assert (first.built, second.built, len(builder.calls)) == (True, False, 3)
     assert second.engine == first.engine
     assert said == [f"using the stored engine {first.engine.name} (SM 89, TensorRT for RTX 1.7.1.116, fp32, 64x64)"]
 
@@ -129,6 +134,36 @@ def test_the_gpu_of_the_machine_is_the_default(builder: Builder, path: Path, mon
     monkeypatch.setattr(fit, "find_gpu", lambda: Gpu("NVIDIA H100", 90, "580.65.06"))
     with pytest.raises(ExportError, match="cannot build for SM 90: it can for 75, 89, 120"):
         build(path, sm=())
+
+
+def test_stripped_engines_share_the_weights_of_the_bundle(
+    builder: Builder, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a graph whose weights are not in the bundle is kept, once for both engines of the denoiser."""
+    monkeypatch.setattr(tensorrt_builder, "find_gpu", lambda: Gpu("NVIDIA L4", 89, "580.65.06"))
+    single = build(path, strip_weights=True).engine
+    assert single.record.key.flags == ["strip-weights"]
+    assert not list(single.path.glob("*.onnx"))
+    half = build(path, strip_weights=True, precision="fp16", gate=0.0).engine
+    assert {file.name for file in half.path.glob("*.onnx")} == {"denoiser.onnx"}  # the prior has no product to round
+    weights = onnx.load_model(half.path / "denoiser.onnx").graph.initializer
+    assert "w.half" in {tensor.name for tensor in weights}
+
+
+def test_the_builder_gets_the_flags_of_the_key() -> None:
+    key: Any = SimpleNamespace(flags=["hardware-compatible", "strip-weights", "version-compatible"])
+    flags = tensorrt_builder._flags
+    assert flags("tensorrt", key) == ["STRIP_PLAN", "REFIT_IDENTICAL", "VERSION_COMPATIBLE"]
+    assert flags("tensorrt-rtx", SimpleNamespace(flags=["strip-weights"])) == ["STRIP_PLAN", "REFIT"]  # type: ignore[arg-type]
+    assert flags("tensorrt", SimpleNamespace(flags=[])) == []  # type: ignore[arg-type]
+
+
+def test_hardware_compatible_engines_begin_with_ampere(
+    builder: Builder, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "find_gpu", lambda: Gpu("Tesla T4", 75, "580.65.06"))
+    with pytest.raises(ExportError, match="SM 80 or later: this is 75"):
+        build(path, backend="tensorrt", sm=(), hardware_compatible=True)
 
 
 def test_without_gpu_and_sm_the_engine_is_portable(builder: Builder, path: Path) -> None:
@@ -336,8 +371,8 @@ def test_the_lock_is_free_after_an_error(path: Path) -> None:
 
 
 def test_the_log_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorrt_builder, "LOG_LINES", 3)
-    logger = tensorrt_builder._logger(SimpleNamespace(ILogger=object))
+    monkeypatch.setattr(builder_output, "LOG_LINES", 3)
+    logger = builder_output.make_logger(SimpleNamespace(ILogger=object))
     for number in range(20):
         logger.log(SimpleNamespace(name="INFO"), f"line {number}")
     assert 3 <= len(logger.lines) <= 6

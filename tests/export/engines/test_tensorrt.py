@@ -21,6 +21,7 @@ from export.__main__ import app
 from export.bundle import BundleOptions, build_bundle
 from export.engines.build import build_engines
 from export.engines.key import EngineOptions
+from export.engines.layers import read_layers
 from export.errors import ExportError
 from export.passes import half_weights
 from runtime import fit
@@ -51,14 +52,14 @@ def command(path: Path, *options: str) -> list[str]:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_engines_for_two_generations(path: Path, precision: str) -> None:
+def test_engines_for_four_generations(path: Path, precision: str) -> None:
     sizes = ["--profile", "32x32:64x96:128x128", "--batch", "1:2:4", "--precision", precision, "--json"]
-    arguments = ["build-engine", str(path), "--backend", "tensorrt-rtx", "--sm", "89", "--sm", "120", *sizes]
+    arguments = ["build-engine", str(path), "--backend", "tensorrt-rtx", "--sm", "80", "86", "89", "120", *sizes]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     record = json.loads(result.stdout)
     assert record["built"]
-    assert record["key"]["sm"] == [89, 120]
+    assert record["key"]["sm"] == [80, 86, 89, 120]
     tensors = record["networks"]["denoiser.onnx"]["tensors"]
     assert tensors["x_t"]["min"] == [1, 3, 32, 32]
     assert tensors["x_t"]["opt"] == [2, 3, 64, 96]
@@ -66,7 +67,15 @@ def test_engines_for_two_generations(path: Path, precision: str) -> None:
     assert tensors["noise"]["kind"] == "output"
     assert all(tensor["dtype"] == "FLOAT" for tensor in tensors.values())
     assert record["status"] == "not run on a GPU yet"
-    assert (record["notes"] != []) == (precision == "fp16")
+    assert "mask head" in [note["name"] for note in record["notes"]]
+    lean = record["networks"]["denoiser-noise"]["tensors"]
+    assert lean == {name: tensor for name, tensor in tensors.items() if name != "shadow"}
+    computed = read_layers(Path(record["path"]))
+    assert computed.keys() == record["networks"].keys()
+    products = [layer for layer in computed["denoiser.onnx"] if layer.operator == "Conv"]
+    assert {layer.precision for layer in products} == {precision}
+    assert products[0].shape[0] == 2  # the best size of the profile
+    assert sum(layer.macs for layer in computed["denoiser-noise"]) < sum(layer.macs for layer in products)
     bundle = load_bundle(path)
     for network in record["networks"].values():
         file = bundle.path / "engines" / record["engine"] / network["file"]
@@ -114,6 +123,25 @@ def test_a_network_that_cannot_be_built_leaves_its_log(tmp_path: Path) -> None:
 def test_a_generation_it_does_not_know_is_refused(path: Path) -> None:
     with pytest.raises(ExportError, match=r"cannot build for SM 90: it can for .*89"):
         build_engines(path, EngineOptions("tensorrt-rtx", sm=(90,)), quiet)
+
+
+def test_what_takes_a_gpu_is_refused_in_one_line(path: Path) -> None:
+    """The builder itself fails at this with an inner error, also when several SMs are named."""
+    with pytest.raises(ExportError, match=r"needs a GPU to make engines whose weights can be replaced"):
+        build_engines(path, EngineOptions("tensorrt-rtx", sm=(89,), strip_weights=True), quiet)
+    assert not (path / "engines").exists()
+
+
+def test_a_precision_that_a_generation_lacks_is_refused(path: Path) -> None:
+    with pytest.raises(ExportError, match="fp8 needs SM 89 or later, not 80: choose another --precision"):
+        build_engines(path, EngineOptions("tensorrt-rtx", "fp8", sm=(80, 89)), quiet)
+
+
+@pytest.mark.slow
+def test_the_limit_on_scratch_memory_is_passed_on(small: Path) -> None:
+    options = EngineOptions("tensorrt-rtx", profile="256x256", sm=(89,), workspace=1)
+    with pytest.raises(ExportError, match=r"OutOfMemory.*the log is"):
+        build_engines(small, options, quiet)
 
 
 def test_the_code_for_full_tensorrt_is_the_same_code(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
