@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from export.errors import ExportError
+from export.passes import group_norm, phase_upsample
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -23,7 +24,8 @@ Stage = Literal["export", "engine"]
 class Pass:
     """name: as the command line has it. default: whether it runs when nobody says; engine passes are measured instead.
 
-    apply: of an engine pass, the function from a graph to the changed copy, equal in structure where nothing fits.
+    apply: of an engine pass, the function from a graph to the changed copy, equal in structure where nothing fits. Two
+    that write one thing differently exclude each other: where one has run, the other finds nothing.
     """
 
     name: str
@@ -48,7 +50,28 @@ HALF_WEIGHTS = Pass(
     "weights are stored as float16 and computed with in float32",
     default=False,
 )
-PASSES = (TIME_TABLE, FOLD, HALF_WEIGHTS)
+PHASE_UPSAMPLE = Pass(
+    "phase-upsample",
+    "exact",
+    "engine",
+    "nearest doubling and a 3x3 convolution are four 2x2 convolutions, one per phase of the output",
+    apply=phase_upsample.apply,
+)
+TWO_PASS_NORM = Pass(
+    "two-pass-group-norm",
+    "exact",
+    "engine",
+    "group normalisation is means, differences and products, which share the work among threads",
+    apply=group_norm.two_pass,
+)
+NATIVE_NORM = Pass(
+    "native-group-norm",
+    "exact",
+    "engine",
+    "group normalisation is the GroupNormalization of opset 21",
+    apply=group_norm.native,
+)
+PASSES = (TIME_TABLE, FOLD, HALF_WEIGHTS, PHASE_UPSAMPLE, TWO_PASS_NORM, NATIVE_NORM)
 
 
 def choose(stage: Stage, switched_on: Iterable[str], switched_off: Iterable[str]) -> dict[str, bool]:
