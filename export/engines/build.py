@@ -101,7 +101,7 @@ def _build(job: Job, backend: Backend) -> StoredEngine:
     name = folder_name(key)
     log = store / f".{name}.log"
     with scratch_folder(store, name) as folder:
-        prepared = prepare(job.bundle, key.precision, options.gate, options.photos, job.report, job.bar)
+        prepared = prepare(job.bundle, key, options.gate, options.photos, job.report, job.bar)
         try:
             parts = backend.compile(replace(job, graphs=prepared.graphs, folder=folder))
         except BuildFailure as error:

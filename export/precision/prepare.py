@@ -1,19 +1,24 @@
-"""The networks of a bundle as graphs in a given precision."""
+"""The networks of a bundle as graphs in a given precision, which passed the accuracy gate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from export.console import Bar, Report
 from export.errors import ExportError
+from export.precision.mixed import Kind
 from runtime.bundle import DENOISER, PRIOR, Bundle, Note
-from runtime.engines import Gate, Precision
+from runtime.engines import EngineKey, Gate
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from export.precision.gate import Candidate, Passed
+
+HALVES: dict[Kind, str] = {"fp16": "float16", "bf16": "bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -27,34 +32,51 @@ class Prepared:
 
 
 def prepare(
-    bundle: Bundle,
-    precision: Precision,
-    gate: float | None,
-    photos: Sequence[Path],
-    report: Report,
-    bar: Bar,
+    bundle: Bundle, key: EngineKey, gate: float | None, photos: Sequence[Path], report: Report, bar: Bar
 ) -> Prepared:
-    """The graphs of the bundle in `precision`. Raises ExportError where that costs too much."""
+    """The graphs of the bundle in the precision of the key, for its backend.
+
+    gate: PSNR in dB of the whole loop that they must reach against float32 on crops of the photos, None for the one
+    of the precision; no photos: the example. Raises ExportError where that cannot be had.
+    """
     import onnx
 
-    from export.precision.cost import half_cost
-    from export.precision.mixed import mixed_graph, single_graph
+    from export.photos import golden_sample, verification_samples
+    from export.precision.gate import GATES, Judge, pass_gate
+    from export.precision.mixed import float32_layers, single_graph
+    from export.precision.networks import session
+    from runtime.time_table import read_rows
 
-    if precision not in ("fp32", "fp16"):
-        raise ExportError(f"precision {precision} is not available yet: use --precision fp32 or fp16")
-    graphs, notes = dict[str, Any](), list[Note]()
-    for name in (PRIOR, DENOISER):
-        if name not in bundle.manifest.files:
-            continue
-        model = onnx.load_model(bundle.path / name)
-        if precision == "fp32":
-            graphs[name] = single_graph(model)
-            continue
-        graphs[name] = mixed_graph(model)
-        report(f"comparing the float16 graph of {name} with the float32 one, on the CPU")
-        costs = half_cost(name, model, graphs[name], bundle)
-        detail = ", ".join(f"{label} {value:g} dB" for label, value in costs.items())
-        notes.append(
-            Note(f"float16 {name}", "approximate", f"products in float16, against float32 on the CPU: {detail}")
-        )
-    return Prepared(graphs, notes)
+    files = [name for name in (PRIOR, DENOISER) if name in bundle.manifest.files]
+    singles = {name: single_graph(onnx.load_model(bundle.path / name)) for name in files}
+    if key.precision == "fp32":
+        return Prepared(singles)
+    multiple, least = bundle.manifest.model.multiple, GATES[key.precision] if gate is None else gate
+    samples = verification_samples(photos, multiple)
+    judge = Judge(bundle, {name: session(graph) for name, graph in singles.items()}, read_rows(bundle), samples)
+    if key.precision not in ("fp16", "bf16"):
+        raise ExportError(f"precision {key.precision} is not available yet: use --precision fp16 or bf16")
+    passed = pass_gate(_mixed(singles, key.precision), judge, golden_sample(photos, multiple), least, report, bar)
+    kept = {name: float32_layers(graph) for name, graph in passed.graphs.items()}
+    detail = f"convolutions and products in {HALVES[key.precision]}, statistics in float32{_mask(passed)}"
+    found = Gate(psnr=_round(passed.score.image), least=least, photos=[sample.name for sample in samples])
+    note = Note(key.precision, "approximate", detail, found.psnr)
+    return Prepared(passed.graphs, [note], {name: layers for name, layers in kept.items() if layers}, found)
+
+
+def _mixed(singles: Mapping[str, ModelProto], kind: Kind) -> Candidate:
+    from export.precision.gate import Candidate, all_layers
+    from export.precision.mixed import mixed_graph
+
+    def make(network: str, keep: frozenset[str]) -> ModelProto:
+        return mixed_graph(singles[network], kind, keep)
+
+    return Candidate(HALVES[kind], all_layers(singles), make, simulated=True)
+
+
+def _mask(passed: Passed) -> str:
+    return f"; the refined mask reaches {passed.score.mask:.1f} dB"
+
+
+def _round(value: float) -> float:
+    return round(value, 2)

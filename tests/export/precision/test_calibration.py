@@ -1,0 +1,59 @@
+"""Trajectories: the loop of the runtime, and every input that the networks get in it."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import onnx
+import pytest
+
+from export.photos import verification_samples
+from export.precision.calibration import Loop, fewer_steps, loops_of, restore, trajectories
+from export.precision.networks import GraphNetworks, session
+from runtime.bundle import Bundle
+from runtime.restorer import load
+from runtime.time_table import read_rows
+
+
+def networks_of(bundle: Bundle, record: list | None = None) -> GraphNetworks:
+    names = ("prior.onnx", "denoiser.onnx")
+    sessions = {name: session(onnx.load_model(bundle.path / name)) for name in names}
+    return GraphNetworks(sessions, read_rows(bundle), record)
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_the_loop_is_that_of_the_runtime(bundle: Bundle, blind: bool) -> None:
+    sample = verification_samples((), 16, side=48)[0]
+    found = restore(networks_of(bundle), bundle, Loop(sample, blind, seed=4), bundle.manifest.sampling)
+    truth = load(bundle.path, "cpu", 1).restore_working(
+        sample.image, None if blind else sample.mask, seed=4, with_mask=True
+    )
+    np.testing.assert_allclose(found.image.clip(0, 1), truth.image, atol=1e-5)
+    assert truth.mask is not None
+    np.testing.assert_allclose(found.refined, truth.mask, atol=1e-5)
+
+
+def test_every_step_is_recorded(bundle: Bundle) -> None:
+    loops = loops_of(verification_samples((), 16, side=48), bundle)
+    assert [(loop.blind, loop.seed) for loop in loops] == [(False, 0), (True, 0), (False, 1), (True, 1)]
+    feeds = trajectories(networks_of(bundle, []), bundle, loops, lambda fraction, phase: None)
+    steps = bundle.manifest.sampling.default_steps
+    assert len(feeds["denoiser.onnx"]) == len(loops) * steps
+    assert len(feeds["prior.onnx"]) == 2 + 2 * 2  # blind loops ask it twice
+    rows = read_rows(bundle)
+    assert rows is not None
+    table = bundle.manifest.sampling.tables[str(steps)]
+    for step, feed in zip(table, feeds["denoiser.onnx"], strict=False):
+        assert step.row is not None
+        np.testing.assert_array_equal(feed["row"], rows[step.row : step.row + 1])
+    states = [feed["x_t"] for feed in feeds["denoiser.onnx"][:steps]]
+    assert all(not np.array_equal(one, other) for one, other in itertools.pairwise(states))
+    assert {float(feed["mask"].min()) for feed in feeds["prior.onnx"]} >= {0.0, bundle.manifest.model.blind_mask}
+    assert len({feed["image"].shape for feed in feeds["denoiser.onnx"]}) == 2  # a wide and a tall photo
+
+
+def test_fewer_steps(bundle: Bundle) -> None:
+    sampling = bundle.manifest.sampling
+    assert fewer_steps(sampling, 4).default_steps == 4
+    assert fewer_steps(sampling, 100).default_steps == sampling.default_steps
