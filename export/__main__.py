@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from export import bundle_commands, engine_commands
 from export.bundle import Task as TaskName
-from export.console import one_line_errors, reporter
+from export.console import one_line_errors, reporter, terminal_bar
 from export.passes.catalog import choose
-
-if TYPE_CHECKING:
-    from runtime.bundle import Manifest
 
 app = typer.Typer(name="python -m export", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 EXAMPLE = """Example:
 
   python -m export onnx prior.safetensors denoiser.safetensors -o bundles/shadow --steps 5 --start 300
+"""
+
+KERNELS_EXAMPLE = """Example:
+
+  python -m export kernels bundles/shadow --sm 80 --sm 90
 """
 
 Checkpoints = Annotated[
@@ -125,6 +126,7 @@ def onnx(
     report = reporter()
     with one_line_errors():
         from export.bundle import BundleOptions, build_bundle, check_target
+        from export.results import Exported, show, table
 
         passes = choose("export", with_ or (), without or ())
         check_target(output, force)  # before the seconds that importing PyTorch and reading checkpoints take
@@ -153,11 +155,14 @@ def onnx(
             photos=tuple(verify_photo or ()),
             force=force,
         )
-        manifest = build_bundle(model, output, options, report)
-    _print_result(output, manifest, time.perf_counter() - started, as_json)
+        manifest = build_bundle(model, output, options, report, terminal_bar)
+        size, seconds = sum(entry.size for entry in manifest.files.values()), time.perf_counter() - started
+        lines = [f"{output}: {size / 1e6:.1f} MB in {seconds:.1f} s, verified against PyTorch"]
+        lines += [line for found in manifest.verification.items() for line in table(*found)]
+        show(Exported(str(output), size, round(seconds, 2), manifest.verification, manifest.notes), lines, as_json)
 
 
-@app.command()
+@app.command(epilog=KERNELS_EXAMPLE)
 def kernels(
     bundle: Annotated[Path, typer.Argument(help="Bundle to add them to.", metavar="BUNDLE")],
     sm: Annotated[
@@ -167,39 +172,25 @@ def kernels(
             show_default=False,
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compile the GPU kernels and add them to a bundle; needs no GPU."""
     started = time.perf_counter()
     with one_line_errors():
         from export.kernels import add_kernels
+        from export.results import Compiled, show
 
-        manifest = add_kernels(bundle, sm or (), reporter())
-    files = [build.file for kernel in manifest.kernels for build in kernel.builds]
-    size = sum(manifest.files[file].size for file in files)
-    seconds = time.perf_counter() - started
-    print(f"{bundle}: {len(manifest.kernels)} kernels in {len(files)} files, {size / 1e6:.1f} MB, in {seconds:.1f} s")
-
-
-def _print_result(output: Path, manifest: Manifest, seconds: float, as_json: bool) -> None:
-    size = sum(entry.size for entry in manifest.files.values())
-    if as_json:
-        result = {
-            "bundle": str(output),
-            "bytes": size,
-            "seconds": round(seconds, 2),
-            "accuracy": manifest.accuracy,
-            "notes": [note.detail for note in manifest.notes],
-        }
-        print(json.dumps(result))
-        return
-    print(f"{output}: {size / 1e6:.1f} MB in {seconds:.1f} s, verified against PyTorch")
-    for key, value in manifest.accuracy.items():
-        print(f"  {key:24} {value:6.1f} dB")
+        manifest = add_kernels(bundle, sm or (), reporter(), terminal_bar)
+        files = [build.file for kernel in manifest.kernels for build in kernel.builds]
+        size, seconds = sum(manifest.files[file].size for file in files), time.perf_counter() - started
+        result = Compiled(str(bundle), len(manifest.kernels), len(files), size, round(seconds, 2))
+        made = f"{result.kernels} kernels in {result.files} files, {size / 1e6:.1f} MB, in {seconds:.1f} s"
+        show(result, [f"{bundle}: {made}"], as_json)
 
 
 app.command(cls=engine_commands.BuildEngineCommand, epilog=engine_commands.EXAMPLE)(engine_commands.build_engine)
-for command in (bundle_commands.inspect, bundle_commands.prune, bundle_commands.pack, bundle_commands.verify):
-    app.command()(command)
+for command, example in bundle_commands.EXAMPLES.items():
+    app.command(epilog=example)(command)
 
 
 if __name__ == "__main__":

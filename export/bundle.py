@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+from export.console import Bar, Report, quiet_bar
 from export.errors import ExportError
 from export.passes.catalog import FOLD, HALF_WEIGHTS, PASSES, TIME_TABLE, Pass
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from training.checkpoint import Model
     from training.sampler import SamplerOptions
 
-Report = Callable[[str], None]
 Task = Literal["shadow", "low-light", "exposure"]
 
 GOLDEN_SEED = 1
@@ -52,7 +52,9 @@ class BundleOptions:
         return self.passes.get(item.name, item.default)
 
 
-def build_bundle(model: Model, target: Path, options: BundleOptions, report: Report = lambda line: None) -> Manifest:
+def build_bundle(
+    model: Model, target: Path, options: BundleOptions, report: Report = lambda line: None, bar: Bar = quiet_bar
+) -> Manifest:
     """Export `model` to the new folder `target`; `report` is called with a line before each part of the work.
 
     The folder appears complete and verified, or not at all. Raises ExportError or TrainingError.
@@ -64,7 +66,7 @@ def build_bundle(model: Model, target: Path, options: BundleOptions, report: Rep
         raise ExportError("the checkpoints hold no denoiser: name one that does, a prior alone is not enough")
     check_options(options.sampling, model.prior is not None)
     with folder_beside(target) as folder:
-        manifest = _fill(folder, model, options, report)
+        manifest = _fill(folder, model, options, report, bar)
         put_in_place(folder, target, options.force)
     return manifest
 
@@ -84,7 +86,7 @@ def check_target(target: Path, force: bool) -> None:
         raise ExportError(f"{target} is not a bundle (it has no {MANIFEST}), so --force will not delete it")
 
 
-def _fill(folder: Path, model: Model, options: BundleOptions, report: Report) -> Manifest:
+def _fill(folder: Path, model: Model, options: BundleOptions, report: Report, bar: Bar) -> Manifest:
     """Write networks, golden files and manifest into `folder`, comparing with PyTorch on the way."""
     import msgspec
     import torch
@@ -95,13 +97,12 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report) ->
     from export.schedule import sampling_section
     from runtime import bundle as contents
     from runtime.onnxruntime_networks import OnnxRuntimeNetworks
-    from runtime.restorer import Restorer
 
     shipped = rounded_model(model) if options.runs(HALF_WEIGHTS) else model
     sampling = sampling_section(options.sampling, model.diffusion)
     info = _model_info(model, options.working_size)
     samples = verification_samples(options.photos, info.multiple)
-    sampling = _write_networks(folder, shipped, sampling, options, report)
+    sampling = _write_networks(folder, shipped, sampling, options, report, bar)
     manifest = contents.Manifest(
         format_version=contents.FORMAT_VERSION,
         name=options.name,
@@ -113,28 +114,37 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report) ->
         versions=_versions(),
     )
 
-    draft = contents.Bundle(folder, manifest)
-    report(f"comparing the networks with PyTorch on {', '.join(sample.name for sample in samples)}")
-    accuracy = verify.compare_graphs(shipped, draft, samples)
-    report(f"comparing the sampling loop ({options.sampling.steps} steps) with the reference sampler")
-    accuracy |= verify.compare_loops(shipped, draft, options.sampling, samples)
+    draft, names = contents.Bundle(folder, manifest), [sample.name for sample in samples]
+    networks = OnnxRuntimeNetworks(draft, "cpu", torch.get_num_threads())
+    report(f"comparing the networks and the loop of {options.sampling.steps} steps with PyTorch on {', '.join(names)}")
+    with bar("comparing") as progress:
+        candidate, reference = verify.OnBackend(draft, networks), verify.InPyTorch(shipped, options.sampling)
+        differences = verify.compare(candidate, reference, draft, samples, progress=progress)
     cost = None
     if options.runs(HALF_WEIGHTS):
         report("measuring what rounding the weights to half precision costs")
-        cost = verify.rounding_cost(shipped, model, options.sampling, samples)
+        with bar("rounding"):
+            cost = verify.rounding_cost(shipped, model, options.sampling, samples)
 
-    report("writing the golden example and the manifest")
+    report("running the golden example")
     _write_golden(folder, shipped, options, info.multiple)
-    complete = msgspec.structs.replace(
-        manifest, files=contents.hash_files(folder), accuracy=accuracy, notes=_notes(model, options, cost)
+    written = contents.Bundle(folder, msgspec.structs.replace(manifest, files=contents.hash_files(folder)))
+    differences["golden"] = verify.golden_difference(written, networks)
+    measured, violation = verify.verification("PyTorch", names, differences)
+    if violation:
+        raise ExportError(f"the exported {violation.text}: nothing was written")
+    contents.write_manifest(
+        folder,
+        msgspec.structs.replace(
+            written.manifest, verification={verify.ONNX: measured}, notes=_notes(model, options, cost)
+        ),
     )
-    contents.write_manifest(folder, complete)
-    finished = contents.load_bundle(folder)
-    Restorer(finished, OnnxRuntimeNetworks(finished, "cpu", torch.get_num_threads())).check()
-    return finished.manifest
+    return contents.load_bundle(folder).manifest
 
 
-def _write_networks(folder: Path, model: Model, sampling: Sampling, options: BundleOptions, report: Report) -> Sampling:
+def _write_networks(
+    folder: Path, model: Model, sampling: Sampling, options: BundleOptions, report: Report, bar: Bar
+) -> Sampling:
     """Export both networks through the graph passes; returns `sampling` with the rows of the time table, if any."""
     import numpy as np
     import onnx
@@ -152,7 +162,8 @@ def _write_networks(folder: Path, model: Model, sampling: Sampling, options: Bun
 
     assert model.denoiser is not None
     report(f"exporting the denoiser ({_parameters(model.denoiser) / 1e6:.1f} M parameters)")
-    denoiser = graph.export_denoiser(model.denoiser)
+    with bar("exporting the denoiser"):
+        denoiser = graph.export_denoiser(model.denoiser)
     if options.runs(TIME_TABLE):
         denoiser, rows = time_table.apply(denoiser, timesteps(sampling))
         np.save(folder / ROWS, rows, allow_pickle=False)
@@ -160,7 +171,8 @@ def _write_networks(folder: Path, model: Model, sampling: Sampling, options: Bun
     write(DENOISER, denoiser)
     if model.prior is not None:
         report(f"exporting the prior ({_parameters(model.prior) / 1e6:.1f} M parameters)")
-        write(PRIOR, graph.export_prior(model.prior))
+        with bar("exporting the prior"):
+            write(PRIOR, graph.export_prior(model.prior))
     return sampling
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from export.console import one_line_errors, reporter
+from export.console import one_line_errors, reporter, terminal_bar
 from export.errors import ExportError
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the bundle.", metavar="BUNDLE", show_default=False)]
@@ -20,43 +20,53 @@ def inspect(
         Path,
         typer.Argument(help="A bundle (folder or zip file), or an engine in one.", metavar="PATH", show_default=False),
     ],
+    layers: Annotated[bool, typer.Option("--layers", help="List all layers, not only the heaviest.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a bundle or an engine is and what it was made from, after verifying its files."""
+    """Say what a bundle or an engine is and what it was made from, after verifying its files.
+
+    Inputs and outputs, layers with their precision and estimated cost, size, accuracy, and which changes to the
+    networks are exact and which approximate.
+    """
     with one_line_errors():
         from export.inspection import inspect as facts_of
-        from export.inspection import lines
+        from export.inspection_text import lines
+        from export.results import show
 
-        facts = facts_of(path)
-    print(json.dumps(facts) if as_json else "\n".join(lines(facts)))
+        with terminal_bar("reading the graphs"):
+            facts = facts_of(path, layers)
+        show(facts, lines(facts), as_json)
 
 
 def prune(
     bundle: Folder,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Drop engines that are damaged, or were built from other networks or by another version of the builder."""
     with one_line_errors():
         from export.engines.prune import prune as drop
+        from export.results import Pruned, show
 
         dropped = drop(bundle, dry_run, reporter())
-    for name, reason in dropped.items():
-        print(f"{'would drop' if dry_run else 'dropped'} {name}: {reason}")
-    if not dropped:
-        print("nothing to drop")
+    verb = "would drop" if dry_run else "dropped"
+    lines = [f"{verb} {name}: {reason}" for name, reason in dropped.items()] or ["nothing to drop"]
+    show(Pruned(str(bundle), dry_run, dropped), lines, as_json)
 
 
 def pack(
     bundle: Folder,
     output: Annotated[Path, typer.Option("--output", "-o", help="The zip file.", metavar="FILE.zip")],
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a bundle as one zip file, which the runtime reads like the folder."""
     with one_line_errors():
         from export.pack import pack as write
+        from export.results import Packed, show
 
-        size = write(bundle, output, force, reporter())
-    print(f"{output}: {size / 1e6:.1f} MB")
+        size = write(bundle, output, force, reporter(), terminal_bar)
+    show(Packed(str(output), size), [f"{output}: {size / 1e6:.1f} MB"], as_json)
 
 
 def verify(
@@ -69,24 +79,62 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    photo: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Photo to compare on; may be repeated.  [default: the example photo]",
+            metavar="PATH",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check the files and the golden example of a bundle, compare it with its checkpoints, and store what was measured.
+    """Compare the networks of a bundle with PyTorch, and its engines with the networks, and store what was measured.
 
-    Exit code 2 if anything is damaged or differs by more than rounding.
+    The golden example is always run; PyTorch needs --against. Exit code 2 if anything is damaged or past its
+    tolerance: 80 dB for network outputs and 60 dB for the sampling loop in float32, the accuracy gate it was built
+    with for an engine in lower precision.
     """
-    report, why_not = reporter(), ""
     with one_line_errors():
-        from export.recheck import recheck, store
+        from export.recheck import recheck, store, why_not_writable
+        from export.results import Verified, show, table
 
-        found = recheck(bundle, against or [], report)
-        try:
-            store(bundle, found)
-        except ExportError as error:  # a packed or read-only bundle is as good as any other
-            why_not = str(error)
-    if as_json:
-        print(json.dumps({"bundle": str(bundle), "accuracy": found, "stored": not why_not}))
-        return
-    print(f"{bundle}: verified" + (f", but nothing was stored: {why_not}" if why_not else ""))
-    for name, value in found.items():
-        print(f"  {name:24} {value:6.1f} dB")
+        outcome = recheck(bundle, against or [], photo or [], reporter(), terminal_bar)
+        not_stored = why_not_writable(bundle)
+        if not_stored is None:
+            store(bundle, outcome)
+        worst = outcome.worst()
+        violations = {name: violation.text for name, violation in outcome.violations.items()}
+        lines = [line for name, found in outcome.verification.items() for line in [*table(name, found), ""]]
+        lines += [f"{name} was not run here: {reason}" for name, reason in outcome.not_run.items()]
+        lines += [f"nothing was stored: {not_stored}"] if not_stored else []
+        lines += [] if worst else [f"{bundle}: verified"]
+        result = Verified(str(bundle), worst is None, outcome.verification, violations, outcome.not_run, not_stored)
+        show(result, lines, as_json)
+        if worst:
+            raise ExportError(worst)
+
+
+EXAMPLES: dict[Callable[..., None], str] = {
+    inspect: """Examples:
+
+  python -m export inspect bundles/shadow
+
+  python -m export inspect bundles/shadow --json --layers
+""",
+    prune: """Example:
+
+  python -m export prune bundles/shadow --dry-run
+""",
+    pack: """Example:
+
+  python -m export pack bundles/shadow -o shadow.zip
+""",
+    verify: """Examples:
+
+  python -m export verify bundles/shadow --against both.safetensors --photo photo.jpg
+
+  python -m export verify bundles/shadow --json
+""",
+}
+"""What `--help` ends with: lines that can be run."""

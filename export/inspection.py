@@ -1,4 +1,4 @@
-"""What a bundle or an engine is, read from the files themselves, as data for JSON and as lines for people."""
+"""What a bundle or an engine is, read from the files themselves: structs for JSON, and lines for people."""
 
 from __future__ import annotations
 
@@ -9,62 +9,151 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from export.engines.key import describe
-from runtime.bundle import DENOISER, MANIFEST, PRIOR, Bundle, load_bundle
-from runtime.engines import RECORD, StoredEngine, engine_damage, engine_folders, engine_stores, read_engine
+from export.engines.layers import LAYERS, Group, Layer, heaviest, layers, read_layers, summary
+from runtime.bundle import DENOISER, MANIFEST, PRIOR, Bundle, Manifest, ModelInfo, Note, Verification, load_bundle
+from runtime.bundle import Versions as Made
+from runtime.engines import (
+    RECORD,
+    EngineRecord,
+    StoredEngine,
+    engine_damage,
+    engine_folders,
+    engine_stores,
+    read_engine,
+)
 from runtime.errors import BundleError
+from runtime.profile import batch_sizes, image_sizes
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
-Facts = dict[str, Any]
+HEAVIEST = 10
+"""Layers that are listed unless all are asked for."""
 
 
-def inspect(path: Path) -> Facts:
+class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a graph computes for inputs of the size `estimated_for`, "BATCHxHEIGHTxWIDTH".
+
+    groups: its layers by operator and precision. layers: the heaviest, or, if asked for, all of them in running order.
+    """
+
+    estimated_for: str
+    macs: int
+    groups: list[Group]
+    layers: list[Layer]
+
+
+class GraphFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A portable network: `weights` counts values by type, `operators` nodes by operator."""
+
+    bytes: int
+    opset: int
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    weights: dict[str, int]
+    nodes: int
+    operators: dict[str, int]
+    cost: Cost
+
+
+class EngineFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="engine"):
+    """An engine folder. state: "whole", or what is wrong with it; without a record nothing else is known.
+
+    costs: by network, of the graphs it was compiled from. verification: from the manifest of the bundle it is in;
+    `outdated` if the engine has been built again since.
+    """
+
+    path: str
+    state: str
+    summary: str | None = None
+    bytes: int = 0
+    record: EngineRecord | None = None
+    costs: dict[str, Cost] = {}
+    verification: Verification | None = None
+    outdated: bool = False
+
+
+class BundleFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="bundle"):
+    """A bundle. sampling: as in the manifest, with the step counts instead of the tables. files: size in bytes."""
+
+    path: str
+    name: str
+    task: str
+    created: str
+    versions: Made
+    model: ModelInfo
+    sampling: dict[str, Any]
+    bytes: int
+    files: dict[str, int]
+    graphs: dict[str, GraphFacts]
+    verification: dict[str, Verification]
+    notes: list[Note]
+    engines: dict[str, EngineFacts]
+
+
+def inspect(path: Path, all_layers: bool = False) -> BundleFacts | EngineFacts:
     """Facts of a bundle (folder or zip file), or of one engine (its folder, or a file in it).
 
     Raises ExportError or BundleError for anything else.
     """
-    folder = path.parent if path.is_file() else path
+    folder = (path.parent if path.is_file() else path).resolve()
     if (folder / RECORD).is_file() and not (folder / MANIFEST).exists():
-        return {"kind": "engine", "path": str(folder)} | _engine(read_engine(folder.resolve()))
-    return _bundle(load_bundle(path), path)
+        root = folder.parent.parent
+        manifest = load_bundle(root).manifest if (root / MANIFEST).is_file() else None
+        return _engine(read_engine(folder), manifest, all_layers)
+    return _bundle(load_bundle(path), path, all_layers)
 
 
-def _bundle(bundle: Bundle, path: Path) -> Facts:
+def _bundle(bundle: Bundle, path: Path, all_layers: bool) -> BundleFacts:
     manifest, root = bundle.manifest, bundle.path
+    side = -(-manifest.model.working_size // manifest.model.multiple) * manifest.model.multiple
     sampling = {key: value for key, value in msgspec.to_builtins(manifest.sampling).items() if key != "tables"}
-    return {
-        "kind": "bundle",
-        "path": str(path),
-        "name": manifest.name,
-        "task": manifest.task,
-        "created": manifest.created,
-        "versions": msgspec.to_builtins(manifest.versions),
-        "model": msgspec.to_builtins(manifest.model),
-        "sampling": sampling | {"supported_steps": manifest.sampling.supported_steps},
-        "bytes": sum(entry.size for entry in manifest.files.values()),
-        "files": {name: entry.size for name, entry in manifest.files.items()},
-        "graphs": {name: _graph(root / name) for name in (PRIOR, DENOISER) if name in manifest.files},
-        "accuracy": manifest.accuracy,
-        "notes": msgspec.to_builtins(manifest.notes),
-        "engines": {folder.name: _stored(folder) for folder in engine_folders(*engine_stores(bundle))},
-    }
+    folders = engine_folders(*engine_stores(bundle))
+    return BundleFacts(
+        path=str(path),
+        name=manifest.name,
+        task=manifest.task,
+        created=manifest.created,
+        versions=manifest.versions,
+        model=manifest.model,
+        sampling=sampling | {"supported_steps": manifest.sampling.supported_steps},
+        bytes=sum(entry.size for entry in manifest.files.values()),
+        files={name: entry.size for name, entry in manifest.files.items()},
+        graphs={name: _graph(root / name, side, all_layers) for name in (PRIOR, DENOISER) if name in manifest.files},
+        verification=manifest.verification,
+        notes=manifest.notes,
+        engines={folder.name: _stored(folder, manifest, all_layers) for folder in folders},
+    )
 
 
-def _stored(folder: Path) -> Facts:
+def _stored(folder: Path, manifest: Manifest, all_layers: bool) -> EngineFacts:
     try:
-        return {"path": str(folder)} | _engine(read_engine(folder))
+        return _engine(read_engine(folder), manifest, all_layers)
     except BundleError as error:
-        return {"path": str(folder), "state": str(error)}
+        return EngineFacts(str(folder), str(error))
 
 
-def _engine(engine: StoredEngine) -> Facts:
-    facts: Facts = msgspec.to_builtins(engine.record)
-    return {"summary": describe(engine.record.key), "state": engine_damage(engine) or "whole"} | facts
+def _engine(engine: StoredEngine, manifest: Manifest | None, all_layers: bool) -> EngineFacts:
+    record, damaged = engine.record, engine_damage(engine)
+    found = manifest.verification.get(engine.name) if manifest else None
+    costs = dict[str, Cost]()
+    if LAYERS in record.files and not damaged:
+        (_, (height, width), _), (_, batch, _) = image_sizes(record.key), batch_sizes(record.key)
+        size = f"{batch}x{height}x{width}"
+        costs = {name: _cost(size, of, all_layers) for name, of in read_layers(engine.path).items()}
+    return EngineFacts(
+        path=str(engine.path),
+        state=damaged or "whole",
+        summary=describe(record.key),
+        bytes=sum(entry.size for entry in record.files.values()),
+        record=record,
+        costs=costs,
+        verification=found,
+        outdated=found is not None and found.created < record.created,
+    )
 
 
-def _graph(path: Path) -> Facts:
-    """Inputs, outputs, operators and weights of an ONNX file."""
+def _graph(path: Path, side: int, all_layers: bool) -> GraphFacts:
     import onnx
 
     model = onnx.load_model(path)
@@ -75,15 +164,25 @@ def _graph(path: Path) -> Facts:
             count *= length
         size[kind] = size.get(kind, 0) + count
     operators = Counter(node.op_type for node in graph.node)
-    return {
-        "bytes": path.stat().st_size,
-        "opset": _opset(model),
-        "inputs": {value.name: _shape(value) for value in graph.input},
-        "outputs": {value.name: _shape(value) for value in graph.output},
-        "weights": size,
-        "nodes": sum(operators.values()),
-        "operators": dict(operators.most_common()),
-    }
+    return GraphFacts(
+        bytes=path.stat().st_size,
+        opset=_opset(model),
+        inputs={value.name: _shape(value) for value in graph.input},
+        outputs={value.name: _shape(value) for value in graph.output},
+        weights=size,
+        nodes=sum(operators.values()),
+        operators=dict(operators.most_common()),
+        cost=_cost(f"1x{side}x{side}", layers(model, 1, side, side), all_layers),
+    )
+
+
+def _cost(size: str, found: list[Layer], all_layers: bool) -> Cost:
+    return Cost(
+        estimated_for=size,
+        macs=sum(layer.macs for layer in found),
+        groups=summary(found),
+        layers=found if all_layers else [layer for layer in heaviest(found, HEAVIEST) if layer.macs],
+    )
 
 
 def _opset(model: ModelProto) -> int:
@@ -96,66 +195,3 @@ def _shape(value: ValueInfoProto) -> str:
     tensor = value.type.tensor_type
     sizes = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in tensor.shape.dim)
     return f"{onnx.TensorProto.DataType.Name(tensor.elem_type).lower()}[{sizes}]"
-
-
-def lines(facts: Facts) -> list[str]:
-    """The facts for people, a label and its text per line."""
-    return _engine_lines(facts) if facts["kind"] == "engine" else _bundle_lines(facts)
-
-
-def _bundle_lines(facts: Facts) -> list[str]:
-    model, sampling, versions = facts["model"], facts["sampling"], facts["versions"]
-    steps = ", ".join(map(str, sampling["supported_steps"]))
-    made = ", ".join(f"{name} {value}" for name, value in versions.items())
-    rows = [
-        ("bundle", f"{facts['name']} ({facts['task']}), {facts['path']}, {_size(facts['bytes'])}"),
-        ("made", f"{facts['created']} by {made}"),
-        ("sizes", f"long side {model['working_size']} pixels, multiples of {model['multiple']}"),
-        ("steps", f"{sampling['default_steps']} (of {steps}), masks: {sampling['mask_policy']}"),
-    ]
-    for name, graph in facts["graphs"].items():
-        weights = " and ".join(f"{count:,} {kind}" for kind, count in graph["weights"].items())
-        operators = ", ".join(f"{count} {kind}" for kind, count in graph["operators"].items())
-        rows += [
-            (name, f"{_size(graph['bytes'])}, opset {graph['opset']}, {graph['nodes']} nodes, weights: {weights}"),
-            ("  inputs", ", ".join(f"{key} {shape}" for key, shape in graph["inputs"].items())),
-            ("  outputs", ", ".join(f"{key} {shape}" for key, shape in graph["outputs"].items())),
-            ("  operators", operators),
-        ]
-    rows += [("accuracy", f"{key} {value:g} dB") for key, value in facts["accuracy"].items()]
-    rows += [(note["exactness"], f"{note['name']}: {note['detail']}") for note in facts["notes"]]
-    for name, engine in facts["engines"].items():
-        rows += [("engine", name), *_engine_rows(engine)]
-    return _aligned(rows)
-
-
-def _engine_lines(facts: Facts) -> list[str]:
-    return _aligned([("engine", facts["path"]), *_engine_rows(facts)])
-
-
-def _engine_rows(facts: Facts) -> list[tuple[str, str]]:
-    if "key" not in facts:
-        return [("  state", facts["state"])]
-    key, files = facts["key"], facts["files"]
-    rows = [
-        ("  for", facts["summary"]),
-        ("  batch", f"{key['batch']}, optimization level {key['optimization_level']}"),
-        ("  state", f"{facts['state']}; {facts['status']}"),
-        *(("  built from", f"{name} with SHA-256 {digest}") for name, digest in key["onnx"].items()),
-    ]
-    for name, network in facts["networks"].items():
-        size = _size(files[network["file"]]["size"])
-        rows.append((f"  {network['file']}", f"{size}, built from {name} in {network['seconds']} s"))
-        for tensor, info in network["tensors"].items():
-            shape = info["shape"] if info["kind"] == "output" else f"{info['min']} {info['opt']} {info['max']}"
-            rows.append((f"    {info['kind']}", f"{tensor} {info['dtype'].lower()} {shape}"))
-    rows += [(f"  {note['exactness']}", f"{note['name']}: {note['detail']}") for note in facts["notes"]]
-    return rows
-
-
-def _aligned(rows: list[tuple[str, str]]) -> list[str]:
-    return [f"{label:<18} {text}" for label, text in rows]
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB"

@@ -6,10 +6,11 @@ The bundle is rebuilt beside itself and exchanged at the end, so a failure leave
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.console import Bar, Report, quiet_bar
 from export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ FOLDER = "kernels"
 
 
 def add_kernels(
-    target: Path, capabilities: Sequence[int] = (), report: Callable[[str], None] = lambda _: None
+    target: Path, capabilities: Sequence[int] = (), report: Report = lambda line: None, bar: Bar = quiet_bar
 ) -> Manifest:
     """Compile the kernels for these compute capabilities (times ten; none = all supported) into a bundle.
 
@@ -40,7 +41,8 @@ def add_kernels(
     manifest = load_bundle(target).manifest
     with folder_beside(target) as folder:
         try:
-            records = build(folder / FOLDER, capabilities or SUPPORTED, report=report)
+            with bar("compiling") as progress:
+                records = build(folder / FOLDER, capabilities or SUPPORTED, report=report, progress=progress)
         except KernelError as error:
             raise ExportError(str(error)) from error
         old = shutil.ignore_patterns(FOLDER, MANIFEST)

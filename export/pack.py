@@ -10,9 +10,10 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from export.console import Bar, Progress, Report, quiet_bar
 from export.engines.lock import writing
 from export.errors import ExportError
 from runtime.bundle import ENGINES, MANIFEST, Bundle, load_bundle
@@ -23,7 +24,9 @@ NO_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zip can say
 PLAIN_FILE = 0o100644 << 16
 
 
-def pack(path: Path, target: Path, force: bool = False, report: Callable[[str], None] = lambda line: None) -> int:
+def pack(
+    path: Path, target: Path, force: bool = False, report: Report = lambda line: None, bar: Bar = quiet_bar
+) -> int:
     """Write the bundle folder `path` as the zip file `target`; returns its size in bytes.
 
     `report` hears which engines are left out. The file appears whole or not at all. Raises ExportError, or
@@ -38,10 +41,12 @@ def pack(path: Path, target: Path, force: bool = False, report: Callable[[str], 
         raise ExportError(f"{target} lies inside the bundle: choose a place outside")
     with writing(path):
         bundle = load_bundle(path)
-        return _write(path, [MANIFEST, *sorted(bundle.manifest.files), *_engine_files(bundle, report)], target)
+        names = [MANIFEST, *sorted(bundle.manifest.files), *_engine_files(bundle, report)]
+        with bar(f"packing {path}") as progress:
+            return _write(path, names, target, progress)
 
 
-def _engine_files(bundle: Bundle, report: Callable[[str], None]) -> Iterator[str]:
+def _engine_files(bundle: Bundle, report: Report) -> Iterator[str]:
     for folder in engine_folders(bundle.path / ENGINES):
         try:
             engine = read_engine(folder)
@@ -54,14 +59,15 @@ def _engine_files(bundle: Bundle, report: Callable[[str], None]) -> Iterator[str
         yield from (f"{ENGINES}/{engine.name}/{file}" for file in sorted({RECORD, *engine.record.files}))
 
 
-def _write(root: Path, names: list[str], target: Path) -> int:
+def _write(root: Path, names: list[str], target: Path, progress: Progress) -> int:
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.absolute().parent)
     except OSError as error:
         raise ExportError(f"cannot write into {target.absolute().parent}: {error.strerror}") from error
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name in names:
+            for index, name in enumerate(names):
+                progress(index / len(names), name)
                 member = zipfile.ZipInfo(name, NO_DATE)
                 member.external_attr, member.create_system = PLAIN_FILE, 3
                 member.file_size = (root / name).stat().st_size

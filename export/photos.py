@@ -33,20 +33,31 @@ class Sample:
     mask: Array
 
 
-def verification_samples(paths: Sequence[Path], multiple: int, side: int = 160) -> list[Sample]:
+def verification_samples(
+    paths: Sequence[Path],
+    multiple: int,
+    side: int = 160,
+    smallest: tuple[int, int] = (1, 1),
+    largest: tuple[int, int] = (2**16, 2**16),
+) -> list[Sample]:
     """A wide and a tall centre crop of every photo, H and W multiples of `multiple`, long side about `side`
-    pixels.
+    pixels, (H, W) no less than `smallest` and no more than `largest`; one crop where both would be equal.
 
     Without `paths` the example photo stands in, or, where that is missing too, a synthetic scene of
     gradients, edges and texture. Raises ExportError for a photo that cannot be read.
     """
+    long, short = _multiple_near(side, multiple), _multiple_near(side * 0.6, multiple)
+    sizes = {
+        (min(max(height, smallest[0]), largest[0]), min(max(width, smallest[1]), largest[1])): None
+        for height, width in ((short, long), (long, short))
+    }
+    side = max(side, *(max(size) for size in sizes))
     chosen = list(paths) or ([EXAMPLE] if EXAMPLE.is_file() else [])
     pictures = [(path.name, _read(path, side)) for path in chosen] or [("synthetic", synthetic(2 * side, 2 * side))]
-    long, short = _multiple_near(side, multiple), _multiple_near(side * 0.6, multiple)
     return [
         Sample(f"{name} {width}x{height}", _crop(picture, height, width), ellipse(height, width))
         for name, picture in pictures
-        for height, width in ((short, long), (long, short))
+        for height, width in sizes
     ]
 
 

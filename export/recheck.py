@@ -1,53 +1,173 @@
-"""Verify a finished bundle again: every file, the golden example, and, given checkpoints, PyTorch itself."""
+"""Verify a finished bundle: its golden example, the portable ONNX against PyTorch, every engine against the ONNX."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from export.console import Bar, Report
 from export.engines.lock import writing
 from export.errors import ExportError
-from runtime.bundle import Bundle, Sampling, load_bundle, write_manifest
-from runtime.engines import engine_damage, stored_engines
+from export.verify import ONNX, OnBackend, Violation, compare, golden_difference, verification
+from runtime.bundle import Bundle, Sampling, Verification, load_bundle, write_manifest
+from runtime.engines import StoredEngine, engine_damage, stored_engines
+from runtime.errors import BundleError, RestoreError
+from runtime.fit import this_machine
+from runtime.golden_check import check_engine, known_verdict
+from runtime.profile import batch_sizes, image_sizes
+from runtime.selection import misfit, open_engine
+
+if TYPE_CHECKING:
+    from export.photos import Sample
+    from training.checkpoint import Model
+    from training.sampler import SamplerOptions
 
 
-def recheck(path: Path, checkpoints: Sequence[Path], report: Callable[[str], None]) -> dict[str, float]:
-    """Measured accuracy in dB, as the manifest has it; raises BundleError or ExportError past a tolerance.
+@dataclass
+class Outcome:
+    """verification: what was measured, as the manifest has it. not_run: why an engine was not. violations: past a
+    tolerance, or broken.
+    """
 
-    Files and golden example are checked, and with `checkpoints` every network and the sampling loop are compared
-    with PyTorch, as the exporter does. Engines are checked for damage only: they are not run.
+    verification: dict[str, Verification] = field(default_factory=dict)
+    not_run: dict[str, str] = field(default_factory=dict)
+    violations: dict[str, Violation] = field(default_factory=dict)
+
+    def worst(self) -> str | None:
+        """The worst violation in words."""
+        if not self.violations:
+            return None
+        name = max(self.violations, key=lambda name: self.violations[name].missing)
+        return f"{name}: {self.violations[name].text}"
+
+
+def recheck(path: Path, checkpoints: Sequence[Path], photos: Sequence[Path], report: Report, bar: Bar) -> Outcome:
+    """Measure everything of a bundle (folder or zip file) that can be measured on this machine.
+
+    The networks are compared with PyTorch if `checkpoints` are given. Raises BundleError for a damaged bundle,
+    ExportError or TrainingError for checkpoints and photos that do not fit; an engine that fails is a violation.
     """
     import torch
 
-    from export.verify import MOST_DB
+    from export.photos import verification_samples
+    from export.verify import InPyTorch
     from runtime.onnxruntime_networks import OnnxRuntimeNetworks
-    from runtime.restorer import Restorer
 
-    bundle = load_bundle(path)
-    for engine in stored_engines(bundle).values():
-        if problem := engine_damage(engine):
-            raise ExportError(f"engine {engine.path}: {problem}: python -m export prune drops damaged engines")
+    bundle, outcome = load_bundle(path), Outcome()
+    model, options = _original(bundle, checkpoints, report) if checkpoints else (None, None)
+    portable = OnBackend(bundle, OnnxRuntimeNetworks(bundle, "cpu", torch.get_num_threads()))
     report("running the golden example")
-    golden = Restorer(bundle, OnnxRuntimeNetworks(bundle, "cpu", torch.get_num_threads())).check()
-    found = {"golden_psnr": round(min(golden, MOST_DB), 2)}
-    return found | (_compare(bundle, checkpoints, report) if checkpoints else {})
+    differences = {"golden": golden_difference(bundle, portable.networks)}
+    names = list[str]()
+    if model is not None and options is not None:
+        samples = verification_samples(photos, bundle.manifest.model.multiple)
+        names = [sample.name for sample in samples]
+        report(f"comparing the networks and the loop of {options.steps} steps with PyTorch on {', '.join(names)}")
+        with bar("ONNX") as progress:
+            found = compare(portable, InPyTorch(model, options), bundle, samples, progress=progress)
+        differences = found | differences
+    measured, violation = verification("PyTorch" if checkpoints else "golden", names, differences)
+    outcome.verification[ONNX] = measured if checkpoints else _kept(bundle, measured)
+    if violation:
+        outcome.violations[ONNX] = violation
+    for name, engine in stored_engines(bundle).items():
+        _check_engine(portable, name, engine, photos, outcome, report, bar)
+    return outcome
 
 
-def store(path: Path, accuracy: dict[str, float]) -> None:
-    """Enter the measured values in the manifest of the bundle folder. Raises ExportError if it cannot be written."""
+def why_not_writable(path: Path) -> str | None:
+    """Why nothing can be stored in a bundle, which is as good as any other all the same; None if it can."""
+    if path.is_file():
+        return "a packed bundle is never changed"
+    return None if os.access(path, os.W_OK) else f"{path} cannot be written"
+
+
+def store(path: Path, outcome: Outcome) -> None:
+    """Enter what was measured in the manifest of the bundle folder, and drop what engines left that are gone.
+
+    Raises ExportError if it cannot be written.
+    """
     with writing(path):
-        manifest = load_bundle(path).manifest
-        write_manifest(path, msgspec.structs.replace(manifest, accuracy=manifest.accuracy | accuracy))
+        bundle = load_bundle(path)
+        known = {ONNX, *stored_engines(bundle)}
+        old = {name: found for name, found in bundle.manifest.verification.items() if name in known}
+        manifest = msgspec.structs.replace(bundle.manifest, verification=old | outcome.verification)
+        write_manifest(path, manifest)
 
 
-def _compare(bundle: Bundle, checkpoints: Sequence[Path], report: Callable[[str], None]) -> dict[str, float]:
-    from export import verify
+def _kept(bundle: Bundle, golden: Verification) -> Verification:
+    """The golden example's result within an earlier comparison with PyTorch, which stays true: files are hashed."""
+    old = bundle.manifest.verification.get(ONNX)
+    if old is None:
+        return golden
+    differences = old.differences | golden.differences
+    return msgspec.structs.replace(old, differences=differences, passed=old.passed and golden.passed)
+
+
+def _check_engine(
+    portable: OnBackend,
+    name: str,
+    engine: StoredEngine,
+    photos: Sequence[Path],
+    outcome: Outcome,
+    report: Report,
+    bar: Bar,
+) -> None:
+    bundle, record, machine = portable.bundle, engine.record, this_machine()
+    if problem := engine_damage(engine):
+        outcome.violations[name] = Violation(math.inf, f"{problem}: python -m export prune drops damaged engines")
+        return
+    if why := misfit(record.key, bundle, machine):
+        outcome.not_run[name] = why
+        report(f"{name} is not run here: {why}")
+        return
+    try:  # in another process: an engine may crash
+        device = machine.device(record.key) or ""
+        verdict = known_verdict(engine, device) or check_engine(bundle, engine, device, None)
+        if verdict.psnr is None:
+            raise BundleError(verdict.failure or "")
+        networks = open_engine(bundle, engine, None)
+    except RestoreError as error:
+        outcome.violations[name] = Violation(math.inf, str(error))
+        return
+    samples, pair = engine_samples(bundle, engine, photos)
+    names = [sample.name for sample in samples]
+    report(f"comparing {name} with the portable ONNX on {', '.join(names)}")
+    try:
+        with bar(name) as progress:
+            found = compare(OnBackend(bundle, networks), portable, bundle, samples, pair, progress)
+    except (ExportError, RestoreError) as error:
+        outcome.violations[name] = Violation(math.inf, str(error))
+        return
+    gate = record.gate.least if record.gate else None
+    outcome.verification[name], violation = verification("portable ONNX", names, found, gate)
+    if violation:
+        outcome.violations[name] = violation
+
+
+def engine_samples(bundle: Bundle, engine: StoredEngine, photos: Sequence[Path]) -> tuple[list[Sample], bool]:
+    """Samples of sizes and batch that the engine's profile has, and whether two of them fit in one batch."""
+    import numpy as np
+
+    from export.photos import Sample, verification_samples
+
+    smallest, _, largest = image_sizes(engine.record.key)
+    fewest, _, most = batch_sizes(engine.record.key)
+    samples = verification_samples(photos, bundle.manifest.model.multiple, smallest=smallest, largest=largest)
+    batches = [Sample(s.name, np.repeat(s.image, fewest, 0), np.repeat(s.mask, fewest, 0)) for s in samples]
+    return batches, most >= 2 * fewest
+
+
+def _original(bundle: Bundle, checkpoints: Sequence[Path], report: Report) -> tuple[Model, SamplerOptions]:
+    """The PyTorch networks of the bundle, with its weights rounded as in the bundle, and its sampler's options."""
     from export.passes.catalog import HALF_WEIGHTS
     from export.passes.half_weights import rounded_model
-    from export.photos import verification_samples
     from training.checkpoint import load_checkpoints
     from training.sampler import SamplerOptions, step_table
 
@@ -73,12 +193,7 @@ def _compare(bundle: Bundle, checkpoints: Sequence[Path], report: Callable[[str]
     )
     _check_tables(sampling, [step.alpha_bar for step in step_table(options, original.diffusion)])
     half = any(note.name == HALF_WEIGHTS.name for note in bundle.manifest.notes)
-    model = rounded_model(original) if half else original
-    samples = verification_samples((), bundle.manifest.model.multiple)
-    report(f"comparing the networks with PyTorch on {', '.join(sample.name for sample in samples)}")
-    found = verify.compare_graphs(model, bundle, samples)
-    report(f"comparing the sampling loop ({options.steps} steps) with the reference sampler")
-    return found | verify.compare_loops(model, bundle, options, samples)
+    return (rounded_model(original) if half else original), options
 
 
 def _check_tables(sampling: Sampling, levels: list[float]) -> None:

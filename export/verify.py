@@ -1,42 +1,49 @@
-"""Is the exported bundle the same function as the PyTorch model? Measured on photo crops, in dB.
+"""Do two implementations of a bundle compute the same function? Measured on photos, output by output and step by step.
 
-Two comparisons: each ONNX graph with its module, and the whole sampling loop of the runtime with the
-reference sampler, both fed the same Philox noise.
+An `Implementation` is PyTorch with the reference sampler, or the runtime's sampler on some backend. Both get the same
+inputs and the same Philox noise; the differences are the worst over all photos.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from export.console import Progress
 from export.errors import ExportError
 from export.photos import Sample
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, Difference, Sampling, Step, Verification
 from runtime.networks import Networks
 from runtime.noise import gaussian
-from runtime.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.prior_update import confident_mask, illumination
+from runtime.restorer import GOLDEN_TOLERANCE, Restorer
 from runtime.sampler import sample as runtime_sample
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from training.checkpoint import Model
     from training.sampler import SamplerOptions
 
 Array = npt.NDArray[np.float32]
 
 GRAPH_DB = 80.0
-"""Signal-to-noise ratio that a graph must reach against its PyTorch module; float32 rounding is near 110
-dB."""
+"""Signal-to-noise ratio that every network output must reach in float32: a relative L2 of 1e-4. Rounding alone is near
+110 dB."""
 LOOP_DB = 60.0
-"""PSNR that the runtime must reach against the reference sampler: 1/1000 of full scale, a quarter of an
-8-bit step."""
+"""PSNR that the state after every step and the restored image must reach in float32: 1/1000 of full scale, a quarter
+of an 8-bit step."""
 HALF_WEIGHTS_DB = 40.0
 """PSNR between the results with rounded and with original weights below which rounding is refused."""
 MOST_DB = 200.0  # stands for "identical": JSON has no infinity
+LOOPS = ("loop", "blind loop")
+ONNX = "onnx"
+"""Key of the portable networks in `Manifest.verification`."""
 
 
 def psnr(result: Array, reference: Array) -> float:
@@ -45,89 +52,220 @@ def psnr(result: Array, reference: Array) -> float:
     The peak is 1, or the root mean square of the reference if an untrained network makes it larger: clipping
     would hide every error beyond white and black.
     """
-    return _decibel(max(1.0, float(np.mean(np.square(reference, dtype=np.float64)))), result, reference)
+    return difference(result, reference).psnr
 
 
 def snr(result: Array, reference: Array) -> float:
     """Signal-to-noise ratio in dB, at most MOST_DB: for values without a natural peak."""
-    return _decibel(float(np.mean(np.square(reference, dtype=np.float64))), result, reference)
+    return _snr(difference(result, reference))
 
 
-def _decibel(power: float, result: Array, reference: Array) -> float:
+def _snr(found: Difference) -> float:
+    return min(MOST_DB, -20 * math.log10(found.relative_l2 or 1e-10))
+
+
+def difference(result: Array, reference: Array) -> Difference:
+    """How far `result` is from `reference`; peak as for `psnr`. Raises ExportError for another shape or NaN."""
     if result.shape != reference.shape:
-        raise ExportError(f"exported network returns shape {result.shape}, PyTorch {reference.shape}")
-    error = float(np.mean(np.square(result.astype(np.float64) - reference)))
-    if not math.isfinite(error):
-        raise ExportError("the network returns values that are not finite: its weights are damaged or overflow")
-    if error == 0 or power == 0:
-        return MOST_DB if error == 0 else 0.0
-    return min(MOST_DB, 10 * math.log10(power / error))
+        raise ExportError(f"a network returns shape {result.shape}, its reference {reference.shape}")
+    error = result.astype(np.float64) - reference
+    noise, power = float(np.mean(np.square(error))), float(np.mean(np.square(reference, dtype=np.float64)))
+    if not math.isfinite(noise):
+        raise ExportError("a network returns values that are not finite: its weights are damaged or overflow")
+    decibel = MOST_DB if noise == 0 else min(MOST_DB, 10 * math.log10(max(1.0, power) / noise))
+    relative = 0.0 if noise == 0 else math.sqrt(noise / max(power, 1e-20))
+    return Difference(float(f"{np.abs(error).max():.3g}"), float(f"{relative:.3g}"), round(decibel, 2))
 
 
-def require(what: str, value: float, least: float) -> float:
-    """`value` rounded to 0.01 dB; raises ExportError if it is below `least`."""
-    if value < least:
-        raise ExportError(f"{what} agrees with PyTorch to {value:.1f} dB only, {least:g} dB are needed: refused")
-    return round(value, 2)
+class Violation(NamedTuple):
+    """missing: dB to the tolerance, infinite for what does not run at all. text: what was found and what is needed."""
+
+    missing: float
+    text: str
 
 
-def compare_graphs(model: Model, bundle: Bundle, samples: Sequence[Sample]) -> dict[str, float]:
-    """Worst SNR in dB of every output over all samples and over the timesteps of the default table.
+class Implementation(Protocol):
+    """Prior, denoiser and whole loop; arrays as in `runtime.networks.Networks`, images of the loop in [0, 1]."""
 
-    Every sample runs alone, and the first also twice in one batch. Raises ExportError below GRAPH_DB.
-    """
-    import torch
+    def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
+        """Clean image and matte."""
+        ...
 
-    networks, worst = OnnxRuntimeNetworks(bundle, "cpu", torch.get_num_threads()), dict[str, float]()
+    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step) -> tuple[Array, Array]:
+        """Noise and shadow mask."""
+        ...
 
-    def note(key: str, value: float) -> None:
-        worst[key] = min(value, worst.get(key, MOST_DB))
+    def states(self, image: Array, mask: Array, seed: int) -> list[Array]:
+        """x float32 [N, 3, H, W], about [-1, 1] and noise, after every step of the default table."""
+        ...
 
-    steps = bundle.manifest.sampling.tables[str(bundle.manifest.sampling.default_steps)]
-    first = samples[0]
-    pair = Sample(first.name, np.repeat(first.image, 2, 0), np.concatenate([first.mask, 1 - first.mask]))
-    for index, item in enumerate((*samples, pair)):
-        image, mask = torch.from_numpy(item.image), torch.from_numpy(item.mask)
+
+class OnBackend:
+    """What the runtime does with a bundle, on the networks of one backend."""
+
+    def __init__(self, bundle: Bundle, networks: Networks) -> None:
+        self.bundle, self.networks = bundle, networks
+        self.prior = networks.prior
+
+    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step) -> tuple[Array, Array]:
+        """Noise and shadow mask."""
+        noise, shadow = self.networks.denoise(y, mask, x_t, step, with_mask=True)
+        assert shadow is not None
+        return noise, shadow
+
+    def states(self, image: Array, mask: Array, seed: int) -> list[Array]:
+        """As `Implementation.states`."""
+        model, sampling = self.bundle.manifest.model, self.bundle.manifest.sampling
+        clean = self.networks.prior(image, mask)[0] if self.bundle.has_prior else image
+        h = illumination(image, clean, model.illumination)
+        seen: list[Array] = []
+
+        def denoise(y: Array, m: Array, x_t: Array, step: Step, with_mask: bool) -> tuple[Array, Array | None]:
+            seen.append(x_t.copy())  # the sampler works in this memory
+            return self.networks.denoise(y, m, x_t, step, with_mask)
+
+        x = runtime_sample(denoise, image, mask, h, clean, _noise(image, seed), sampling, default_table(sampling)).x
+        return [*seen[1:], x]
+
+
+class InPyTorch:
+    """The truth: PyTorch networks in the reference sampler."""
+
+    def __init__(self, model: Model, options: SamplerOptions) -> None:
+        self.model, self.options = model, options
+
+    def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
+        """Clean image and matte."""
+        import torch
+
+        assert self.model.prior is not None
         with torch.no_grad():
-            if model.prior is not None:
-                for key, output, reference in zip(
-                    ("prior_clean", "prior_matte"),
-                    networks.prior(item.image, item.mask),
-                    model.prior(image, mask),
-                    strict=True,
-                ):
-                    note(key, snr(output, reference.numpy()))
-            assert model.denoiser is not None
-            for step in steps if index == 0 else steps[:1]:
-                noisy = _noise(item.image, seed=index)(step.t)
-                t = torch.full((len(image),), float(step.t))
-                reference = model.denoiser(2 * image - 1, mask, torch.from_numpy(noisy), t)
-                result = networks.denoise(2 * item.image - 1, item.mask, noisy, step, with_mask=True)
-                note("denoiser_noise", snr(result[0], reference[0].numpy()))
-                assert result[1] is not None
-                note("denoiser_mask", snr(result[1], reference[1].numpy()))
-    return {f"{key}_snr": require(f"exported {key}", value, GRAPH_DB) for key, value in worst.items()}
+            clean, matte = self.model.prior(torch.from_numpy(image), torch.from_numpy(mask))
+        return clean.numpy(), matte.numpy()
+
+    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step) -> tuple[Array, Array]:
+        """Noise and shadow mask."""
+        import torch
+
+        assert self.model.denoiser is not None
+        t = torch.full((len(y),), float(step.t))
+        with torch.no_grad():
+            noise, shadow = self.model.denoiser(*map(torch.from_numpy, (y, mask, x_t)), t)
+        return noise.numpy(), shadow.numpy()
+
+    def states(self, image: Array, mask: Array, seed: int) -> list[Array]:
+        """As `Implementation.states`."""
+        import torch
+
+        from training import degradation
+        from training.sampler import sample
+
+        y, shadow, noise = torch.from_numpy(image), torch.from_numpy(mask), _noise(image, seed)
+        denoiser, seen = self.model.denoiser, list[Array]()
+        assert denoiser is not None
+
+        def denoise(y: Tensor, m: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            seen.append(x_t.numpy())
+            found: tuple[Tensor, Tensor] = denoiser(y, m, x_t, t)
+            return found
+
+        with torch.no_grad():
+            clean = y if self.model.prior is None else self.model.prior(y, shadow)[0]
+            h = degradation.illumination(y, clean)
+            drawn: Callable[[int], Tensor] = lambda step: torch.from_numpy(noise(step))  # noqa: E731
+            x = sample(denoise, y, shadow, h, clean, drawn, self.options, self.model.diffusion).x
+        return [*seen[1:], x.numpy()]
 
 
-def compare_loops(model: Model, bundle: Bundle, options: SamplerOptions, samples: Sequence[Sample]) -> dict[str, float]:
-    """Worst PSNR in dB of the restored image, with the sample's mask and, given a prior, without one (blind).
+def compare(
+    candidate: Implementation,
+    reference: Implementation,
+    bundle: Bundle,
+    samples: Sequence[Sample],
+    pair: bool = True,
+    progress: Progress = lambda fraction, phase: None,
+) -> dict[str, Difference]:
+    """Worst difference by "prior.clean", "denoiser.noise" and so on, "step 1" to "step S", "loop" and "blind loop".
 
-    Raises ExportError below LOOP_DB.
+    Every sample runs alone, and with `pair` the first one also twice in one batch. The denoiser is asked at every
+    step of the default table for the first sample, at the first step for the others. Without a prior there is no
+    blind loop. In the blind one, both start from the mask that the candidate finds: a threshold of the prior's matte,
+    where rounding may flip a pixel.
     """
-    import torch
+    table, worst = default_table(bundle.manifest.sampling), dict[str, Difference]()
 
-    networks, masked, blind = OnnxRuntimeNetworks(bundle, "cpu", torch.get_num_threads()), MOST_DB, MOST_DB
+    def note(keys: Sequence[str], results: Sequence[Array], references: Sequence[Array]) -> None:
+        for key, result, expected in zip(keys, results, references, strict=True):
+            worst[key] = worse(worst.get(key), difference(result, expected))
+
+    first, kinds = samples[0], LOOPS if bundle.has_prior else LOOPS[:1]
+    twice = Sample(first.name, np.repeat(first.image, 2, 0), np.concatenate([first.mask, 1 - first.mask]))
+    inputs = [*samples, twice] if pair else list(samples)
+    parts = len(inputs) + len(kinds) * len(samples)
+    for index, item in enumerate(inputs):
+        progress(index / parts, f"networks on {item.name}")
+        if bundle.has_prior:
+            asked = (item.image, item.mask)
+            note(("prior.clean", "prior.matte"), candidate.prior(*asked), reference.prior(*asked))
+        for step in table if index == 0 else table[:1]:
+            given = (2 * item.image - 1, item.mask, _noise(item.image, seed=index)(step.t), step)
+            note(("denoiser.noise", "denoiser.shadow"), candidate.denoise(*given), reference.denoise(*given))
     for index, item in enumerate(samples):
-        result, mask = runtime_loop(networks, bundle, item.image, item.mask, index)
-        masked = min(masked, psnr(result, reference_loop(model, options, item.image, mask, index)))
-        if model.prior is not None:
-            result, mask = runtime_loop(networks, bundle, item.image, None, index)
-            # the found mask is a threshold of the prior's matte, where rounding may flip a pixel: share it
-            blind = min(blind, psnr(result, reference_loop(model, options, item.image, mask, index)))
-    found = {"loop_psnr": require("the sampling loop", masked, LOOP_DB)}
-    if model.prior is not None:
-        found["blind_loop_psnr"] = require("the sampling loop without a mask", blind, LOOP_DB)
-    return found
+        for turn, kind in enumerate(kinds):
+            progress((len(inputs) + index * len(kinds) + turn) / parts, f"{kind} on {item.name}")
+            mask = item.mask if kind == "loop" else find_mask(candidate, bundle, item.image)
+            results, references = (each.states(item.image, mask, index) for each in (candidate, reference))
+            if kind == "loop":
+                note([f"step {number}" for number in range(1, len(table) + 1)], results, references)
+            note([kind], [unit(results[-1])], [unit(references[-1])])
+    return worst
+
+
+def golden_difference(bundle: Bundle, networks: Networks) -> Difference:
+    """The bundle's golden example, run by the runtime, against its recorded result. Raises BundleError."""
+    restorer = Restorer(bundle, networks)
+    golden = restorer.golden_example()
+    result = restorer.restore_working(golden.image, golden.mask, golden.steps, golden.seed).image
+    return difference(result, golden.x)
+
+
+def worse(one: Difference | None, other: Difference) -> Difference:
+    """The larger error of the two, figure by figure."""
+    if one is None:
+        return other
+    return Difference(
+        max(one.max_abs, other.max_abs), max(one.relative_l2, other.relative_l2), min(one.psnr, other.psnr)
+    )
+
+
+def verification(
+    against: Literal["PyTorch", "golden", "portable ONNX"],
+    photos: Sequence[str],
+    differences: dict[str, Difference],
+    gate: float | None = None,
+) -> tuple[Verification, Violation | None]:
+    """The report for the manifest, and the worst violation of the tolerances, None if there is none.
+
+    Tolerances: GRAPH_DB and LOOP_DB for float32; for an engine in lower precision its `gate` in dB, for the loops.
+    """
+    missed = {key: found for key, value in differences.items() if (found := _missing(key, value, gate))}
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    report = Verification(against, created, list(photos), differences, passed=not missed)
+    if not missed:
+        return report, None
+    key = max(missed, key=lambda name: missed[name].missing)
+    what = "its recorded result" if key == "golden" else against
+    return report, Violation(missed[key].missing, f"{key} agrees with {what} to {missed[key].text}")
+
+
+def _missing(key: str, found: Difference, gate: float | None) -> Violation | None:
+    network = key.startswith(("prior.", "denoiser."))
+    if gate is not None and key not in LOOPS:
+        return None
+    value = _snr(found) if network else found.psnr
+    least = GRAPH_DB if network else GOLDEN_TOLERANCE if key == "golden" else LOOP_DB
+    least = least if gate is None else gate
+    return None if value >= least else Violation(least - value, f"{value:.1f} dB only, {least:g} dB are needed")
 
 
 def rounding_cost(rounded: Model, original: Model, options: SamplerOptions, samples: Sequence[Sample]) -> float:
@@ -139,47 +277,34 @@ def rounding_cost(rounded: Model, original: Model, options: SamplerOptions, samp
     )
     if worst < HALF_WEIGHTS_DB:
         found = f"changes results to {worst:.1f} dB, {HALF_WEIGHTS_DB:g} dB are needed"
-        raise ExportError(f"storing weights in half precision {found}: export without --with half-weights")
-    return round(worst, 2)
+        raise ExportError(f"storing weights in half precision {found}: export with --fp32-weights")
+    return worst
 
 
 def reference_loop(model: Model, options: SamplerOptions, image: Array, mask: Array, seed: int) -> Array:
-    """The truth: PyTorch networks in the reference sampler. Returns float32 [N, 3, H, W], about [0, 1].
+    """The reference sampler's result, float32 [N, 3, H, W], about [0, 1].
 
     mask: what the prior sees and the diffusion starts with.
     """
-    import torch
-
-    from training import degradation
-    from training.sampler import sample
-
-    y, shadow = torch.from_numpy(image), torch.from_numpy(mask)
-    noise = _noise(image, seed)
-    assert model.denoiser is not None
-    with torch.no_grad():
-        clean = y if model.prior is None else model.prior(y, shadow)[0]
-        h = degradation.illumination(y, clean)
-        drawn: Callable[[int], torch.Tensor] = lambda step: torch.from_numpy(noise(step))  # noqa: E731
-        x = sample(model.denoiser, y, shadow, h, clean, drawn, options, model.diffusion).x
-    restored: Array = ((x + 1) / 2).numpy()
-    return restored
+    return unit(InPyTorch(model, options).states(image, mask, seed)[-1])
 
 
-def runtime_loop(
-    networks: Networks, bundle: Bundle, image: Array, mask: Array | None, seed: int
-) -> tuple[Array, Array]:
-    """What the runtime does with a working image: (restored float32 [N, 3, H, W] about [0, 1], mask it began
-    with)."""
-    info, sampling = bundle.manifest.model, bundle.manifest.sampling
-    if mask is None:
-        unknown = np.full((len(image), 1, *image.shape[2:]), info.blind_mask, np.float32)
-        mask = confident_mask(networks.prior(image, unknown)[1], info.matte_threshold)
-    clean = networks.prior(image, mask)[0] if bundle.has_prior else image
-    h = illumination(image, clean, info.illumination)
-    table = sampling.tables[str(sampling.default_steps)]
-    x = runtime_sample(networks.denoise, image, mask, h, clean, _noise(image, seed), sampling, table).x
-    restored: Array = (x + np.float32(1)) / np.float32(2)
-    return restored, mask
+def find_mask(candidate: Implementation, bundle: Bundle, image: Array) -> Array:
+    """Where the prior, asked without a mask, is sure of a shadow: float32 [N, 1, H, W] of 0 and 1."""
+    model = bundle.manifest.model
+    unknown = np.full((len(image), 1, *image.shape[2:]), model.blind_mask, np.float32)
+    return confident_mask(candidate.prior(image, unknown)[1], model.matte_threshold)
+
+
+def default_table(sampling: Sampling) -> list[Step]:
+    """The steps that a photo gets when its user does not say."""
+    return sampling.tables[str(sampling.default_steps)]
+
+
+def unit(x: Array) -> Array:
+    """[-1, 1] -> [0, 1]."""
+    image: Array = (x + np.float32(1)) / np.float32(2)
+    return image
 
 
 def _noise(image: Array, seed: int) -> Callable[[int], Array]:

@@ -81,11 +81,13 @@ def build(
     capabilities: Sequence[int] = SUPPORTED,
     only: Sequence[str] = (),
     report: Callable[[str], None] = lambda _: None,
+    progress: Callable[[float, str], None] = lambda fraction, name: None,
 ) -> list[Record]:
     """Compile into `directory`, which must not hold other builds, and return a record per variant.
 
-    only: names of variants; all if empty. Raises KernelError for an unknown capability or name, and where
-    Triton only interprets.
+    only: names of variants; all if empty. report: called with a line per capability. progress: called with the
+    finished fraction and the name of the variant that is next. Raises KernelError for an unknown capability or
+    name, and where Triton only interprets.
     """
     if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
         raise KernelError("TRITON_INTERPRET is set, so Triton compiles nothing: unset it and start again")
@@ -100,6 +102,7 @@ def build(
         for capability in sorted(set(capabilities)):
             (directory / f"sm_{capability}").mkdir(parents=True, exist_ok=True)
             for variant in chosen:
+                progress(sum(map(len, builds.values())) / (len(chosen) * len(set(capabilities))), variant.name)
                 file = f"sm_{capability}/{variant.name}.cubin"
                 entries[variant.name], shared = _compile(variant, capability, directory / file)
                 builds[variant.name].append(Build(capability, file, *_resource_usage(directory / file), shared))
@@ -157,7 +160,10 @@ def _clean_compiler() -> Iterator[None]:
 def _resource_usage(file: Path) -> tuple[int, int]:
     """Registers and bytes of local memory per thread of a cubin."""
     command = [str(nvidia_tool("cuobjdump")), "--dump-resource-usage", str(file)]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    try:
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except subprocess.CalledProcessError as error:
+        raise KernelError(f"cuobjdump cannot read the compiled {file.name}: {error.stderr.strip()}") from error
     found = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", text)}
     return found["REG"], found["STACK"] + found["LOCAL"]
 

@@ -138,6 +138,29 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """dB: results with it against results without it, for an approximate one."""
 
 
+class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far one output is from its reference, worst over the photos."""
+
+    max_abs: NonNegative
+    relative_l2: NonNegative
+    """Norm of the error / norm of the reference."""
+    psnr: float
+    """dB, for a peak of 1, or of the reference's root mean square if that is larger; 200 stands for identical."""
+
+
+class Verification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `python -m export` measured when it compared an implementation of the networks with another."""
+
+    against: Literal["PyTorch", "golden", "portable ONNX"]
+    created: str
+    """ISO 8601, UTC: an engine that was built later has not been compared."""
+    photos: list[str]
+    differences: dict[str, Difference]
+    """By output: "prior.clean", "denoiser.noise" and so on; "step 1" to "step S", the state after each step; "loop"
+    and "blind loop", the restored image; "golden", the bundle's own example."""
+    passed: bool
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The whole of manifest.json."""
 
@@ -151,7 +174,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     files: dict[str, FileEntry]
     """Every file of the bundle but the manifest itself, by POSIX path relative to the bundle."""
     versions: Versions
-    accuracy: dict[str, float] = {}
+    verification: dict[str, Verification] = {}
+    """What was measured, under "onnx" for the portable networks, or under the name of an engine."""
     notes: list[Note] = []
     kernels: list[Kernel] = []
     """GPU kernels that came with the bundle, if any."""

@@ -18,7 +18,7 @@ import typer
 from runtime.errors import RestoreError
 
 if TYPE_CHECKING:
-    from runtime.bundle import Bundle
+    from runtime.bundle import Bundle, Note, Verification
 
 app = typer.Typer(
     add_completion=False,
@@ -160,10 +160,21 @@ def _describe(bundle: "Bundle") -> str:
         ("clamp", "on" if sampling.clamp else "off"),
         ("made by", f"shadowdiffusion {made.shadowdiffusion}, torch {made.torch}, onnx {made.onnx}"),
         ("files", ", ".join(f"{name} ({entry.size:,} bytes)" for name, entry in manifest.files.items())),
-        *(("accuracy", f"{key} {value:g}") for key, value in manifest.accuracy.items()),
-        *((note.exactness, f"{note.name}: {note.detail}") for note in manifest.notes),
+        *(("accuracy", f"{name} {_summary(found)}") for name, found in manifest.verification.items()),
+        *((note.exactness, f"{note.name}: {note.detail}{_cost(note)}") for note in manifest.notes),
     ]
     return "\n".join(f"{label:<12} {text}" for label, text in rows)
+
+
+def _summary(found: "Verification") -> str:
+    """The verdict on one implementation and the figures of what it returns in the end."""
+    ends = {key: value for key, value in found.differences.items() if key.endswith("loop") or key == "golden"}
+    figures = ", ".join(f"{key} {value.psnr:.1f} dB" for key, value in ends.items())
+    return f"against {found.against} {'passed' if found.passed else 'FAILED'} on {found.created}: {figures}"
+
+
+def _cost(note: "Note") -> str:
+    return "" if note.psnr is None else f" (costs: {note.psnr:.1f} dB)"
 
 
 def _version(wanted: bool) -> None:

@@ -101,7 +101,7 @@ def _first_good(
             passed_over(f"engine {folder.name} is passed over: {error}")
             continue
         if engine.record.key.backend in backends:
-            if why := _misfit(engine.record.key, bundle, machine):
+            if why := misfit(engine.record.key, bundle, machine):
                 passed_over(f"engine {engine.name} is passed over: {why}")
             else:
                 fitting.append(engine)
@@ -119,7 +119,7 @@ def _first_good(
     return None
 
 
-def _misfit(key: EngineKey, bundle: Bundle, machine: "Machine") -> str | None:
+def misfit(key: EngineKey, bundle: Bundle, machine: "Machine") -> str | None:
     """Why an engine is not for this machine, or None."""
     from runtime.fit import misfits
 

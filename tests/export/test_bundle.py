@@ -43,9 +43,13 @@ def test_bundle_is_complete_and_says_what_it_is(model: Model, bundle: Bundle) ->
     assert manifest.sampling.default_steps == 5
     assert {1, 5, 25} <= set(manifest.sampling.supported_steps)
     assert manifest.versions.opset == 18
-    assert {"denoiser_noise_snr", "prior_clean_snr", "prior_matte_snr", "loop_psnr", "blind_loop_psnr"} <= set(
-        manifest.accuracy
-    )
+    found = manifest.verification["onnx"]
+    assert (found.against, found.passed) == ("PyTorch", True)
+    assert found.photos == ["shadow.jpg 160x96", "shadow.jpg 96x160"]
+    networks = {"prior.clean", "prior.matte", "denoiser.noise", "denoiser.shadow"}
+    loops = {*(f"step {number}" for number in range(1, 6)), "loop", "blind loop", "golden"}
+    assert set(found.differences) == networks | loops
+    assert max(found.differences[key].relative_l2 for key in networks) < 1e-4
     assert all(note.exactness == "exact" for note in manifest.notes)
 
 
@@ -112,7 +116,7 @@ def test_wrong_graph_is_not_written(
         return proto
 
     monkeypatch.setattr(graph, "export_denoiser", damaged)
-    with pytest.raises(ExportError, match="denoiser_noise agrees with PyTorch to"):
+    with pytest.raises(ExportError, match=r"denoiser\.noise agrees with PyTorch to"):
         build_bundle(model, tmp_path / "b", options())
     assert not list(tmp_path.iterdir())
 
@@ -120,14 +124,15 @@ def test_wrong_graph_is_not_written(
 def test_loop_that_differs_is_not_written(
     model: Model, exported: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "runtime_loop", lambda n, b, image, mask, seed: (image, image[:, :1]))
-    with pytest.raises(ExportError, match="sampling loop agrees"):
+    states = verify.OnBackend.states
+    monkeypatch.setattr(verify.OnBackend, "states", lambda *given: [1.01 * x for x in states(*given)])
+    with pytest.raises(ExportError, match=r"(loop|step \d) agrees with PyTorch"):
         build_bundle(model, tmp_path / "b", options())
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, SystemExit, MemoryError, ExportError])
-@pytest.mark.parametrize("step", ["compare_graphs", "compare_loops", "reference_loop"])
+@pytest.mark.parametrize("step", ["compare", "golden_difference", "reference_loop"])
 def test_failure_on_the_way_leaves_nothing_and_keeps_the_old(
     model: Model,
     bundle: Bundle,
@@ -141,7 +146,7 @@ def test_failure_on_the_way_leaves_nothing_and_keeps_the_old(
     bundle_copy(bundle, target)
     before = content(target)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise failure("on the way")
 
     monkeypatch.setattr(verify, step, fail)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 import runtime
 from export.__main__ import app
+from export.results import Exported
 from runtime.bundle import load_bundle
 from training.checkpoint import Model, save_checkpoint
 
@@ -52,9 +53,9 @@ def test_two_checkpoints_become_one_bundle(checkpoints: Path, exported: None, tm
     labels = ["--task", "low-light", "--name", "dusk"]
     result = export(*files, "-o", tmp_path / "b", *arguments, *labels)
     assert result.exit_code == 0, result.output
-    summary = json.loads(result.stdout)
-    assert summary["accuracy"]["loop_psnr"] >= 60
-    assert summary["bytes"] > 1000
+    summary = msgspec.json.decode(result.stdout, type=Exported, strict=True)
+    assert summary.verification["onnx"].differences["loop"].psnr >= 60
+    assert summary.bytes > 1000
     manifest = load_bundle(tmp_path / "b").manifest
     sampling = manifest.sampling
     assert (manifest.name, manifest.task) == ("dusk", "low-light")

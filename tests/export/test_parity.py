@@ -14,7 +14,17 @@ import torch
 import runtime
 from export.photos import ellipse, synthetic, verification_samples
 from export.schedule import sampling_section
-from export.verify import LOOP_DB, compare_loops, psnr, reference_loop, runtime_loop
+from export.verify import (
+    LOOP_DB,
+    LOOPS,
+    InPyTorch,
+    OnBackend,
+    compare,
+    psnr,
+    reference_loop,
+    unit,
+    verification,
+)
 from runtime.bundle import DENOISER, Bundle, hash_files, write_manifest
 from runtime.illumination import apply_gain, log_gain
 from runtime.onnxruntime_networks import OnnxRuntimeNetworks
@@ -55,6 +65,10 @@ def variant(bundle: Bundle, model: Model, options: SamplerOptions) -> Bundle:
     return Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, sampling=sampling))
 
 
+def on_cpu(bundle: Bundle) -> OnBackend:
+    return OnBackend(bundle, OnnxRuntimeNetworks(bundle, "cpu", 1))
+
+
 def at_multiple(bundle: Bundle) -> int:
     return bundle.manifest.model.multiple
 
@@ -63,9 +77,11 @@ def at_multiple(bundle: Bundle) -> int:
 def test_sampling_loop_matches_reference(model: Model, bundle: Bundle, name: str) -> None:
     options = SamplerOptions(**OPTIONS[name])
     samples = verification_samples((), at_multiple(bundle), side=64)
-    found = compare_loops(model, variant(bundle, model, options), options, samples)
-    assert min(found.values()) >= LOOP_DB
-    assert set(found) == {"loop_psnr", "blind_loop_psnr"}
+    changed = variant(bundle, model, options)
+    found = compare(on_cpu(changed), InPyTorch(model, options), changed, samples)
+    assert verification("PyTorch", [], found)[1] is None
+    networks = {"prior.clean", "prior.matte", "denoiser.noise", "denoiser.shadow"}
+    assert set(found) == networks | {f"step {k}" for k in range(1, options.steps + 1)} | set(LOOPS)
 
 
 @pytest.mark.parametrize("name", ["paper", "start from the prior", "late masks"])
@@ -73,10 +89,9 @@ def test_sampling_loop_matches_reference_on_photos(model: Model, bundle: Bundle,
     options = SamplerOptions(**OPTIONS[name])
     photos = sorted(PHOTOS.iterdir())
     assert photos
-    found = compare_loops(
-        model, variant(bundle, model, options), options, verification_samples(photos, at_multiple(bundle), side=96)
-    )
-    assert min(found.values()) >= LOOP_DB
+    changed, samples = variant(bundle, model, options), verification_samples(photos, at_multiple(bundle), side=96)
+    found = compare(on_cpu(changed), InPyTorch(model, options), changed, samples)
+    assert verification("PyTorch", [], found)[1] is None
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name != "paper"])
@@ -95,7 +110,7 @@ def test_batch_has_the_noise_of_its_images(model: Model, bundle: Bundle) -> None
     changed = variant(bundle, model, options)
     samples = verification_samples((), at_multiple(bundle), side=64)[::2] * 2
     image, mask = (np.concatenate([getattr(s, key) for s in samples]) for key in ("image", "mask"))
-    result, _ = runtime_loop(OnnxRuntimeNetworks(changed, "cpu", 1), changed, image, mask, 5)
+    result = unit(on_cpu(changed).states(image, mask, 5)[-1])
     assert psnr(result, reference_loop(model, options, image, mask, 5)) >= LOOP_DB
     assert psnr(result[0], result[1]) < 60  # same image, other noise
 
@@ -109,8 +124,10 @@ def test_without_prior(model: Model, bundle: Bundle, tmp_path: Path) -> None:
     sampling = sampling_section(options, alone.diffusion)
     files = hash_files(tmp_path)
     manifest = msgspec.structs.replace(bundle.manifest, model=info, sampling=sampling, files=files)
-    found = compare_loops(alone, Bundle(tmp_path, manifest), options, verification_samples((), 8, side=64))
-    assert set(found) == {"loop_psnr"}
+    without = Bundle(tmp_path, manifest)
+    found = compare(on_cpu(without), InPyTorch(alone, options), without, verification_samples((), 8, side=64))
+    assert verification("PyTorch", [], found)[1] is None
+    assert set(found) == {"denoiser.noise", "denoiser.shadow", *(f"step {k}" for k in range(1, 6)), "loop"}
     write_manifest(tmp_path, manifest)
     with pytest.raises(runtime.RestoreError, match="mask"):
         runtime.load(tmp_path, "cpu", 1)(synthetic(40, 40).transpose(1, 2, 0))

@@ -44,8 +44,16 @@ def make_key(path: Path, **changes: Any) -> EngineKey:
     return msgspec.structs.replace(key, **changes)
 
 
-def write_engine(store: Path, key: EngineKey, files: dict[str, bytes] | None = None, **fields: Any) -> Path:
-    """An engine folder in `store`; `files`: by the name of the network, else 600 bytes of nonsense each."""
+def write_engine(
+    store: Path,
+    key: EngineKey,
+    files: dict[str, bytes] | None = None,
+    extra: dict[str, bytes] | None = None,
+    **fields: Any,
+) -> Path:
+    """An engine folder in `store`; `files`: by the name of the network, else 600 bytes of nonsense each; `extra`
+    files by name.
+    """
     folder = store / f"{key.backend}_{key_digest(key)}"
     folder.mkdir(parents=True)
     networks = {}
@@ -53,6 +61,8 @@ def write_engine(store: Path, key: EngineKey, files: dict[str, bytes] | None = N
         file = f"{Path(network).stem}.engine"
         (folder / file).write_bytes((files or {}).get(network, b"engine" * 100))
         networks[network] = NetworkRecord(file, 1.5, TENSORS)
+    for name, raw in (extra or {}).items():
+        (folder / name).write_bytes(raw)
     record = EngineRecord(
         format_version=1,
         key=key,

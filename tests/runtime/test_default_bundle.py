@@ -32,7 +32,7 @@ def test_it_is_small_verified_and_described(restorer: runtime.Restorer) -> None:
     assert sum(entry.size for entry in bundle.manifest.files.values()) <= 25e6
     assert DEFAULT_BUNDLE.with_suffix(".md").is_file()
     assert restorer.check() >= 50
-    assert bundle.manifest.accuracy["loop_psnr"] >= 60
+    assert bundle.manifest.verification["onnx"].differences["loop"].psnr >= 60
 
 
 def test_a_drawn_shadow_is_lifted_and_the_rest_stays(restorer: runtime.Restorer) -> None:

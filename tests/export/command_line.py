@@ -1,0 +1,40 @@
+"""Calls of `python -m export`: in this process where that shows all, in a process of their own where it matters."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from export.__main__ import app
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def call(command: str, *arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [command, *map(str, arguments)])
+
+
+def assert_refused(result: Result, *words: str) -> None:
+    assert_one_line(result.exit_code, result.stderr, *words)
+
+
+def assert_one_line(code: int, stderr: str, *words: str) -> None:
+    """Exit code 2 and one line with these words beside the lines of progress, which begin with [ 1.2 s]."""
+    lines = [line for line in stderr.splitlines() if not line.startswith("[")]
+    assert (code, len(lines)) == (2, 1), stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def run(*arguments: str | Path, prefix: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own; Triton compiles there."""
+    inherited = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [*prefix, sys.executable, "-m", "export", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, timeout=1200, check=False
+    )
