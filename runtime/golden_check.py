@@ -85,7 +85,7 @@ def forget_verdict(engine: StoredEngine) -> None:
 
 
 def check_engine(bundle: Bundle, engine: StoredEngine, device: str, threads: int | None) -> Verdict:
-    """Run the golden example through an engine in another process, and remember the verdict.
+    """Run the golden example through an engine in another process; `remember` keeps the verdict.
 
     Raises CheckError if the bundle has none, or that process cannot be started or is stopped from outside.
     """
@@ -97,16 +97,11 @@ def check_engine(bundle: Bundle, engine: StoredEngine, device: str, threads: int
     least = min(GOLDEN_TOLERANCE, gate.least) if gate else GOLDEN_TOLERANCE
     psnr, problem = _in_another_process(bundle, engine, threads)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    verdict = Verdict(engine.name, device, now, least, psnr, problem)
-    _remember(engine, verdict)
-    return verdict
+    return Verdict(engine.name, device, now, least, psnr, problem)
 
 
-def _file(engine: StoredEngine) -> Path:
-    return cache_folder("checks") / f"{hashlib.sha256(encode_record(engine.record)).hexdigest()}.json"
-
-
-def _remember(engine: StoredEngine, verdict: Verdict) -> None:
+def remember(engine: StoredEngine, verdict: Verdict) -> None:
+    """Keep a verdict in the cache, if that can be written."""
     file = _file(engine)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -119,6 +114,10 @@ def _remember(engine: StoredEngine, verdict: Verdict) -> None:
             Path(temporary).unlink(missing_ok=True)
     except OSError:
         return
+
+
+def _file(engine: StoredEngine) -> Path:
+    return cache_folder("checks") / f"{hashlib.sha256(encode_record(engine.record)).hexdigest()}.json"
 
 
 def _in_another_process(bundle: Bundle, engine: StoredEngine, threads: int | None) -> tuple[float | None, str | None]:

@@ -23,6 +23,18 @@ def batch_sizes(key: EngineKey) -> list[int]:
     return [int(size) for size in key.batch.split(":")]
 
 
+def covers(key: EngineKey, images: int, height: int, width: int) -> bool:
+    """Whether a batch of that many images of this size, in pixels, is within the engine's profile."""
+    lows, _, highs = zip(batch_sizes(key), *zip(*image_sizes(key), strict=True), strict=True)
+    return all(low <= size <= high for low, size, high in zip(lows, (images, height, width), highs, strict=True))
+
+
+def covers_photos(key: EngineKey, side: int, multiple: int) -> bool:
+    """Whether photos of 3:2 and 2:3 with a long side of `side`, padded to multiples of `multiple`, are within it."""
+    long, short = (-(-length // multiple) * multiple for length in (side, round(side * 2 / 3)))
+    return covers(key, 1, long, short) and covers(key, 1, short, long)
+
+
 class WithinProfile:
     """Networks of an engine where its profile covers the images, else those that `others` opens.
 
@@ -47,8 +59,7 @@ class WithinProfile:
 
     def _for(self, image: Array) -> Networks:
         images, _, height, width = image.shape
-        lows, _, highs = zip(batch_sizes(self._key), *zip(*image_sizes(self._key), strict=True), strict=True)
-        if all(low <= size <= high for low, size, high in zip(lows, (images, height, width), highs, strict=True)):
+        if covers(self._key, images, height, width):
             return self._engine
         with self._lock:
             if self._others is None:

@@ -6,10 +6,9 @@ In order: engines of TensorRT, TensorRT for RTX and ONNX Runtime, then the porta
 import sys
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Literal, get_args
 
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, ModelInfo
 from runtime.engines import (
     TITLES,
     BackendName,
@@ -23,7 +22,7 @@ from runtime.engines import (
 )
 from runtime.errors import BundleError, RestoreError
 from runtime.networks import Networks
-from runtime.profile import WithinProfile
+from runtime.profile import WithinProfile, covers_photos
 
 if TYPE_CHECKING:
     from runtime.fit import Machine
@@ -76,8 +75,9 @@ def open_engine(bundle: Bundle, engine: StoredEngine, threads: int | None) -> Ne
         from runtime.onnxruntime_networks import OnnxRuntimeNetworks
 
         return OnnxRuntimeNetworks(bundle, key.provider or "cpu", threads, engine)
-    networks: Networks = import_module("runtime.tensorrt_networks").TensorRTNetworks(bundle, engine)
-    return networks
+    from runtime.tensorrt_networks import TensorRTNetworks
+
+    return TensorRTNetworks(bundle, engine)
 
 
 def _first_good(
@@ -105,7 +105,7 @@ def _first_good(
                 passed_over(f"engine {engine.name} is passed over: {why}")
             else:
                 fitting.append(engine)
-    for engine in sorted(fitting, key=_rank):
+    for engine in sorted(fitting, key=partial(_rank, model=bundle.manifest.model)):
         try:
             if problem := engine_damage(engine):
                 raise BundleError(problem)
@@ -132,16 +132,20 @@ def misfit(key: EngineKey, bundle: Bundle, machine: "Machine") -> str | None:
 
 def _verdict(bundle: Bundle, engine: StoredEngine, machine: "Machine", threads: int | None, say: Say) -> "Verdict":
     """What the golden check finds, or found before."""
-    from runtime.golden_check import check_engine, known_verdict
+    from runtime.golden_check import check_engine, known_verdict, remember
 
     device = machine.device(engine.record.key) or ""
     known = known_verdict(engine, device)
     if known is None:
         say(f"checking engine {engine.name}, which is new to this machine")
-    return known or check_engine(bundle, engine, device, threads)
+        known = check_engine(bundle, engine, device, threads)
+        remember(engine, known)
+    return known
 
 
-def _rank(engine: StoredEngine) -> tuple[int, float, int, str]:
-    """Smaller is better: backend, measured time, precision."""
+def _rank(engine: StoredEngine, model: ModelInfo) -> tuple[bool, int, float, int, str]:
+    """Smaller is better: sizes that are covered (ONNX Runtime takes any), backend, measured time, precision."""
     key, latency = engine.record.key, engine.record.latency_ms
-    return ORDER.index(key.backend), sum(latency.values()) or float("inf"), FASTEST.index(key.precision), engine.name
+    narrow = key.backend != "onnxruntime" and not covers_photos(key, model.working_size, model.multiple)
+    time = sum(latency.values()) or float("inf")
+    return narrow, ORDER.index(key.backend), time, FASTEST.index(key.precision), engine.name

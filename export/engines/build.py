@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from export.console import Bar, Report, quiet_bar
 from export.engines.backends import load_backend
 from export.engines.conflicts import check_options
@@ -29,8 +31,8 @@ from runtime.engines import (
     stored_engines,
 )
 from runtime.errors import BundleError
-from runtime.fit import Machine, this_machine
-from runtime.golden_check import forget_verdict, quarantine
+from runtime.fit import Machine, misfits, this_machine
+from runtime.golden_check import CheckError, Verdict, check_engine, forget_verdict, quarantine, remember
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def build_engines(path: Path, options: EngineOptions, report: Report, bar: Bar =
         if problem:
             report(f"the stored engine {folder_name(key)} cannot be used: {problem}")
         _say_why(bundle, key, found is not None or problem is not None, report)
-        return Outcome(_build(Job(bundle, key, options, {}, store, store, report, bar), backend), built=True)
+        return Outcome(_build(Job(bundle, key, options, {}, store, store, report, bar), backend, machine), built=True)
 
 
 def _usable(bundle: Bundle, key: EngineKey, machine: Machine) -> tuple[StoredEngine | None, str | None]:
@@ -93,8 +95,8 @@ def _say_why(bundle: Bundle, key: EngineKey, again: bool, report: Report) -> Non
     report(f"no engine for {describe(key)}{hint}")
 
 
-def _build(job: Job, backend: Backend) -> StoredEngine:
-    """Prepare the graphs, compile them, and give the folder its name."""
+def _build(job: Job, backend: Backend, machine: Machine) -> StoredEngine:
+    """Prepare the graphs, compile them, check the engine where it can run, and give the folder its name."""
     from export.precision.prepare import prepare
 
     key, options, store = job.key, job.options, job.caches
@@ -121,11 +123,34 @@ def _build(job: Job, backend: Backend) -> StoredEngine:
             workspace_mib=options.workspace,
             status=parts.status,
         )
-        raw = encode_record(record)
-        parse_record(raw)  # what cannot be read back is not stored
-        (folder / RECORD).write_bytes(raw)
+        parse_record(encode_record(record))  # what cannot be read back is not stored
+        (folder / RECORD).write_bytes(encode_record(record))
+        verdict = _check(job, StoredEngine(folder, record), machine)
+        if verdict:
+            status = f"reproduces the golden example to {verdict.psnr:.1f} dB on {verdict.device}"
+            record = msgspec.structs.replace(record, status=status)
+            (folder / RECORD).write_bytes(encode_record(record))
         put_in_place(folder, store / name)
     log.unlink(missing_ok=True)
     engine = StoredEngine(store / name, record)
     forget_verdict(engine)
+    if verdict:
+        remember(engine, verdict)
     return engine
+
+
+def _check(job: Job, engine: StoredEngine, machine: Machine) -> Verdict | None:
+    """What the golden example says of the new engine, None if it cannot run here. Raises ExportError if it fails."""
+    device = machine.device(job.key)
+    if device is None or misfits(job.key, job.bundle, machine):
+        return None
+    job.report("running the golden example through the engine")
+    try:
+        with job.bar("golden example"):
+            verdict = check_engine(job.bundle, engine, device, job.options.threads)
+    except CheckError as error:
+        job.report(f"the engine is not checked: {error}")
+        return None
+    if verdict.failure:
+        raise ExportError(f"the engine is not stored: {verdict.failure}")
+    return verdict

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 import runtime
-from runtime import golden_check
+from runtime import golden_check, selection
 from runtime.bundle import Bundle, load_bundle
 from runtime.cli import app
 from runtime.device import find_cpu
@@ -24,7 +24,7 @@ from runtime.engines import Gate, engine_stores, read_engine
 from runtime.errors import RestoreError
 from runtime.golden_check import forget_verdict, golden_psnr, known_verdict
 from runtime.networks import Networks
-from runtime.profile import WithinProfile
+from runtime.profile import WithinProfile, covers_photos
 from runtime.selection import choose, open_engine
 from tests.runtime.engine_folders import make_key, write_engine
 from tests.runtime.tiny import picture, save
@@ -251,6 +251,41 @@ def test_sizes_outside_the_profile_go_to_the_portable_networks(opened: Bundle) -
         f"32x48 pixels are outside the profile 16x16:32x32:32x48 (height x width) of engine {engine.name}: "
         f"using {PORTABLE}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("profile", "batch", "expected"),
+    [
+        ("32x32:48x48:48x48", "1:1:4", True),
+        ("32x48:32x48:32x48", "1:1:4", False),
+        ("40x40:48x48:64x64", "1:1:1", False),
+        ("8x8:8x8:40x64", "1:1:1", False),
+        ("32x32:48x48:48x48", "2:2:2", False),
+    ],
+)
+def test_a_profile_covers_the_usual_photos_in_both_directions(
+    opened: Bundle, profile: str, batch: str, expected: bool
+) -> None:
+    """48 pixels and multiples of 8: 48x32 and 32x48."""
+    assert covers_photos(make_key(opened.path, profile=profile, batch=batch), 48, 8) == expected
+
+
+def test_engines_are_ranked_by_sizes_backend_time_and_precision(opened: Bundle) -> None:
+    wide: dict[str, Any] = {"profile": "32x32:48x48:48x48"}
+    narrow: dict[str, Any] = {"profile": "48x48:48x48:48x48"}
+    rtx: dict[str, Any] = {"backend": "tensorrt-rtx"}
+    best_first = [
+        add(opened, backend="tensorrt", **wide),
+        add(opened, 1.0, {"latency_ms": {"denoiser.onnx": 5.0}}, **rtx, **wide),
+        add(opened, 1.0, {"latency_ms": {"denoiser.onnx": 6.0}}, **rtx, **wide, precision="fp16"),
+        add(opened, **rtx, **wide, precision="fp16", batch="1:1:2"),
+        add(opened, **rtx, **wide, batch="1:1:2"),
+        add(opened, **narrow),
+        add(opened, backend="tensorrt", **narrow),
+    ]
+    engines = [read_engine(folder) for folder in sorted(best_first)]
+    ranked = sorted(engines, key=lambda engine: selection._rank(engine, opened.manifest.model))
+    assert [engine.path for engine in ranked] == best_first
 
 
 def test_an_unknown_backend_and_a_missing_one_are_refused(opened: Bundle) -> None:

@@ -31,6 +31,7 @@ from runtime.bundle import hash_file, load_bundle, parse_manifest, write_manifes
 from runtime.device import Gpu
 from runtime.engines import read_engine, stored_engines
 from runtime.errors import BundleError
+from runtime.golden_check import CheckError
 from tests.runtime.tiny import write_bundle
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,12 +59,18 @@ class Builder:
         return TensorRT(name, SimpleNamespace(__version__=self.version, ComputeCapability=capability))
 
 
+def cannot_run(*_: Any) -> Any:
+    """Stands in for the golden check: the GPUs of these tests are made up."""
+    raise CheckError("there is no such GPU")
+
+
 @pytest.fixture
 def builder(monkeypatch: pytest.MonkeyPatch) -> Builder:
     stand_in = Builder()
     monkeypatch.setattr(tensorrt_builder, "build", stand_in.build)
     monkeypatch.setattr(engines_module, "load_backend", stand_in.load)
     monkeypatch.setattr(fit, "find_gpu", lambda: None)
+    monkeypatch.setattr(engines_module, "check_engine", cannot_run)
     return stand_in
 
 

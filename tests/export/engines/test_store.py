@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx import numpy_helper
 
 from export.engines import build as engines_module
 from export.engines.build import Outcome, build_engines
 from export.engines.job import Job, Parts
 from export.engines.key import EngineOptions
 from export.engines.prune import prune
+from export.errors import ExportError
 from export.pack import pack
 from runtime.bundle import load_bundle
 from runtime.device import find_cpu
-from runtime.engines import engine_stores, stored_engines
-from runtime.golden_check import Verdict, known_verdict
+from runtime.engines import NetworkRecord, engine_stores, stored_engines
+from runtime.golden_check import Verdict, known_verdict, remember
+from runtime.selection import choose
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle
 
@@ -62,7 +65,7 @@ class Copier:
     def compile(self, job: Job) -> Parts:
         for name, graph in job.graphs.items():
             (job.folder / name).write_bytes(graph.SerializeToString())
-        return Parts({}, status="copied")
+        return Parts({name: NetworkRecord(name, 0.0, {}) for name in job.graphs}, status="copied")
 
 
 @pytest.fixture(autouse=True)
@@ -230,11 +233,8 @@ def test_a_killed_build_leaves_nothing_that_counts(path: Path) -> None:
 
 def verdict(outcome: Outcome, psnr: float) -> None:
     """As the golden check leaves it."""
-    from runtime import golden_check
-
     key = outcome.engine.record.key
-    found = Verdict(outcome.engine.name, key.device or "", "2026-01-01", 50.0, psnr, None)
-    golden_check._remember(outcome.engine, found)
+    remember(outcome.engine, Verdict(outcome.engine.name, key.device or "", "2026-01-01", 50.0, psnr, None))
 
 
 def test_a_quarantined_engine_is_built_again_and_free(path: Path) -> None:
@@ -246,8 +246,37 @@ def test_a_quarantined_engine_is_built_again_and_free(path: Path) -> None:
     second = build(path, said)
     assert second.built
     assert "quarantined: it reproduces the golden example to 12.3 dB only, 50 dB are needed" in said[0]
-    assert known_verdict(second.engine, second.engine.record.key.device or "") is None
+    found = known_verdict(second.engine, second.engine.record.key.device or "")
+    assert found
+    assert found.failure is None
     assert not build(path).built
+
+
+def test_an_engine_is_checked_where_it_can_run(path: Path) -> None:
+    said: list[str] = []
+    record = build(path, said).engine.record
+    assert "running the golden example through the engine" in said
+    assert record.status.endswith(f" dB on {find_cpu()}")
+    assert choose(load_bundle(path), "auto", 1, said.append).title.startswith("engine ")
+    assert not [line for line in said if "checking" in line]  # the build has
+
+
+def test_an_engine_that_is_wrong_is_not_stored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong(Copier):
+        def compile(self, job: Job) -> Parts:
+            (tensor,) = (tensor for tensor in job.graphs["denoiser.onnx"].graph.initializer if tensor.name == "w")
+            tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), "w"))
+            return super().compile(job)
+
+    monkeypatch.setattr(engines_module, "load_backend", lambda name: Wrong())
+    with pytest.raises(ExportError, match=r"not stored: it reproduces the golden example to .* dB only"):
+        build(path)
+    assert not (path / "engines").exists()
+
+
+def test_an_engine_for_something_else_is_not_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Copier, "version", "0.1")
+    assert build(path).engine.record.status == "copied"
 
 
 def test_prune_looks_in_both_stores_and_at_the_device(path: Path) -> None:

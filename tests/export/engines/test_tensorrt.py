@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from export.__main__ import app
 from export.bundle import BundleOptions, build_bundle
+from export.engines import build as engines_module
 from export.engines.build import build_engines
 from export.engines.key import EngineOptions
 from export.engines.layers import read_layers
@@ -150,6 +151,7 @@ def test_the_code_for_full_tensorrt_is_the_same_code(path: Path, monkeypatch: py
 
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_rtx)
     monkeypatch.setattr(fit, "find_gpu", lambda: Gpu("A GPU", 89, "1.0"))
+    monkeypatch.setattr(engines_module, "misfits", lambda *_: ["there is no such GPU"])
     with pytest.warns(DeprecationWarning, match="Timing cache"):
         outcome = build_engines(path, EngineOptions("tensorrt", "fp16", "64x64", workspace=512), quiet)
     assert outcome.engine.record.key.device == "A GPU"
