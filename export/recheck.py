@@ -19,7 +19,7 @@ from runtime.bundle import Bundle, Sampling, Verification, load_bundle, write_ma
 from runtime.engines import StoredEngine, engine_damage, stored_engines
 from runtime.errors import BundleError, RestoreError
 from runtime.fit import this_machine
-from runtime.golden_check import check_engine, known_verdict
+from runtime.golden_check import verdict_of
 from runtime.profile import batch_sizes, image_sizes
 from runtime.selection import misfit, open_engine
 
@@ -129,7 +129,7 @@ def _check_engine(
         return
     try:  # in another process: an engine may crash
         device = machine.device(record.key) or ""
-        verdict = known_verdict(engine, device) or check_engine(bundle, engine, device, None)
+        verdict = verdict_of(bundle, engine, device, None)
         if verdict.psnr is None:
             raise BundleError(verdict.failure or "")
         networks = open_engine(bundle, engine, None)

@@ -84,6 +84,15 @@ def forget_verdict(engine: StoredEngine) -> None:
         return
 
 
+def verdict_of(bundle: Bundle, engine: StoredEngine, device: str, threads: int | None) -> Verdict:
+    """What an earlier check found, else what `check_engine` finds now, which is remembered. Raises CheckError."""
+    verdict = known_verdict(engine, device)
+    if verdict is None:
+        verdict = check_engine(bundle, engine, device, threads)
+        remember(engine, verdict)
+    return verdict
+
+
 def check_engine(bundle: Bundle, engine: StoredEngine, device: str, threads: int | None) -> Verdict:
     """Run the golden example through an engine in another process; `remember` keeps the verdict.
 

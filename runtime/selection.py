@@ -132,15 +132,12 @@ def misfit(key: EngineKey, bundle: Bundle, machine: "Machine") -> str | None:
 
 def _verdict(bundle: Bundle, engine: StoredEngine, machine: "Machine", threads: int | None, say: Say) -> "Verdict":
     """What the golden check finds, or found before."""
-    from runtime.golden_check import check_engine, known_verdict, remember
+    from runtime.golden_check import known_verdict, verdict_of
 
     device = machine.device(engine.record.key) or ""
-    known = known_verdict(engine, device)
-    if known is None:
+    if known_verdict(engine, device) is None:
         say(f"checking engine {engine.name}, which is new to this machine")
-        known = check_engine(bundle, engine, device, threads)
-        remember(engine, known)
-    return known
+    return verdict_of(bundle, engine, device, threads)
 
 
 def _rank(engine: StoredEngine, model: ModelInfo) -> tuple[bool, int, float, int, str]:
