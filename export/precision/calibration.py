@@ -1,88 +1,68 @@
-"""Real trajectories of the sampler: the whole loop on photos, and what the networks are given on the way."""
+"""The denoiser in 8 bits, its ranges calibrated on real trajectories of the sampler.
+
+Only the denoiser: it runs at every step. The prior runs once per photo, its error goes straight into the illumination,
+and its integer form measured no faster on a CPU.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import msgspec
-import numpy as np
+from export.console import Bar, Report
+from export.precision.gate import Candidate, Judge, Layer, all_layers
+from export.precision.networks import GraphNetworks
+from export.precision.quantize import Scheme, convolutions, quantized_graph, tensors
+from export.precision.ranges import METHODS, Method, Range, clipped, histograms
+from export.precision.trajectories import trajectories
+from runtime.bundle import DENOISER
 
-from export.photos import Sample
-from export.precision.networks import Array, Feed, GraphNetworks, NotFinite
-from runtime.bundle import Bundle, Sampling
-from runtime.noise import gaussian
-from runtime.prior_update import confident_mask, illumination
-from runtime.sampler import sample as run_sampler
-
-Progress = Callable[[float, str], None]
-
-
-class Loop(NamedTuple):
-    """One run of the loop: a photo, and whether its mask is given or has to be found."""
-
-    sample: Sample
-    blind: bool
-    seed: int
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 
-class Restored(NamedTuple):
-    """What a loop gives, float32 [1, C, H, W]: see the fields."""
+def quantized(
+    label: str,
+    singles: Mapping[str, ModelProto],
+    base: Mapping[str, ModelProto],
+    scheme: Scheme,
+    judge: Judge,
+    report: Report,
+    bar: Bar,
+) -> tuple[Candidate, Method]:
+    """The networks of `base` with the denoiser in 8 bits, and how its ranges were chosen: as the loop measured best.
 
-    image: Array
-    """About [0, 1], not clipped."""
-    matte: Array
-    """Where the prior found the shadow, in [0, 1]; the given mask if there was one."""
-    refined: Array
-    """The mask in [0, 1] that the denoiser returned last."""
-
-
-def loops_of(samples: Sequence[Sample], bundle: Bundle) -> list[Loop]:
-    """Every sample with its mask and, given a prior to find one, without."""
-    kinds = (False, True) if bundle.has_prior else (False,)
-    return [Loop(sample, blind, seed) for seed, sample in enumerate(samples) for blind in kinds]
-
-
-def restore(
-    networks: GraphNetworks, bundle: Bundle, loop: Loop, sampling: Sampling, matte: Array | None = None
-) -> Restored:
-    """What the runtime does with a working image, in the default steps of `sampling`. Raises NotFinite.
-
-    matte: what the blind loop is to go on with instead of its own, as its mask is a threshold of it.
+    singles: the float32 graphs. base: these, or their mixed graphs, which then run between the convolutions.
     """
-    info, image = bundle.manifest.model, loop.sample.image
-    mask = found = loop.sample.mask
-    if loop.blind:
-        found = networks.prior(image, np.full_like(mask, info.blind_mask))[1]
-        mask = confident_mask(found if matte is None else matte, info.matte_threshold)
-    clean = networks.prior(image, mask)[0] if bundle.has_prior else image
-    h = illumination(image, clean, info.illumination)
-    table = sampling.tables[str(sampling.default_steps)]
-    size = image.shape[2:]
-    noise: Callable[[int], Array] = lambda step: gaussian(*size, seed=loop.seed, step=step)[None]  # noqa: E731
-    x, refined = run_sampler(networks.denoise, image, mask, h, clean, noise, sampling, table)
-    assert refined is not None
-    restored: Array = (x + np.float32(1)) / np.float32(2)
-    if not np.isfinite(restored).all():
-        raise NotFinite("the sampler")
-    return Restored(restored, found, refined)
+    report(f"{label}: calibrating on {len(judge.loops)} trajectories of {judge.sampling.default_steps} steps")
+    single = singles[DENOISER]
+    with bar("calibrating") as progress:
+        networks = GraphNetworks(judge.sessions, judge.rows, record=[])
+        # other noise than the gate's: ranges that fit only what they were taken from would show
+        loops = [loop._replace(seed=loop.seed + len(judge.loops)) for loop in judge.loops]
+        feeds = trajectories(networks, judge.bundle, loops, progress)[DENOISER]
+        seen = histograms(single, feeds, tensors(single, scheme.outputs), progress)
+
+    def candidate(ranges: Mapping[str, Range]) -> Candidate:
+        def make(network: str, keep: frozenset[str]) -> ModelProto:
+            if network != DENOISER:
+                return base[network]
+            return quantized_graph(base[network], single, ranges, scheme, keep)
+
+        return Candidate(label, layers, make, simulated=base is not singles)
+
+    chosen = set(convolutions(single))
+    layers = [layer for layer in all_layers(singles) if layer.network == DENOISER and layer.name in chosen]
+    tried = {method: candidate({name: clipped(seen[name], method) for name in seen}) for method in METHODS}
+    scores = {method: _score(judge, each) for method, each in tried.items()}
+    best = max(METHODS, key=lambda method: scores[method])
+    listed = ", ".join(f"{method} {value:.1f} dB" for method, value in scores.items())
+    report(f"{label}: ranges by {best} ({listed})")
+    return tried[best], best
 
 
-def trajectories(
-    networks: GraphNetworks, bundle: Bundle, loops: Sequence[Loop], progress: Progress
-) -> dict[str, list[Feed]]:
-    """The inputs of every call of every network in the loops, all steps, by file name; `networks` must record."""
-    record = networks.record
-    assert record is not None
-    record.clear()
-    for index, loop in enumerate(loops):
-        progress(index / len(loops), f"trajectory on {loop.sample.name}")
-        restore(networks, bundle, loop, bundle.manifest.sampling)
-    return {name: [feed for file, feed in record if file == name] for name in networks.sessions}
-
-
-def fewer_steps(sampling: Sampling, most: int) -> Sampling:
-    """The same sampling in at most `most` steps, if the bundle has such a table."""
-    few = [steps for steps in sampling.supported_steps if steps <= most]
-    steps = min(sampling.default_steps, max(few, default=sampling.default_steps))
-    return msgspec.structs.replace(sampling, default_steps=steps)
+def _score(judge: Judge, candidate: Candidate) -> float:
+    """PSNR in dB of the loop with every layer in 8 bits."""
+    empty = frozenset[Layer]()
+    graph = candidate.graphs([DENOISER], empty)[DENOISER]
+    return judge.score({DENOISER: candidate.session(graph)}).image

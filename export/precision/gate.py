@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from export.console import Bar, Report
 from export.errors import ExportError
 from export.photos import Sample
-from export.precision.calibration import fewer_steps, loops_of, restore
 from export.precision.mixed import LAYERS
 from export.precision.networks import Array, GraphNetworks, NotFinite, session
 from export.precision.simulate import simulated
+from export.precision.trajectories import fewer_steps, loops_of, restore
 from export.verify import psnr
 from runtime.bundle import Bundle, Sampling
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.console import Bar, Report
-from export.errors import ExportError
 from export.precision.mixed import Kind
 from runtime.bundle import DENOISER, PRIOR, Bundle, Note
 from runtime.engines import EngineKey, Gate
@@ -16,7 +15,7 @@ from runtime.engines import EngineKey, Gate
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from export.precision.gate import Candidate, Passed
+    from export.precision.gate import Candidate
 
 HALVES: dict[Kind, str] = {"fp16": "float16", "bf16": "bfloat16"}
 
@@ -42,7 +41,10 @@ def prepare(
     import onnx
 
     from export.photos import golden_sample, verification_samples
+    from export.precision.calibration import quantized
+    from export.precision.fp8 import fp8_scheme
     from export.precision.gate import GATES, Judge, pass_gate
+    from export.precision.int8 import int8_scheme
     from export.precision.mixed import float32_layers, single_graph
     from export.precision.networks import session
     from runtime.time_table import read_rows
@@ -54,13 +56,28 @@ def prepare(
     multiple, least = bundle.manifest.model.multiple, GATES[key.precision] if gate is None else gate
     samples = verification_samples(photos, multiple)
     judge = Judge(bundle, {name: session(graph) for name, graph in singles.items()}, read_rows(bundle), samples)
-    if key.precision not in ("fp16", "bf16"):
-        raise ExportError(f"precision {key.precision} is not available yet: use --precision fp16 or bf16")
-    passed = pass_gate(_mixed(singles, key.precision), judge, golden_sample(photos, multiple), least, report, bar)
-    kept = {name: float32_layers(graph) for name, graph in passed.graphs.items()}
-    detail = f"convolutions and products in {HALVES[key.precision]}, statistics in float32{_mask(passed)}"
-    found = Gate(psnr=_round(passed.score.image), least=least, photos=[sample.name for sample in samples])
-    note = Note(key.precision, "approximate", detail, found.psnr)
+    probe = golden_sample(photos, multiple)
+    if key.precision in ("fp16", "bf16"):
+        passed = pass_gate(_mixed(singles, key.precision), judge, probe, least, report, bar)
+        kept = {name: float32_layers(graph) for name, graph in passed.graphs.items()}
+        detail = f"convolutions and products in {HALVES[key.precision]}, statistics in float32"
+    else:
+        base, kept = singles, dict[str, list[str]]()
+        scheme = int8_scheme(key) if key.precision == "int8" else fp8_scheme(key)
+        if key.backend != "onnxruntime":  # there, what is between the convolutions is to be fast too
+            half = pass_gate(_mixed(singles, "fp16"), judge, probe, max(least, GATES["fp16"]), report, bar)
+            base, kept = half.graphs, {name: float32_layers(graph) for name, graph in half.graphs.items()}
+        candidate, method = quantized(key.precision, singles, base, scheme, judge, report, bar)
+        passed = pass_gate(candidate, judge, probe, least, report, bar)
+        left = [layer.name for layer in passed.kept]
+        total = len(candidate.layers)
+        detail = f"{total - len(left)} of {total} convolutions of the denoiser in {key.precision}, ranges by {method}"
+        if base is singles:
+            kept = {DENOISER: left}
+        else:
+            detail += f", all else as in fp16{': ' if left else ''}{', '.join(left)}"
+    found = Gate(psnr=round(passed.score.image, 2), least=least, photos=[sample.name for sample in samples])
+    note = Note(key.precision, "approximate", f"{detail}; the refined mask: {passed.score.mask:.1f} dB", found.psnr)
     return Prepared(passed.graphs, [note], {name: layers for name, layers in kept.items() if layers}, found)
 
 
@@ -72,11 +89,3 @@ def _mixed(singles: Mapping[str, ModelProto], kind: Kind) -> Candidate:
         return mixed_graph(singles[network], kind, keep)
 
     return Candidate(HALVES[kind], all_layers(singles), make, simulated=True)
-
-
-def _mask(passed: Passed) -> str:
-    return f"; the refined mask reaches {passed.score.mask:.1f} dB"
-
-
-def _round(value: float) -> float:
-    return round(value, 2)

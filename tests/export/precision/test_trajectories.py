@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 from export.photos import verification_samples
-from export.precision.calibration import Loop, fewer_steps, loops_of, restore, trajectories
 from export.precision.networks import GraphNetworks, session
+from export.precision.trajectories import Loop, fewer_steps, loops_of, restore, trajectories
 from runtime.bundle import Bundle
 from runtime.restorer import load
 from runtime.time_table import read_rows
