@@ -22,6 +22,8 @@ from runtime.engines import (
     read_engine,
 )
 from runtime.errors import BundleError
+from runtime.fit import this_machine
+from runtime.golden_check import quarantine
 from runtime.profile import batch_sizes, image_sizes
 
 if TYPE_CHECKING:
@@ -143,7 +145,7 @@ def _engine(engine: StoredEngine, manifest: Manifest | None, all_layers: bool) -
         costs = {name: _cost(size, of, all_layers) for name, of in read_layers(engine.path).items()}
     return EngineFacts(
         path=str(engine.path),
-        state=damaged or "whole",
+        state=damaged or quarantine(engine, this_machine().device(record.key)) or "whole",
         summary=describe(record.key),
         bytes=sum(entry.size for entry in record.files.values()),
         record=record,

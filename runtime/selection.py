@@ -93,18 +93,21 @@ def _first_good(
         return None
     from runtime.fit import this_machine
 
-    machine, fitting = this_machine(), list[StoredEngine]()
+    machine, fitting, unfit = this_machine(), list[StoredEngine](), dict[str, list[str]]()
     for folder in folders:
         try:
             engine = read_engine(folder)
         except BundleError as error:
-            passed_over(f"engine {folder.name} is passed over: {error}")
+            unfit.setdefault(str(error), []).append(folder.name)
             continue
         if engine.record.key.backend in backends:
             if why := misfit(engine.record.key, bundle, machine):
-                passed_over(f"engine {engine.name} is passed over: {why}")
+                unfit.setdefault(why, []).append(engine.name)
             else:
                 fitting.append(engine)
+    for why, names in unfit.items():  # a bundle may have engines for many GPUs
+        subject, verb = ("engine", "is") if len(names) == 1 else ("engines", "are")
+        passed_over(f"{subject} {' and '.join(names)} {verb} passed over: {why}")
     for engine in sorted(fitting, key=partial(_rank, model=bundle.manifest.model)):
         try:
             if problem := engine_damage(engine):

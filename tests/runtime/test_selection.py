@@ -131,6 +131,12 @@ def test_an_engine_for_something_else_is_passed_over(opened: Bundle, changes: di
         choose(opened, backend, 1)
 
 
+def test_engines_with_the_same_reason_share_a_line(opened: Bundle) -> None:
+    gpu: dict[str, Any] = {"backend": "tensorrt-rtx", "provider": None, "device": None}
+    names = sorted(add(opened, sm=[sm], **gpu).name for sm in (80, 89))
+    assert chosen(opened) == (PORTABLE, [f"engines {names[0]} and {names[1]} are passed over: no GPU is found"])
+
+
 HARMS: dict[str, tuple[str, Any, str]] = {
     "cut": ("denoiser.engine", lambda data: data[:-1], "denoiser.engine is damaged"),
     "flipped": ("denoiser.engine", lambda data: data[:50] + bytes([data[50] ^ 1]) + data[51:], "is damaged"),

@@ -22,6 +22,7 @@ from export.engines.job import Job, Parts
 from export.engines.key import EngineOptions
 from export.engines.prune import prune
 from export.errors import ExportError
+from export.inspection import inspect
 from export.pack import pack
 from runtime.bundle import load_bundle
 from runtime.device import find_cpu
@@ -242,6 +243,8 @@ def test_a_quarantined_engine_is_built_again_and_free(path: Path) -> None:
     verdict(first, 99.0)
     assert not build(path).built
     verdict(first, 12.34)
+    state = inspect(first.engine.path, False).state  # type: ignore[union-attr]
+    assert state == "it is quarantined: it reproduces the golden example to 12.3 dB only, 50 dB are needed"
     said: list[str] = []
     second = build(path, said)
     assert second.built
