@@ -17,7 +17,7 @@ app = typer.Typer(name="python -m export", add_completion=False, rich_markup_mod
 
 EXAMPLE = """Example:
 
-  python -m export onnx prior.safetensors denoiser.safetensors -o bundles/shadow --steps 5 --start 300
+  python -m export onnx prior.safetensors denoiser.safetensors -o bundles/new
 """
 
 KERNELS_EXAMPLE = """Example:

@@ -132,9 +132,9 @@ EXAMPLES: dict[Callable[..., None], str] = {
 """,
     verify: """Examples:
 
-  python -m export verify bundles/shadow --against both.safetensors --photo photo.jpg
+  python -m export verify bundles/shadow --against both.safetensors
 
-  python -m export verify bundles/shadow --json
+  python -m export verify bundles/shadow --photo photo.jpg --json
 """,
 }
 """What `--help` ends with: lines that can be run."""

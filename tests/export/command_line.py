@@ -31,10 +31,15 @@ def assert_one_line(code: int, stderr: str, *words: str) -> None:
         assert word in lines[0]
 
 
-def run(*arguments: str | Path, prefix: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own; Triton compiles there."""
-    inherited = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [*prefix, sys.executable, "-m", "export", *map(str, arguments)]
+def run(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    command = [sys.executable, "-m", "export", *map(str, arguments)]
     return subprocess.run(
-        command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, timeout=1200, check=False
+        command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=1200, check=False
     )
+
+
+def environment() -> dict[str, str]:
+    """For a process of its own: this code, wherever it runs, and a Triton that compiles."""
+    inherited = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    return inherited | {"PYTHONPATH": str(ROOT)}

@@ -21,7 +21,7 @@ import pytest
 
 from runtime.bundle import Bundle, Manifest, load_bundle, parse_manifest
 from runtime.errors import BundleError
-from tests.export.command_line import ROOT, assert_one_line, run
+from tests.export.command_line import ROOT, assert_one_line, environment, run
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle
 from training.checkpoint import Model, save_checkpoint
@@ -157,9 +157,8 @@ def on_disk(
     command = ["unshare", "-rm", "sh", "-c", script.replace("/dev/fd/3", f"/dev/fd/{writing}"), "sh"]
     command += [str(kilobytes), str(mount), str(copy or ""), "ro" if read_only else ""]
     command += [sys.executable, "-m", "export", *map(str, arguments)]
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     result = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False,
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=1200, check=False,
         pass_fds=[writing],
     )  # fmt: skip
     os.close(writing)
