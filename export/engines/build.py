@@ -54,10 +54,10 @@ def build_engines(path: Path, options: EngineOptions, report: Report, bar: Bar =
     backend, bundle, machine = load_backend(options.backend), load_bundle(path), this_machine()
     key = engine_key(options, bundle, backend.version, machine.gpu)
     backend.check(key, options, report)
-    if not options.force and (found := _usable(bundle, key, machine)[0]):  # needs no place to write to
+    if not options.force and (found := _usable(bundle, key, options, machine)[0]):  # needs no place to write to
         return _use(found, report)
     with writable_store(bundle, path.is_file(), report) as store:
-        found, problem = _usable(bundle, key, machine)
+        found, problem = _usable(bundle, key, options, machine)
         if found and not options.force:
             return _use(found, report)
         if problem:
@@ -66,19 +66,29 @@ def build_engines(path: Path, options: EngineOptions, report: Report, bar: Bar =
         return Outcome(_build(Job(bundle, key, options, {}, store, store, report, bar), backend, machine), built=True)
 
 
-def _usable(bundle: Bundle, key: EngineKey, machine: Machine) -> tuple[StoredEngine | None, str | None]:
+def _usable(
+    bundle: Bundle, key: EngineKey, options: EngineOptions, machine: Machine
+) -> tuple[StoredEngine | None, str | None]:
     """The whole stored engine of exactly this key, or what is wrong with it; (None, None) if there is none."""
-    folder = next(
-        (folder for folder in engine_folders(*engine_stores(bundle)) if folder.name == folder_name(key)), None
-    )
-    if folder is None:
+    folders = {folder.name: folder for folder in engine_folders(*engine_stores(bundle))}
+    if folder_name(key) not in folders:
         return None, None
     try:
-        engine = read_engine(folder)
+        engine = read_engine(folders[folder_name(key)])
     except BundleError as error:
         return None, str(error)
-    problem = engine_damage(engine) or quarantine(engine, machine.device(key))
+    problem = engine_damage(engine) or quarantine(engine, machine.device(key)) or _below_gate(engine.record, options)
     return (None, problem) if problem else (engine, None)
+
+
+def _below_gate(record: EngineRecord, options: EngineOptions) -> str | None:
+    """Whether the engine was let through by a lower gate than the one asked for, which is no part of the key."""
+    from export.precision.gate import GATES
+
+    least = options.gate if options.gate is not None else GATES.get(record.key.precision, 0.0)
+    if record.gate is None or record.gate.psnr >= least:
+        return None
+    return f"it reaches {record.gate.psnr:.1f} dB against float32, {least:g} dB are asked for"
 
 
 def _use(engine: StoredEngine, report: Report) -> Outcome:

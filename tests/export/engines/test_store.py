@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import shutil
 import signal
@@ -280,6 +281,17 @@ def test_an_engine_that_is_wrong_is_not_stored(path: Path, monkeypatch: pytest.M
 def test_an_engine_for_something_else_is_not_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Copier, "version", "0.1")
     assert build(path).engine.record.status == "copied"
+
+
+def test_an_engine_that_a_lower_gate_let_through_is_built_again(path: Path) -> None:
+    options = dataclasses.replace(OPTIONS, precision="fp16", gate=20.0)
+    outcome = build_engines(path, options, list[str]().append)
+    gate = outcome.engine.record.gate
+    assert gate
+    assert not build_engines(path, options, list[str]().append).built
+    stricter, said = dataclasses.replace(options, gate=gate.psnr + 1), list[str]()
+    assert build_engines(path, stricter, said.append).built
+    assert f"it reaches {gate.psnr:.1f} dB against float32" in said[0]
 
 
 def test_prune_looks_in_both_stores_and_at_the_device(path: Path) -> None:
