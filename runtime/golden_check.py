@@ -29,8 +29,8 @@ Array = npt.NDArray[np.float32]
 
 LONGEST = 900
 """Seconds after which a check is given up: the first load of an engine may compile it for minutes."""
-STOPPED = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT}
-"""Signals that someone else sent: they say nothing about the engine."""
+STOPPED = (2, 9, 15)
+"""SIGINT, SIGKILL and SIGTERM come from someone else: they say nothing about the engine."""
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,18 +133,20 @@ def _in_another_process(bundle: Bundle, engine: StoredEngine, threads: int | Non
     """PSNR in dB, or None and what went wrong."""
     root = str(Path(__file__).resolve().parents[1])
     code = f"import sys; sys.path.insert(0, {root!r}); from runtime.golden_check import main; main()"
+    if not Path(sys.executable or "").name.lower().startswith(("python", "pypy")):
+        raise CheckError(f"it can only be checked from Python itself, this is {sys.executable or 'embedded'}")
     command = [sys.executable, "-c", code, str(bundle.path.resolve()), str(engine.path.resolve()), str(threads or "")]
     try:
         run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONGEST, check=False)
     except subprocess.TimeoutExpired:
         return None, f"no result after {LONGEST} seconds"
-    except (OSError, TypeError) as error:
+    except OSError as error:
         raise CheckError(f"it cannot be checked: Python ({sys.executable}) cannot be started: {error}") from error
     if run.returncode < 0:
-        number = signal.Signals(-run.returncode)
-        if number in STOPPED:
-            raise CheckError(f"its check was stopped by {number.name}")
-        return None, f"it crashed ({number.name})"
+        name = signal.Signals(-run.returncode).name
+        if -run.returncode in STOPPED:
+            raise CheckError(f"its check was stopped by {name}")
+        return None, f"it crashed ({name})"
     try:
         answer = json.loads(run.stdout.splitlines()[-1])
         return answer["psnr"], answer["problem"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,14 @@ def test_a_check_that_someone_stops_says_nothing_about_the_engine(
         assert title == PORTABLE
         assert words in said[1]
     assert chosen(opened)[0] == (f"engine {name}" if words else PORTABLE)
+
+
+def test_a_program_with_python_inside_starts_no_second_one(opened: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(opened)
+    monkeypatch.setattr(sys, "executable", "/opt/editor/bin/editor")
+    title, said = chosen(opened)
+    assert title == PORTABLE
+    assert "it can only be checked from Python itself, this is /opt/editor/bin/editor" in said[1]
 
 
 def test_a_bundle_without_a_golden_example_uses_no_engine(bundle: Path, tmp_path: Path) -> None:
