@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.console import Progress, Report
+from export.engines.asked_passes import apply_asked
 from export.engines.builder_output import make_logger, make_monitor
 from export.engines.job import Backend, BuildFailure, Job, Parts
 from export.engines.key import EngineOptions
@@ -23,7 +24,6 @@ from export.engines.layers import Layer, layers, write_layers
 from export.engines.store import write_whole
 from export.errors import ExportError
 from export.passes import mask_head
-from export.passes.catalog import PASSES
 from runtime.bundle import DENOISER, Bundle, Note
 from runtime.device import find_gpu
 from runtime.engines import TITLES, BackendName, EngineKey, NetworkRecord
@@ -84,7 +84,11 @@ class TensorRT:
 
     def compile(self, job: Job) -> Parts:
         """One engine file for every network, and one for the denoiser without its mask head."""
-        notes, graphs = _passed(job)
+        graphs, notes = apply_asked(job)
+        if DENOISER in graphs:
+            graphs[NOISE_ONLY] = mask_head.apply(graphs[DENOISER])
+            detail = "a second engine of the denoiser has no mask head: it runs where only the noise is read"
+            notes.append(Note("mask head", "exact", detail))
         networks, made_of = dict[str, NetworkRecord](), dict[str, list[Layer]]()
         for name, graph in graphs.items():
             job.report(f"building the engine of {name}")
@@ -227,21 +231,6 @@ def _flags(backend: BackendName, key: EngineKey) -> list[str]:
     if "version-compatible" in key.flags:
         flags.append("VERSION_COMPATIBLE")
     return flags
-
-
-def _passed(job: Job) -> tuple[list[Note], dict[str, ModelProto]]:
-    """The graphs with the passes that were asked for, and the denoiser without its mask head; what was done."""
-    graphs, notes = dict(job.graphs), list[Note]()
-    for item in PASSES:
-        if item.stage == "engine" and job.options.passes.get(item.name):
-            assert item.apply
-            graphs = {name: item.apply(graph) for name, graph in graphs.items()}
-            notes.append(Note(item.name, item.exactness, item.summary))
-    if DENOISER in graphs:
-        graphs[NOISE_ONLY] = mask_head.apply(graphs[DENOISER])
-        detail = "a second engine of the denoiser has no mask head: it runs where only the noise is read"
-        notes.append(Note("mask head", "exact", detail))
-    return notes, graphs
 
 
 def _has_weights(bundle: Bundle, name: str, graph: ModelProto) -> bool:

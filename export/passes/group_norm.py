@@ -44,8 +44,13 @@ Form = Callable[[Norm], tuple[list["NodeProto"], list["TensorProto"]]]
 
 def native(model: ModelProto) -> ModelProto:
     """A copy of `model` with GroupNormalization nodes, for opset 21, where there is any group normalisation."""
+    from onnx import TensorProto, helper
+
     result = _rewritten(model, _native)
-    if any(node.op_type == "GroupNormalization" for node in result.graph.node):
+    names = [node.output[0] for node in result.graph.node if node.op_type == "GroupNormalization"]
+    # ONNX has no rule for the type of its result
+    result.graph.value_info.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    if names:
         (opset,) = (item for item in result.opset_import if item.domain == "")
         opset.version = max(opset.version, NATIVE_OPSET)
         result.ir_version = max(result.ir_version, 10)

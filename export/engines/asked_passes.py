@@ -1,0 +1,72 @@
+"""The graph passes that the user asked for, where there is no device to measure which ones pay: compared, not timed.
+
+The restored photos of the changed graphs are compared with those of the graphs as they were, on the CPU.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from export.engines.job import Job
+from export.errors import ExportError
+from export.passes.catalog import PASSES
+from runtime.bundle import Note
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from export.precision.gate import Judge
+
+LEAST = {"fp32": 80.0}
+"""PSNR in dB that a pass must keep; in lower precisions, where it rounds elsewhere, that of the accuracy gate."""
+
+
+def apply_asked(job: Job) -> tuple[dict[str, ModelProto], list[Note]]:
+    """The graphs of the job after the passes that its options switch on, and a note for each that changed one.
+
+    Raises ExportError for a pass that changes the restored photos.
+    """
+    from export.precision.gate import GATES
+
+    graphs, notes = dict(job.graphs), list[Note]()
+    least = LEAST.get(job.key.precision) or job.options.gate or GATES[job.key.precision]
+    for item in PASSES:
+        if not job.options.passes.get(item.name):
+            continue
+        if item.apply is None:
+            raise ExportError(f"{item.name} is no pass for engines")
+        passed = {name: item.apply(graph) for name, graph in graphs.items()}
+        changed = [name for name in graphs if _nodes(passed[name]) != _nodes(graphs[name])]
+        if not changed:
+            job.report(f"{item.name} finds nothing to change")
+            continue
+        job.report(f"comparing the restored photos with {item.name} and without")
+        image = _judge(job, graphs).score({name: _session(job, passed[name]) for name in changed}).image
+        if not image >= least:
+            found = f"{image:.1f} dB against results without it, {least:g} dB are needed"
+            raise ExportError(f"{item.name} is wrong for {' and '.join(changed)} ({found}): leave out --with")
+        detail = f"{item.summary}; in {' and '.join(changed)}, {image:.1f} dB against results without it"
+        notes.append(Note(item.name, item.exactness, f"asked for: {detail}"))
+        graphs = passed
+    return graphs, notes
+
+
+def _judge(job: Job, graphs: dict[str, ModelProto]) -> Judge:
+    from export.photos import verification_samples
+    from export.precision.gate import Judge
+    from runtime.time_table import read_rows
+
+    samples = verification_samples(job.options.photos, job.bundle.manifest.model.multiple)
+    sessions = {name: _session(job, graph) for name, graph in graphs.items()}
+    return Judge(job.bundle, sessions, read_rows(job.bundle), samples)
+
+
+def _session(job: Job, graph: ModelProto) -> Any:
+    from export.precision.networks import session
+    from export.precision.simulate import simulated
+
+    return session(graph) if job.key.precision == "fp32" else session(simulated(graph), optimized=False)
+
+
+def _nodes(graph: ModelProto) -> list[bytes]:
+    return [node.SerializeToString() for node in graph.graph.node]
