@@ -61,7 +61,8 @@ class EngineKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Images at once as min:opt:max."""
     optimization_level: Annotated[int, Meta(ge=0, le=5)]
     flags: list[str]
-    """Sorted: "strip-weights", "version-compatible", "hardware-compatible", "with:PASS", "without:PASS"."""
+    """Sorted: "strip-weights", "version-compatible", "hardware-compatible", "with:PASS", "without:PASS",
+    "threads:N"."""
 
 
 class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

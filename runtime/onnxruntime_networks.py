@@ -5,13 +5,14 @@ import threading
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from runtime.bundle import DENOISER, PRIOR, Bundle, Step
-from runtime.engines import StoredEngine
+from runtime.engines import Provider, SessionSettings, StoredEngine
 from runtime.errors import BundleError, RestoreError
 from runtime.time_table import read_rows
 
@@ -29,7 +30,7 @@ class OnnxRuntimeNetworks:
 
     backend "cpu", "cuda", or "auto": CUDA where ONNX Runtime offers it and it starts, else the CPU.
     `threads`: CPU threads per network, None for one per core. `engine`: an engine of ONNX Runtime, whose graphs are
-    run instead of the bundle's, as they are. Raises RestoreError for a backend that cannot be had.
+    run instead of the bundle's, with its settings. Raises RestoreError for a backend that cannot be had.
     """
 
     def __init__(
@@ -42,22 +43,19 @@ class OnnxRuntimeNetworks:
         if threads is not None and threads < 1:
             raise RestoreError(f"{threads} threads are too few: choose at least 1")
         self._bundle, self._engine = bundle, engine
-        settings = engine.record.session if engine else None
-        self._threads = threads or (settings.threads if settings else 0)
+        settings = (engine.record.session if engine else None) or SessionSettings(0, True, {})
+        self._settings = msgspec.structs.replace(settings, threads=threads or settings.threads)
         self._rows = read_rows(bundle)
         self._inputs = {
             PRIOR: {"image", "mask"},
             DENOISER: {"image", "mask", "x_t", "t" if self._rows is None else "row"},
         }
-        self._providers = _providers(backend)
+        self._provider = _provider(backend)
         self._required = "CUDAExecutionProvider" if backend == "cuda" else None
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
-        self.title = (
-            f"engine {engine.name}"
-            if engine
-            else f"ONNX Runtime on {'CUDA' if len(self._providers) > 1 else 'the CPU'}"
-        )
+        portable = f"ONNX Runtime on {'CUDA' if self._provider == 'cuda' else 'the CPU'}"
+        self.title = f"engine {engine.name}" if engine else portable
 
     def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
         """The degradation prior: clean image and matte. Raises RestoreError."""
@@ -96,15 +94,9 @@ class OnnxRuntimeNetworks:
             return self._sessions[name]
 
     def _open(self, path: Path, name: str) -> "onnxruntime.InferenceSession":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what is worth saying arrives as an exception
-        options.intra_op_num_threads = self._threads
-        if self._engine:  # its graphs are optimized already
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        optimized = self._engine is not None and self._provider == "cpu"
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=self._providers)
+            session = open_session(str(path), self._provider, self._settings, optimized)
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load {path}: {_line(error)}") from error
         if self._required and self._required not in session.get_providers():
@@ -116,8 +108,32 @@ class OnnxRuntimeNetworks:
         return session
 
 
-def _providers(backend: Backend) -> list[str]:
-    """The ONNX Runtime providers to ask for, best first."""
+def open_session(
+    graph: str | bytes, provider: Provider, settings: SessionSettings, optimized: bool = False, save: str | None = None
+) -> "onnxruntime.InferenceSession":
+    """A session for a file or a serialised graph. 0 threads are one per core.
+
+    optimized: the graph is to be run as it is, since ONNX Runtime has written it. save: a file for what ONNX Runtime
+    makes of the graph. Raises whatever ONNX Runtime raises.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what is worth saying arrives as an exception
+    options.intra_op_num_threads = settings.threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spinning else "0")
+    if optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if save:
+        options.optimized_model_filepath = save
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if provider == "cuda":
+        providers.insert(0, ("CUDAExecutionProvider", settings.provider_options))
+    return onnxruntime.InferenceSession(graph, options, providers=providers)
+
+
+def _provider(backend: Backend) -> Provider:
+    """The ONNX Runtime provider to ask for; where it does not start, the CPU takes over."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -130,14 +146,14 @@ def _providers(backend: Backend) -> list[str]:
         )
     available = onnxruntime.get_available_providers()
     if backend == "cpu" or (backend == "auto" and "CUDAExecutionProvider" not in available):
-        return ["CPUExecutionProvider"]
+        return "cpu"
     if backend not in ("auto", "cuda"):
         raise RestoreError(f"backend {backend!r} is unknown: choose auto, cpu or cuda")
     if "CUDAExecutionProvider" not in available:
         raise RestoreError("this ONNX Runtime has no CUDA: install onnxruntime-gpu instead of onnxruntime")
     # CUDA and cuDNN installed by pip are not on the loader's path: ONNX Runtime has to be told to look for them
     onnxruntime.preload_dlls()
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    return "cuda"
 
 
 def _is_installed(distribution: str) -> bool:

@@ -59,7 +59,8 @@ class EngineOptions:
         """What of the options makes another engine beyond sizes and precision: `EngineKey.flags`."""
         names = ("strip_weights", "version_compatible", "hardware_compatible")
         passes = (f"{'with' if on else 'without'}:{name}" for name, on in self.passes.items())
-        return sorted([*(name.replace("_", "-") for name in names if getattr(self, name)), *passes])
+        threads = [f"threads:{self.threads}"] if self.threads else []
+        return sorted([*(name.replace("_", "-") for name in names if getattr(self, name)), *passes, *threads])
 
 
 def engine_key(options: EngineOptions, bundle: Bundle, version: str, gpu: Gpu | None) -> EngineKey:

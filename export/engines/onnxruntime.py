@@ -1,11 +1,212 @@
-"""Engines of ONNX Runtime."""
+"""Engines of ONNX Runtime: graphs tuned by measurement, and for the CPU written out after its own optimisation.
+
+    denoiser.onnx   prior.onnx      all weights inside, in float32: about twice a bundle with weights in float16
+
+The files for the CPU hold its blocked layouts (NCHWc) for the vector width of this CPU, which is why its name is in the
+key; sessions open them as they are. Those for CUDA are plain graphs: ONNX Runtime cannot read back its channels-last
+ones, and optimises them when it loads them.
+"""
 
 from __future__ import annotations
 
-from export.engines.job import Backend
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from export.engines.job import Backend, Job, Parts
+from export.engines.key import EngineOptions
+from export.engines.race import faster, milliseconds, race
+from export.engines.tuning import Course, Feed, choose_settings, tune
 from export.errors import ExportError
+from export.passes.catalog import PASSES
+from export.photos import ellipse, synthetic
+from runtime.bundle import DENOISER, PRIOR, Bundle, Note
+from runtime.engines import TITLES, BackendName, EngineKey, NetworkRecord, Provider, SessionSettings
+from runtime.onnxruntime_networks import open_session
+from runtime.profile import batch_sizes, image_sizes
+from runtime.time_table import read_rows
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+NOISE = "denoiser-noise"
+WATCHED = {PRIOR: ["clean", "matte"], DENOISER: ["noise"]}
+"""The outputs that count: most steps read the noise alone."""
+WHY_NOT = {
+    ("cpu", "fp16"): "its CPU kernels compute float16 in float32 between conversions, slower than float32 itself",
+    ("cpu", "bf16"): "its CPU provider has no convolution in bfloat16",
+    ("cpu", "fp8"): "its CPU provider has no product in float8",
+    ("cuda", "bf16"): "its CUDA provider is used in float32 and float16 only",
+    ("cuda", "int8"): "its CUDA provider is used in float32 and float16 only",
+    ("cuda", "fp8"): "its CUDA provider is used in float32 and float16 only",
+}
+BUSY = 1.0
+"""Average number of running programs from which measurements are worth a warning."""
+REWRITTEN = 1e-6
+"""Relative L2 difference that writing a graph to a file and reading it back may make."""
+
+
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """The installed ONNX Runtime."""
+
+    module: Any
+    name: BackendName = "onnxruntime"
+
+    @property
+    def version(self) -> str:
+        """As the package gives it, such as 1.32.0."""
+        return str(self.module.__version__)
+
+    @property
+    def title(self) -> str:
+        """Name and version for people."""
+        return f"{TITLES[self.name]} {self.version}"
+
+    def check(self, key: EngineKey, options: EngineOptions, report: Any) -> None:
+        """Raise ExportError for what ONNX Runtime cannot do here, or not faster than in float32."""
+        provider = key.provider or "cpu"
+        if provider == "cuda" and "CUDAExecutionProvider" not in self.module.get_available_providers():
+            raise ExportError(f"{self.title} has no CUDA here: install onnxruntime-gpu, or use --provider cpu")
+        if why := WHY_NOT.get((provider, key.precision)):
+            advice = "--precision fp32 or int8" if provider == "cpu" else "--precision fp32 or fp16, or TensorRT"
+            raise ExportError(f"{self.title} builds no {key.precision} engine: {why}; use {advice}")
+
+    def compile(self, job: Job) -> Parts:
+        """Tune the graphs, write them into `job.folder` and measure them. Raises ExportError."""
+        provider = job.key.provider or "cpu"
+        if provider == "cuda":
+            self.module.preload_dlls()
+        if (load := _load()) > BUSY:
+            job.report(
+                f"other programs keep {load:.1f} cores busy: what is chosen may not be the best when they are done"
+            )
+        courses = {name: _course(job, name) for name in job.graphs}
+        settings = choose_settings(
+            job.graphs[DENOISER], courses[DENOISER], provider, job.options.threads, job.report, job.bar
+        )
+        networks, notes, latency = dict[str, NetworkRecord](), list[Note](), dict[str, float]()
+        for name, graph in job.graphs.items():
+            started = time.perf_counter()
+            tuned = _tuned(job, graph, courses[name], settings)
+            if name == DENOISER and job.key.precision != "fp32":
+                _check_worth(job, tuned[0], courses[name], settings)
+            session = _write(job, tuned[0], courses[name], settings)
+            seconds = round(time.perf_counter() - started, 2)
+            networks[name] = NetworkRecord(name, seconds, _tensors(session))
+            notes += tuned[1]
+            latency |= _latency(job, session, courses[name])
+        status = f"built and measured on {job.key.device}"
+        return Parts(networks, notes, settings, latency, status)
 
 
 def load_onnxruntime() -> Backend:
-    """Raises ExportError: there is no such backend yet."""
-    raise ExportError("engines of ONNX Runtime cannot be built yet: use --backend tensorrt-rtx")
+    """Raises ExportError if ONNX Runtime is not installed."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ExportError(f"ONNX Runtime is not installed ({error}): pip install onnxruntime") from error
+    return OnnxRuntime(onnxruntime)
+
+
+def _course(job: Job, network: str) -> Course:
+    import onnx
+
+    from export.precision.mixed import single_graph
+
+    truth = single_graph(onnx.load_model(job.bundle.path / network))
+    sizes, batches = image_sizes(job.key), batch_sizes(job.key)
+    best = network_inputs(job.bundle, network, sizes[1], batches[1])
+    smallest = network_inputs(job.bundle, network, sizes[0], batches[2])
+    return Course(network, truth, WATCHED[network], best, [smallest, best])
+
+
+def network_inputs(bundle: Bundle, network: str, size: tuple[int, int], batch: int) -> Feed:
+    """Inputs of a network for `batch` synthetic scenes of `size` = (height, width), halfway through the loop."""
+    sampling, rng = bundle.manifest.sampling, np.random.default_rng(5)
+    image = np.repeat(synthetic(*size)[None], batch, axis=0)
+    mask = np.repeat(ellipse(*size), batch, axis=0)
+    if network == PRIOR:
+        return {"image": image, "mask": mask}
+    table = sampling.tables[str(sampling.default_steps)]
+    step, rows = table[len(table) // 2], read_rows(bundle)
+    signed, noise = 2 * image - 1, rng.standard_normal(image.shape)
+    noisy = np.sqrt(step.alpha_bar) * signed + np.sqrt(1 - step.alpha_bar) * noise
+    feed = {"image": signed, "mask": mask, "x_t": noisy.astype(np.float32)}
+    if rows is None or step.row is None:
+        return feed | {"t": np.full(batch, step.t, np.float32)}
+    return feed | {"row": rows[step.row, None]}
+
+
+def _tuned(job: Job, graph: ModelProto, course: Course, settings: SessionSettings) -> tuple[ModelProto, list[Note]]:
+    passes = [item for item in PASSES if item.stage == "engine"]
+    provider: Provider = job.key.provider or "cpu"
+    tuned = tune(graph, course, passes, job.options.passes, provider, settings, job.report, job.bar)
+    return tuned.model, tuned.notes
+
+
+def _check_worth(job: Job, graph: ModelProto, course: Course, settings: SessionSettings) -> None:
+    """Raise ExportError unless a step of the denoiser in low precision is faster than the best in float32."""
+    job.report(f"tuning {course.network} in float32, which {job.key.precision} has to beat")
+    single = _tuned(job, course.truth, course, settings)[0]
+    provider: Provider = job.key.provider or "cpu"
+    graphs = {"low": graph, "float32": single}
+    sessions = {name: open_session(item.SerializeToString(), provider, settings) for name, item in graphs.items()}
+    with job.bar(f"{job.key.precision} against fp32") as progress:
+        runs = {name: _step(session, course) for name, session in sessions.items()}
+        taken = race(runs, progress)
+    low, best = milliseconds(taken["low"]), milliseconds(taken["float32"])
+    if not faster(taken["low"], taken["float32"]):
+        raise ExportError(
+            f"{job.key.precision} is not faster here: {low:g} ms against {best:g} ms a step; use --precision fp32"
+        )
+    job.report(f"{job.key.precision} is faster: {low:g} ms against {best:g} ms a step")
+
+
+def _write(job: Job, graph: ModelProto, course: Course, settings: SessionSettings) -> Any:
+    """Write the engine's file and open it as the runtime will. Raises ExportError if it then computes otherwise."""
+    provider: Provider = job.key.provider or "cpu"
+    raw, file = graph.SerializeToString(), job.folder / course.network
+    written_by_ort = provider == "cpu"
+    plain = open_session(raw, provider, settings, save=str(file) if written_by_ort else None)
+    if not written_by_ort:
+        file.write_bytes(raw)
+    session = open_session(str(file), provider, settings, optimized=written_by_ort)
+    for feed in course.checks:
+        for found, expected in zip(session.run(None, feed), plain.run(None, feed), strict=True):
+            error = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+            if not error <= REWRITTEN:
+                raise ExportError(
+                    f"{course.network} computes otherwise once ONNX Runtime has written it (relative L2 {error:.1e})"
+                )
+    before, after = (job.bundle.path / course.network).stat().st_size, file.stat().st_size
+    job.report(f"{course.network}: {after / 1e6:.1f} MB, {after / before:.2f} times the bundle's")
+    return session
+
+
+def _latency(job: Job, session: Any, course: Course) -> dict[str, float]:
+    """Milliseconds at the size to be fast at, of the denoiser with and without its mask head."""
+    runs = {course.network: lambda: session.run(None, course.best)}
+    if course.network == DENOISER:
+        runs[NOISE] = _step(session, course)
+    with job.bar(f"latency of {course.network}") as progress:
+        return {name: milliseconds(taken) for name, taken in race(runs, progress).items()}
+
+
+def _load() -> float:
+    """How many programs wanted a core in the last minute; 0 where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def _step(session: Any, course: Course) -> Any:
+    return lambda: session.run(course.watched, course.best)
+
+
+def _tensors(session: Any) -> dict[str, dict[str, Any]]:
+    """What the network takes and gives, with its dynamic sizes by name."""
+    inputs = {node.name: {"kind": "input", "dtype": node.type, "shape": node.shape} for node in session.get_inputs()}
+    outputs = {node.name: {"kind": "output", "dtype": node.type, "shape": node.shape} for node in session.get_outputs()}
+    return inputs | outputs

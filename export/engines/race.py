@@ -1,0 +1,60 @@
+"""Timing variants against each other so that the difference, not the mood of the machine, decides."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from export.console import Progress
+
+MOST, LEAST = 31, 7
+"""Rounds of a race: as many as fit into the budget, within these."""
+BUDGET = 12.0
+"""Seconds for one race, unless the fewest rounds take longer."""
+WORTH = 0.98
+"""A variant must take at most this part of the time; less than 2 % is not worth another graph."""
+MAJORITY = 0.75
+"""Part of the rounds in which it must have been faster, or the gain is noise."""
+
+
+def race(variants: Mapping[str, Callable[[], object]], progress: Progress) -> dict[str, list[float]]:
+    """Seconds of every variant in every round, in order of the rounds.
+
+    All variants take their turns in each round, so that what disturbs one round disturbs all of them; the order turns,
+    so that nobody always runs after the same one. Two rounds before the first count for nothing.
+    """
+    names = list(variants)
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    started, rounds, done = time.perf_counter(), LEAST, -2
+    while done < rounds:
+        for place in range(len(names)):
+            name = names[(place + done) % len(names)]
+            begun = time.perf_counter()
+            variants[name]()
+            if done >= 0:
+                taken[name].append(time.perf_counter() - begun)
+        done += 1
+        if done == 0:
+            started = time.perf_counter()
+        elif done > 0:
+            one = (time.perf_counter() - started) / done
+            rounds = min(MOST, max(LEAST, int(BUDGET / one)))
+            progress(min(1.0, done / rounds), "")
+    return taken
+
+
+def milliseconds(seconds: Sequence[float]) -> float:
+    """The median, in ms."""
+    return round(1e3 * statistics.median(seconds), 2)
+
+
+def ratio(variant: Sequence[float], base: Sequence[float]) -> float:
+    """Time of a variant as part of that of `base`: the median over the rounds of one race."""
+    return statistics.median(mine / other for mine, other in zip(variant, base, strict=True))
+
+
+def faster(variant: Sequence[float], base: Sequence[float]) -> bool:
+    """Whether a variant is worth having: by 2 % or more, and in three of four rounds."""
+    wins = sum(mine < other for mine, other in zip(variant, base, strict=True))
+    return ratio(variant, base) <= WORTH and wins >= MAJORITY * len(variant)
