@@ -1,7 +1,8 @@
 """What every command prints with --json: one object, these fields and no others.
 
-`build-engine` prints its own, see `export.engine_commands`; `inspect` prints a BundleFacts or an EngineFacts of
-`export.inspection`. Errors are a line on stderr and exit code 2 instead; only `verify` prints its object as well.
+`build-engine` prints `bundle`, `engine` (its name), `path`, `built` (false for a stored one) and the fields of a
+`runtime.engines.EngineRecord`; `inspect` prints a BundleFacts or an EngineFacts of `export.inspection`, by `kind`.
+Errors are a line on stderr and exit code 2 instead; only `verify` prints its object as well.
 """
 
 from __future__ import annotations

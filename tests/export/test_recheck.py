@@ -5,18 +5,23 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 
 from export.bundle import BundleOptions, build_bundle
+from export.recheck import engine_samples
 from export.results import Verified, table
 from runtime.bundle import ENGINES, Bundle, Manifest, hash_files, load_bundle, parse_manifest, write_manifest
+from runtime.device import find_cpu
+from runtime.engines import Gate, engine_stores, stored_engines
 from tests.export.command_line import assert_refused, call
-from tests.runtime.engine_folders import add_engine
+from tests.runtime.engine_folders import add_engine, make_key, write_engine
 from tests.runtime.tiny import picture, save, write_bundle
 from training.checkpoint import Model, save_checkpoint
 from training.sampler import SamplerOptions
@@ -179,3 +184,94 @@ def test_a_packed_bundle_stays_as_it_is(path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "nothing was stored: a packed bundle is never changed" in result.stdout
     assert packed.read_bytes() == before
+
+
+def add_onnxruntime_engine(path: Path, factor: float = 1.0, **fields: Any) -> str:
+    """An engine of ONNX Runtime for this machine: the bundle's own graphs, the denoiser's noise scaled by `factor`."""
+    opened = load_bundle(path)
+    key = make_key(
+        path,
+        **{"backend": "onnxruntime", "backend_version": onnxruntime.__version__, "provider": "cpu", "sm": []},
+        **{"device": find_cpu(), "precision": "fp32", "profile": "32x32:96x96:160x160", **fields.pop("key", {})},
+    )
+    graph = onnx.load_model(path / "denoiser.onnx")
+    last = next(node for node in graph.graph.node if "noise" in node.output)
+    last.output[list(last.output).index("noise")] = "noise.before"
+    graph.graph.initializer.append(numpy_helper.from_array(np.array(factor, np.float32), "factor.of.test"))
+    graph.graph.node.append(onnx.helper.make_node("Mul", ["noise.before", "factor.of.test"], ["noise"]))
+    files = {"denoiser.onnx": graph.SerializeToString(), "prior.onnx": (path / "prior.onnx").read_bytes()}
+    return write_engine(engine_stores(opened)[0], key, files, **fields).name
+
+
+def test_an_engine_is_compared_with_the_portable_networks(path: Path) -> None:
+    name = add_onnxruntime_engine(path)
+    result = call("verify", path, "--json")
+    assert result.exit_code == 0, result.output
+    found = msgspec.json.decode(result.stdout, type=Verified)
+    assert set(found.verification) == {"onnx", name}
+    measured = found.verification[name]
+    assert (measured.against, measured.passed) == ("portable ONNX", True)
+    assert set(measured.differences) == NETWORKS | {"step 1", "step 2", "loop", "blind loop"}
+    assert all(difference.psnr > 100 for difference in measured.differences.values())
+    assert load_bundle(path).manifest.verification == found.verification
+    assert "accuracy against portable ONNX: passed" in call("inspect", path / ENGINES / name).stdout
+
+
+def test_an_engine_that_computes_something_else_fails_and_is_named(path: Path) -> None:
+    good, bad = add_onnxruntime_engine(path), add_onnxruntime_engine(path, 1.001, key={"optimization_level": 1})
+    result = call("verify", path, "--json")
+    assert_refused(result, f"{bad}: denoiser.noise agrees with portable ONNX to 60.0 dB only, 80 dB are needed")
+    found = msgspec.json.decode(result.stdout, type=Verified)
+    assert (found.verification[good].passed, found.verification[bad].passed) == (True, False)
+    assert list(found.violations) == [bad]
+    assert found.verification[bad].differences["denoiser.noise"].relative_l2 == pytest.approx(1e-3, rel=1e-2)
+    assert found.verification[bad].differences["denoiser.shadow"].psnr > 100
+    assert not load_bundle(path).manifest.verification[bad].passed
+    assert f"{bad} against portable ONNX: FAILED" in call("verify", path).stdout
+
+
+@pytest.mark.parametrize(("least", "passed"), [(30.0, True), (150.0, False)])
+def test_the_gate_of_an_engine_in_lower_precision_is_its_tolerance(path: Path, least: float, passed: bool) -> None:
+    fields = {"key": {"precision": "fp16"}, "gate": Gate(51.0, least, ["a.jpg"])}
+    name = add_onnxruntime_engine(path, 1.001, **fields)
+    result = call("verify", path, "--json")
+    found = msgspec.json.decode(result.stdout, type=Verified)
+    assert found.passed == found.verification[name].passed == passed
+    assert result.exit_code == (0 if passed else 2)
+    if not passed:
+        assert_refused(result, name, "loop agrees with portable ONNX to", "150 dB are needed")
+
+
+@pytest.mark.parametrize(
+    ("profile", "batch", "photos"),
+    [
+        ("64x64:64x64:64x64", "1:1:1", ["p.png 64x64"]),
+        ("16x32:64x64:96x128", "2:2:4", ["p.png 128x96", "p.png 96x96"]),
+        ("16x16:64x64:512x512", "1:1:4", ["p.png 160x96", "p.png 96x160"]),
+    ],
+)
+def test_an_engine_is_fed_what_its_profile_allows(path: Path, profile: str, batch: str, photos: list[str]) -> None:
+    """The graphs here would take any size: what they are given is looked at."""
+    photo = save(path.parent / "p.png", picture(200, 300))
+    name = add_onnxruntime_engine(path, key={"profile": profile, "batch": batch})
+    result = call("verify", path, "--photo", photo, "--json")
+    assert result.exit_code == 0, result.output
+    assert msgspec.json.decode(result.stdout, type=Verified).verification[name].photos == photos
+    bundle, engine = load_bundle(path), stored_engines(load_bundle(path))[name]
+    samples, pair = engine_samples(bundle, engine, [photo])
+    fewest, _, most = map(int, batch.split(":"))
+    assert {len(sample.image) for sample in samples} == {fewest}
+    assert pair == (most >= 2 * fewest)
+
+
+def test_an_engine_that_does_not_run_fails(path: Path) -> None:
+    key = make_key(
+        path,
+        **{"backend": "onnxruntime", "backend_version": onnxruntime.__version__, "provider": "cpu", "sm": []},
+        **{"device": find_cpu(), "precision": "fp32"},
+    )
+    name = write_engine(engine_stores(load_bundle(path))[0], key).name
+    result = call("verify", path, "--json")
+    assert_refused(result, name, "it failed on the golden example")
+    assert list(msgspec.json.decode(result.stdout, type=Verified).violations) == [name]
+    assert name not in load_bundle(path).manifest.verification

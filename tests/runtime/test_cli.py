@@ -8,9 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from runtime.bundle import Difference, Note, Verification, load_bundle, write_manifest
 from runtime.cli import main
 from tests.runtime.tiny import load_pixels, picture, save
 
@@ -179,6 +181,23 @@ def test_info(call: Call, bundle: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(bundle, tmp_path / "b"))
     (copy / "denoiser.onnx").write_bytes(b"0" * (copy / "denoiser.onnx").stat().st_size)
     refused(call("info", copy), "denoiser.onnx", "damaged")
+
+
+def test_info_says_what_was_measured(call: Call, bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "b"))
+    manifest = load_bundle(copy).manifest
+    differences = {"loop": Difference(1e-6, 1e-7, 140.25), "step 1": Difference(1e-3, 1e-3, 99.5)}
+    measured = Verification("PyTorch", "2026-01-02T00:00:00+00:00", ["a.jpg"], differences, passed=True)
+    failed = msgspec.structs.replace(measured, against="portable ONNX", passed=False)
+    notes = [Note("half-weights", "approximate", "rounded", 71.25)]
+    changes = {"verification": {"onnx": measured, "fast": failed}, "notes": notes}
+    write_manifest(copy, msgspec.structs.replace(manifest, **changes))
+    lines = call("info", copy).out.splitlines()
+    assert "accuracy     onnx against PyTorch passed on 2026-01-02T00:00:00+00:00: loop 140.2 dB" in lines
+    assert "accuracy     fast against portable ONNX FAILED on 2026-01-02T00:00:00+00:00: loop 140.2 dB" in lines
+    assert "approximate  half-weights: rounded (costs: 71.2 dB)" in lines
+    found = json.loads(call("info", copy, "--json").out)["verification"]["onnx"]
+    assert found["differences"]["step 1"] == {"max_abs": 1e-3, "relative_l2": 1e-3, "psnr": 99.5}
 
 
 def test_help_and_version(call: Call) -> None:
