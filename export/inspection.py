@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from export.engines.fused_layers import fused_layers
 from export.engines.key import describe
 from export.engines.layers import LAYERS, Group, Layer, heaviest, layers, read_layers, summary
 from runtime.bundle import DENOISER, MANIFEST, PRIOR, Bundle, Manifest, ModelInfo, Note, Verification, load_bundle
@@ -61,8 +62,9 @@ class GraphFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EngineFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="engine"):
     """An engine folder. state: "whole", or what is wrong with it; without a record nothing else is known.
 
-    costs: by network, of the graphs it was compiled from. verification: from the manifest of the bundle it is in;
-    `outdated` if the engine has been built again since.
+    costs: by network, of the graphs it was compiled from. fused: by network, the layers that TensorRT made of them,
+    where it can load the engine. verification: from the manifest of the bundle it is in; `outdated` if the engine has
+    been built again since.
     """
 
     path: str
@@ -71,6 +73,7 @@ class EngineFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
     bytes: int = 0
     record: EngineRecord | None = None
     costs: dict[str, Cost] = {}
+    fused: dict[str, list[dict[str, Any]]] = {}
     verification: Verification | None = None
     outdated: bool = False
 
@@ -102,7 +105,9 @@ def inspect(path: Path, all_layers: bool = False) -> BundleFacts | EngineFacts:
     if (folder / RECORD).is_file() and not (folder / MANIFEST).exists():
         root = folder.parent.parent
         manifest = load_bundle(root).manifest if (root / MANIFEST).is_file() else None
-        return _engine(read_engine(folder), manifest, all_layers)
+        engine = read_engine(folder)
+        facts = _engine(engine, manifest, all_layers)
+        return facts if engine_damage(engine) else msgspec.structs.replace(facts, fused=fused_layers(engine))
     return _bundle(load_bundle(path), path, all_layers)
 
 

@@ -101,6 +101,9 @@ def _engine(facts: EngineFacts) -> list[str]:
     text = _aligned([(f"  {label}", value) for label, value in rows])
     for name, cost in facts.costs.items():
         text += [f"  {name}", *_cost(cost)]
+    for name, layers in facts.fused.items():
+        text.append(f"  {name}: {len(layers)} layers on this GPU, after all fusion")
+        text += [f"    {layer.get('LayerType', ''):<20} {layer['Name']}" for layer in layers]
     if facts.verification:
         old = " (OLD: it has been built again since)" if facts.outdated else ""
         return text + [f"  {line}" for line in table(f"accuracy{old}", facts.verification)]

@@ -5,16 +5,15 @@
     bytes of any node      = all that it reads, weights included, and all that it writes
 
 This is an estimate of the cost: backends fuse nodes, so less is moved, and no fusion changes the products. The layers
-of an engine itself come from TensorRT's inspector (`fused_layers`), which needs the device that it is for.
+of an engine itself come from TensorRT's inspector (`export.engines.fused_layers`), which needs its device.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -120,22 +119,6 @@ def read_layers(folder: Path) -> dict[str, list[Layer]]:
         return msgspec.json.decode((folder / LAYERS).read_bytes(), type=dict[str, list[Layer]])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ExportError(f"{folder / LAYERS} does not list the layers of an engine: {error}") from error
-
-
-def fused_layers(trt: Any, engine: bytes) -> list[dict[str, Any]]:
-    """The layers that TensorRT made of a network, as its inspector describes them.
-
-    trt: the module tensorrt or tensorrt_rtx. Raises ExportError where the engine cannot be loaded: it takes the
-    device that it is for. Not run on a GPU yet.
-    """
-    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
-    runtime.engine_host_code_allowed = True  # version-compatible engines carry code; ours are checked by SHA-256
-    opened = runtime.deserialize_cuda_engine(engine)
-    if opened is None:
-        raise ExportError("TensorRT cannot load the engine on this machine, so its layers cannot be listed")
-    text = opened.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    found = json.loads(text)["Layers"]
-    return [layer if isinstance(layer, dict) else {"Name": layer} for layer in found]
 
 
 def _values(model: ModelProto, sizes: Shape) -> tuple[dict[str, str], dict[str, Shape]]:

@@ -21,8 +21,10 @@ from runtime.bundle import Bundle, hash_file, load_bundle
 from runtime.cuda import Cuda
 from runtime.engines import EngineKey, NetworkRecord, StoredEngine, engine_stores, read_engine
 from runtime.errors import BundleError, RestoreError
+from runtime.golden_check import golden_psnr
 from runtime.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.restorer import Restorer
+from runtime.selection import open_engine
 from runtime.tensorrt_networks import TensorRTNetworks, fitting_side
 from tests.runtime.engine_folders import make_key, write_engine
 from tests.runtime.fake_gpu import Driver, TensorRT, strip_weights
@@ -139,6 +141,18 @@ def test_a_photo_is_restored_as_on_the_cpu(bundle: Bundle, trt: TensorRT) -> Non
     expected = Restorer(bundle, OnnxRuntimeNetworks(bundle, "cpu", 1)).restore_working(y, mask, 5).image
     np.testing.assert_array_equal(found, expected)
     assert networks.title.startswith("engine tensorrt_")
+
+
+def test_the_golden_check_tells_a_good_engine_from_a_bad_one(bundle: Bundle, trt: TensorRT) -> None:
+    engine = store(bundle)
+    assert isinstance(open_engine(bundle, engine, None), TensorRTNetworks)
+    assert golden_psnr(bundle, engine, None) == 200
+    file = engine.path / "denoiser-noise.engine"
+    model = onnx.load_model(file)
+    (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "w")
+    weight.CopyFrom(onnx.numpy_helper.from_array(1.2 * onnx.numpy_helper.to_array(weight), "w"))
+    onnx.save_model(model, file)
+    assert golden_psnr(bundle, engine, None) < 50
 
 
 def test_threads_take_turns(bundle: Bundle, trt: TensorRT) -> None:

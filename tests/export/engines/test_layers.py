@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.engines.layers import Layer, fused_layers, heaviest, layers, read_layers, summary, write_layers
+from export.engines.layers import Layer, heaviest, layers, read_layers, summary, write_layers
 from export.errors import ExportError
 from export.precision.mixed import mixed_graph
 from runtime.bundle import Bundle
@@ -156,30 +154,3 @@ def test_layers_are_stored_and_read_back(tmp_path: Path) -> None:
         read_layers(tmp_path)
     with pytest.raises(ExportError, match="No such file"):
         read_layers(tmp_path / "absent")
-
-
-class FakeTensorRT:
-    """Only the inspector; `text` is what it says, None for an engine that cannot be loaded."""
-
-    LayerInformationFormat = SimpleNamespace(JSON="json")
-
-    def __init__(self, text: str | None) -> None:
-        self.text = text
-
-    class Logger:
-        ERROR = "error"
-
-        def __init__(self, level: str) -> None:
-            pass
-
-    def Runtime(self, logger: Any) -> Any:
-        inspector = SimpleNamespace(get_engine_information=lambda form: self.text)
-        engine = SimpleNamespace(create_engine_inspector=lambda: inspector)
-        return SimpleNamespace(deserialize_cuda_engine=lambda raw: engine if self.text else None)
-
-
-def test_what_tensorrt_made_of_a_network_is_listed() -> None:
-    text = json.dumps({"Layers": [{"Name": "a+b", "LayerType": "Myelin"}, "reformat"], "Bindings": []})
-    assert fused_layers(FakeTensorRT(text), b"") == [{"Name": "a+b", "LayerType": "Myelin"}, {"Name": "reformat"}]
-    with pytest.raises(ExportError, match="cannot load the engine on this machine"):
-        fused_layers(FakeTensorRT(None), b"")
