@@ -97,7 +97,9 @@ class EngineRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created: str
     """ISO 8601, UTC."""
     networks: dict[str, NetworkRecord]
-    """By "prior.onnx", "denoiser.onnx" and "denoiser-noise" (the denoiser less its mask head)."""
+    """By "prior.onnx" and "denoiser.onnx"; of TensorRT also "denoiser-noise", the denoiser less its mask head; of ONNX
+    Runtime "denoiser-mask", the head alone, where "denoiser.onnx" gives the noise and the head's "features".
+    """
     files: dict[FileName, FileEntry]
     """Every file of the folder but the record itself."""
     notes: list[Note]

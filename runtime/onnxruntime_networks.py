@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float32]
 Backend = Literal["auto", "cpu", "cuda"]
 
-_OUTPUTS = {PRIOR: {"clean", "matte"}, DENOISER: {"noise", "shadow"}}
+MASK_HEAD, FEATURES = "denoiser-mask", "features"
+"""The network of an engine that turns the features of its denoiser into the refined mask."""
 
 
 class OnnxRuntimeNetworks:
@@ -46,9 +47,14 @@ class OnnxRuntimeNetworks:
         settings = (engine.record.session if engine else None) or SessionSettings(0, True, {})
         self._settings = msgspec.structs.replace(settings, threads=threads or settings.threads)
         self._rows = read_rows(bundle)
-        self._inputs = {
-            PRIOR: {"image", "mask"},
-            DENOISER: {"image", "mask", "x_t", "t" if self._rows is None else "row"},
+        self._split = engine is not None and MASK_HEAD in engine.record.networks
+        self._values = {
+            PRIOR: ({"image", "mask"}, {"clean", "matte"}),
+            DENOISER: (
+                {"image", "mask", "x_t", "t" if self._rows is None else "row"},
+                {"noise", FEATURES if self._split else "shadow"},
+            ),
+            MASK_HEAD: ({FEATURES}, {"shadow"}),
         }
         self._provider = _provider(backend)
         self._required = "CUDAExecutionProvider" if backend == "cuda" else None
@@ -63,21 +69,25 @@ class OnnxRuntimeNetworks:
         return clean, matte
 
     def denoise(self, y: Array, mask: Array, x_t: Array, step: Step, with_mask: bool) -> tuple[Array, Array | None]:
-        """The denoiser at one step; ONNX Runtime runs only what the outputs asked for need. Raises RestoreError."""
+        """The denoiser at one step; of an engine, the mask head runs only for its mask. Raises RestoreError."""
         inputs = {"image": y, "mask": mask, "x_t": x_t}
         if self._rows is None:
             inputs["t"] = np.full(len(y), step.t, np.float32)
         else:
             inputs["row"] = self._rows[step.row, None]
-        noise, *shadow = self._run(DENOISER, ["noise", "shadow"] if with_mask else ["noise"], inputs)
-        return noise, shadow[0] if with_mask else None
+        if not with_mask:
+            return self._run(DENOISER, ["noise"], inputs)[0], None
+        noise, shadow = self._run(DENOISER, ["noise", FEATURES if self._split else "shadow"], inputs)
+        if self._split:
+            (shadow,) = self._run(MASK_HEAD, ["shadow"], {FEATURES: shadow})
+        return noise, shadow
 
     def _run(self, name: str, wanted: list[str], inputs: dict[str, Array]) -> list[Array]:
         session = self._session(name)
         try:
             outputs: list[Array] = session.run(wanted, inputs)
         except Exception as error:  # ONNX Runtime has no common base for its own exceptions
-            height, width = inputs["image"].shape[2:]
+            height, width = next(iter(inputs.values())).shape[2:]
             advice = "use a smaller working size if memory ran out"
             raise RestoreError(f"{name} failed at {width}x{height} pixels: {_line(error)} ({advice})") from error
         if not all(np.isfinite(output).all() for output in outputs):
@@ -102,8 +112,8 @@ class OnnxRuntimeNetworks:
         if self._required and self._required not in session.get_providers():
             raise RestoreError("ONNX Runtime could not start CUDA: check the driver, or use the CPU backend")
         inputs, outputs = ({node.name for node in nodes} for nodes in (session.get_inputs(), session.get_outputs()))
-        if (inputs, outputs) != (self._inputs[name], _OUTPUTS[name]):
-            expected = f"{sorted(self._inputs[name])} to {sorted(_OUTPUTS[name])}"
+        if (inputs, outputs) != self._values[name]:
+            expected = " to ".join(str(sorted(names)) for names in self._values[name])
             raise BundleError(f"{path} maps {sorted(inputs)} to {sorted(outputs)}, expected {expected}")
         return session
 

@@ -107,7 +107,7 @@ def norms(model: ModelProto) -> Iterator[Norm]:
 def _native(norm: Norm) -> tuple[list[NodeProto], list[TensorProto]]:
     from onnx import helper
 
-    gamma, beta = f"{norm.y}.gamma", f"{norm.y}.beta"
+    gamma, beta = f"native.{norm.y}.gamma", f"native.{norm.y}.beta"
     settings: dict[str, Any] = {"num_groups": norm.groups, "epsilon": norm.epsilon}
     node = helper.make_node("GroupNormalization", [norm.x, gamma, beta], [norm.y], name=norm.y, **settings)
     return [node], [float_tensor(gamma, norm.gamma), float_tensor(beta, norm.beta)]
@@ -118,18 +118,18 @@ def _two_pass(norm: Norm) -> tuple[list[NodeProto], list[TensorProto]]:
 
     channels = norm.gamma.size
     tensors = [
-        integer_tensor(f"{norm.y}.grouped", [0, norm.groups, -1]),
-        integer_tensor(f"{norm.y}.axes", [2]),
-        integer_tensor(f"{norm.y}.channels", [0, channels, 1, 1]),
-        float_tensor(f"{norm.y}.epsilon", norm.epsilon),
-        float_tensor(f"{norm.y}.gamma", norm.gamma.reshape(1, norm.groups, -1)),
-        float_tensor(f"{norm.y}.beta", norm.beta.reshape(1, channels, 1, 1)),
+        integer_tensor(f"two-pass.{norm.y}.grouped", [0, norm.groups, -1]),
+        integer_tensor(f"two-pass.{norm.y}.axes", [2]),
+        integer_tensor(f"two-pass.{norm.y}.channels", [0, channels, 1, 1]),
+        float_tensor(f"two-pass.{norm.y}.epsilon", norm.epsilon),
+        float_tensor(f"two-pass.{norm.y}.gamma", norm.gamma.reshape(1, norm.groups, -1)),
+        float_tensor(f"two-pass.{norm.y}.beta", norm.beta.reshape(1, channels, 1, 1)),
     ]
     nodes = list["NodeProto"]()
 
     def compute(kind: str, inputs: str, output: str, **settings: Any) -> None:
-        names = [norm.x if name == "x" else f"{norm.y}.{name}" for name in inputs.split()]
-        target = f"{norm.y}.{output}" if output else norm.y
+        names = [norm.x if name == "x" else f"two-pass.{norm.y}.{name}" for name in inputs.split()]
+        target = f"two-pass.{norm.y}.{output}" if output else norm.y
         nodes.append(helper.make_node(kind, names, [target], name=target, **settings))
 
     compute("Reshape", "x grouped", "flat")  # [N, G, C/G H W]
