@@ -22,7 +22,7 @@ from export.bundle import BundleOptions, build_bundle
 from export.engines import build as engines_module
 from export.engines.build import build_engines
 from export.engines.key import EngineOptions
-from export.engines.layers import read_layers
+from export.engines.layers import read_layers, summary
 from export.errors import ExportError
 from export.passes import half_weights
 from runtime import fit
@@ -219,11 +219,16 @@ def test_a_full_disk_is_one_line(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_networks_of_the_usual_size(small: Path, precision: str) -> None:
-    options = EngineOptions("tensorrt-rtx", precision, "128x128:256x256:512x512", sm=(89, 120))  # type: ignore[arg-type]
-    record = build_engines(small, options, quiet).engine.record
-    assert all(entry.size > 10e6 for entry in record.files.values())
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8", "fp8"])
+def test_networks_of_the_usual_size(small: Path, precision: Any) -> None:
+    options = EngineOptions("tensorrt-rtx", precision, "128x128:256x256:512x512", sm=(89, 120))
+    engine = build_engines(small, options, quiet).engine
+    record = engine.record
+    assert record.networks.keys() == {"prior.onnx", "denoiser.onnx", "denoiser-noise"}
+    assert all(record.files[network.file].size > 10e6 for network in record.networks.values())
+    groups = {group.precision: group.macs for group in summary(read_layers(engine.path)["denoiser.onnx"]) if group.macs}
+    assert max(groups, key=lambda name: groups[name]) == precision
+    assert (record.gate is None) == (precision == "fp32")
 
 
 @pytest.fixture(scope="module")
