@@ -4,7 +4,6 @@ Not run on a GPU yet: the tests give it a driver made of Python functions.
 """
 
 import ctypes
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -35,9 +34,7 @@ class Cuda:
         self._call("cuInit", 0)
         self._call("cuDeviceGet", ctypes.byref(device), 0)
         self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), device)
-        weakref.finalize(self, self._driver.cuDevicePrimaryCtxRelease_v2, device)
-        self.lock = threading.Lock()
-        """Held by whoever uses the stream."""
+        # never released: TensorRT holds it as well, until the process ends
         self.enter()
         self._call("cuStreamCreate", ctypes.byref(stream), 1)  # CU_STREAM_NON_BLOCKING
         self.stream = stream.value or 0
@@ -98,7 +95,7 @@ class Buffer:
     def __init__(self, cuda: Cuda, address: int, size: int) -> None:
         self.address = address
         self.size = size
-        weakref.finalize(self, cuda.release, address)
+        weakref.finalize(self, cuda.release, address).atexit = False  # the driver clears up after a process
 
 
 def _pointer(address: int) -> ctypes.c_uint64:

@@ -7,7 +7,6 @@ Not run on a GPU yet: the tests give it a CUDA driver and a TensorRT made in Pyt
 import importlib
 import threading
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,19 @@ import numpy.typing as npt
 
 from runtime.bundle import DENOISER, PRIOR, Bundle, Step
 from runtime.cuda import Buffer, Cuda
-from runtime.engines import NetworkRecord, StoredEngine
+from runtime.engines import StoredEngine
 from runtime.errors import BundleError, RestoreError
 from runtime.fit import MODULES
 from runtime.time_table import read_rows
 
 Array = npt.NDArray[np.float32]
+Tensors = dict[str, dict[str, Any]]
+"""As in `runtime.engines.NetworkRecord`."""
 
 NOISE_ONLY = "denoiser-noise"
 """Name in an engine's record of the denoiser without its mask head."""
 STRIPPED = "strip-weights"
+ADVICE = "use a smaller working size, or end other programs on the GPU"
 
 
 class TensorRTNetworks:
@@ -85,34 +87,27 @@ class TensorRTNetworks:
         if opened is None:
             raise RestoreError(f"{record.file} of engine {engine.name} cannot be loaded: {self._logger.last()}")
         if STRIPPED in engine.record.key.flags:
-            self._refit(opened, record)
-        network = _Network(f"{name} of engine {engine.name}", record, opened, self._cuda, self._logger)
-        network.multiple = self._bundle.manifest.model.multiple
-        return network
+            self._refit(name, opened)
+        title, multiple = f"{name} of engine {engine.name}", self._bundle.manifest.model.multiple
+        return _Network(title, record.tensors, multiple, opened, self._cuda, self._logger)
 
-    def _refit(self, opened: Any, record: NetworkRecord) -> None:
-        """Give a stripped engine its weights: from the graph beside it, else from that of the bundle."""
-        source = weights_file(self._engine.path, self._bundle, record)
+    def _refit(self, name: str, opened: Any) -> None:
+        """Give a stripped engine its weights: from a graph in its folder, else from the portable one."""
+        file = PRIOR if name == PRIOR else DENOISER
+        own = self._engine.path / file
         refitter = self._trt.Refitter(opened, self._logger)
         parser = self._trt.OnnxParserRefitter(refitter, self._logger)
-        if not parser.refit_from_file(str(source)) or not refitter.refit_cuda_engine():
+        found = parser.refit_from_file(str(own if own.is_file() else self._bundle.path / file))
+        if not found or not refitter.refit_cuda_engine():
             reason = str(parser.get_error(0)) if parser.num_errors else self._logger.last()
-            raise RestoreError(f"{record.file} of engine {self._engine.name} cannot take its weights: {reason}")
-
-
-def weights_file(folder: Path, bundle: Bundle, record: NetworkRecord) -> Path:
-    """Where the weights of a stripped engine file come from: DENOISER or PRIOR, in its folder or in the bundle."""
-    name = DENOISER if record.file.startswith(DENOISER.removesuffix(".onnx")) else PRIOR
-    return folder / name if (folder / name).is_file() else bundle.path / name
+            raise RestoreError(f"{name} of engine {self._engine.name} cannot take its weights: {reason}")
 
 
 class _Network:
     """One loaded engine with its execution context, and device memory for its inputs and outputs."""
 
-    multiple = 1
-
-    def __init__(self, title: str, record: NetworkRecord, engine: Any, cuda: Cuda, logger: Any) -> None:
-        self._title, self._tensors = title, record.tensors
+    def __init__(self, title: str, tensors: Tensors, multiple: int, engine: Any, cuda: Cuda, logger: Any) -> None:
+        self._title, self._tensors, self._multiple = title, tensors, multiple
         self._engine, self._cuda, self._logger = engine, cuda, logger
         self._context = engine.create_execution_context()
         if self._context is None:
@@ -159,14 +154,11 @@ class _Network:
         if low[2] <= height <= high[2] and low[3] <= width <= high[3]:
             return
         ranges = f"{low[2]}x{low[3]} to {high[2]}x{high[3]}"
-        side = fitting_side((height, width), (low[2], low[3]), (high[2], high[3]), self.multiple)
+        side = fitting_side((height, width), (low[2], low[3]), (high[2], high[3]), self._multiple)
         advice = f"build an engine with --profile {height}x{width}"
         if side:
             advice = f"use a working size of at most {side}, or {advice}"
         raise RestoreError(f"{self._title} takes images of {ranges} pixels (HxW), not {height}x{width}: {advice}")
-
-
-ADVICE = "use a smaller working size, or end other programs on the GPU"
 
 
 def fitting_side(size: tuple[int, int], low: tuple[int, int], high: tuple[int, int], multiple: int) -> int | None:

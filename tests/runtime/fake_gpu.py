@@ -65,9 +65,6 @@ class Driver:
     def _cuDevicePrimaryCtxRetain(self, context: Any, device: Any) -> None:
         context._obj.value = 0xC0DE
 
-    def _cuDevicePrimaryCtxRelease(self, device: Any) -> None:
-        pass
-
     def _cuCtxSetCurrent(self, context: Any) -> None:
         assert context.value == 0xC0DE
         self.threads.add(threading.get_ident())
