@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from export.console import Bar, Report
-from export.precision.gate import Candidate, Judge, Layer, all_layers
+from export.console import Bar, Progress, Report
+from export.precision.gate import Candidate, Judge, all_layers
 from export.precision.networks import GraphNetworks
 from export.precision.quantize import Scheme, convolutions, quantized_graph, tensors
 from export.precision.ranges import METHODS, Method, Range, clipped, histograms
@@ -54,15 +54,15 @@ def quantized(
     chosen = set(convolutions(single))
     layers = [layer for layer in all_layers(singles) if layer.network == DENOISER and layer.name in chosen]
     tried = {method: candidate({name: clipped(seen[name], method) for name in seen}) for method in METHODS}
-    scores = {method: _score(judge, each) for method, each in tried.items()}
+    with bar("choosing the ranges") as progress:
+        scores = {method: _score(judge, each, progress) for method, each in tried.items()}
     best = max(METHODS, key=lambda method: scores[method])
     listed = ", ".join(f"{method} {value:.1f} dB" for method, value in scores.items())
     report(f"{label}: ranges by {best} ({listed})")
     return tried[best], best
 
 
-def _score(judge: Judge, candidate: Candidate) -> float:
+def _score(judge: Judge, candidate: Candidate, progress: Progress) -> float:
     """PSNR in dB of the loop with every layer in 8 bits."""
-    empty = frozenset[Layer]()
-    graph = candidate.graphs([DENOISER], empty)[DENOISER]
-    return judge.score({DENOISER: candidate.session(graph)}).image
+    graph = candidate.make(DENOISER, frozenset())
+    return judge.score({DENOISER: candidate.session(graph)}, progress).image

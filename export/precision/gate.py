@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from export.console import Bar, Report
+from export.console import Bar, Progress, Report
 from export.errors import ExportError
 from export.photos import Sample
 from export.precision.mixed import LAYERS
@@ -75,11 +75,12 @@ class Judge:
         except NotFinite as error:
             raise ExportError(f"{error} returns values that are not finite in float32: it is damaged") from error
 
-    def score(self, sessions: Mapping[str, Any]) -> Score:
+    def score(self, sessions: Mapping[str, Any], progress: Progress = lambda fraction, phase: None) -> Score:
         """The loops with these sessions; networks that have none run in float32."""
         networks, worst = GraphNetworks({**self.sessions, **sessions}, self.rows), Score(math.inf, math.inf)
         try:
-            for loop, truth in zip(self.loops, self.truth, strict=True):
+            for index, (loop, truth) in enumerate(zip(self.loops, self.truth, strict=True)):
+                progress(index / len(self.loops), loop.sample.name)
                 found = restore(networks, self.bundle, loop, self.sampling, truth.matte)
                 image, matte, mask = (psnr(*pair) for pair in zip(found, truth, strict=True))
                 worst = Score(min(worst.image, image, matte), min(worst.mask, mask))
@@ -142,7 +143,9 @@ def pass_gate(candidate: Candidate, judge: Judge, probe: Sample, least: float, r
 
     def attempt(kept: Sequence[Layer]) -> Passed:
         graphs = candidate.graphs(networks, frozenset(kept))
-        return Passed(graphs, list(kept), judge.score({name: candidate.session(graphs[name]) for name in networks}))
+        with bar(f"{label}: the whole loop") as progress:
+            sessions = {name: candidate.session(graph) for name, graph in graphs.items()}
+            return Passed(graphs, list(kept), judge.score(sessions, progress))
 
     report(f"{label}: running the whole loop on {', '.join(sample.name for sample in judge.samples)}")
     best = attempt(())
@@ -151,24 +154,19 @@ def pass_gate(candidate: Candidate, judge: Judge, probe: Sample, least: float, r
         return best
     order = _by_contribution(candidate, judge, probe, report, bar)
     # the fewest layers, taken in this order, that are enough: double until they are, then halve the doubt
-    enough, too_few = None, 0
-    count = max(1, sum(alone == -math.inf for _, alone in order))
-    while enough is None or enough - too_few > 1:
+    hopeless, most = sum(alone == -math.inf for _, alone in order), len(order) - 1
+    found, too_few, count, enough = best, max(0, hopeless - 1), min(max(1, hopeless), most), most + 1
+    while enough - too_few > 1:
         found = attempt([layer for layer, _ in order[:count]])
         report(f"{label}: with {count} of {len(order)} layers put back, {_decibel(found.score.image)}")
         if found.score.image >= least:
             enough, best = count, found
         else:
             too_few = count
-        if enough is None:
-            if count >= len(order) - 1:
-                reached = f"the loop reaches {_decibel(found.score.image)} even with {count} of {len(order)} layers"
-                raise ExportError(
-                    f"{label} costs too much: {reached} put back, {least:g} dB are needed: use --precision fp32"
-                )
-            count = min(2 * count, len(order) - 1)
-        else:
-            count = (too_few + enough) // 2
+        count = min(2 * count, most) if enough > most else (too_few + enough) // 2
+    if enough > most:
+        reached = f"the loop reaches {_decibel(found.score.image)} with all layers but one put back"
+        raise ExportError(f"{label} costs too much: {reached}, {least:g} dB are needed: use --precision fp32")
     alone = dict(order)
     listed = ", ".join(f"{layer} ({_decibel(alone[layer])} alone)" for layer in best.kept)
     report(f"{label}: put back: {listed}")

@@ -1,25 +1,24 @@
 """8-bit integers: which form each backend wants.
 
-ONNX Runtime on a CPU multiplies unsigned activations with signed weights. Without VNNI instructions it adds up pairs
-of products in 16 bits, which saturate: 255 * 127 * 2 > 32767. So a weight has at most the magnitude 64, for which
-255 * 64 * 2 still fits; the other forms that cannot saturate measured slower than float32 or cost the same in dB.
-TensorRT wants symmetric activations and takes the full range.
+ONNX Runtime multiplies unsigned activations with signed weights. A CPU without VNNI or AMX instructions adds up pairs
+of products in 16 bits, which saturate: 255 * 127 * 2 > 32767. There a weight has at most the magnitude 64, for which
+255 * 64 * 2 still fits, at a cost of about 3 dB in the predicted noise. TensorRT wants symmetric activations.
 """
 
 from __future__ import annotations
 
-from export.errors import ExportError
+from dataclasses import replace
+
 from export.precision.quantize import Scheme
 from runtime.engines import EngineKey
 
-ONNX_RUNTIME = Scheme("uint8", "int8", weight_limit=64, outputs=True)
+ONNX_RUNTIME = Scheme("uint8", "int8", weight_limit=127, outputs=True)
+SATURATING = replace(ONNX_RUNTIME, weight_limit=64)
 TENSORRT = Scheme("int8", "int8", weight_limit=127, outputs=False)
 
 
 def int8_scheme(key: EngineKey) -> Scheme:
-    """The form for the backend of the key. Raises ExportError for one that has none."""
+    """The form for the backend of `key`, and for its CPU, whose instructions its name ends with."""
     if key.backend != "onnxruntime":
         return TENSORRT
-    if key.provider == "cuda":
-        raise ExportError("ONNX Runtime has no int8 convolutions for CUDA: use --precision fp16, or --provider cpu")
-    return ONNX_RUNTIME
+    return ONNX_RUNTIME if (key.device or "").endswith(("vnni", "amx")) else SATURATING

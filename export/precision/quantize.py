@@ -140,8 +140,8 @@ class _Writer:
     def _pair(self, source: str, target: str, scale: Any, zero: Any, label: str) -> list[Any]:
         from onnx import helper
 
-        names = [self._constant(f"{label}.scale", scale, label), self._constant(f"{label}.zero", zero)]
         middle = f"{label}.quantized"
+        names = [self._constant(f"{middle}.scale", scale, label), self._constant(f"{middle}.zero", zero)]
         return [
             helper.make_node("QuantizeLinear", [source, *names], [middle], name=f"{label}.quantize"),
             helper.make_node("DequantizeLinear", [middle, *names], [target], name=f"{label}.dequantize"),
@@ -160,8 +160,8 @@ class _Writer:
         stored = (np.rint(scaled) + shift if "int" in self.scheme.weight else scaled).astype(kind)
         inputs = [
             self._constant(f"{name}.weight.quantized", stored),
-            self._constant(f"{name}.weight.scale", scales.astype(np.float32), weight),
-            self._constant(f"{name}.weight.zero", np.full(len(values), shift, kind)),
+            self._constant(f"{name}.weight.quantized.scale", scales.astype(np.float32), weight),
+            self._constant(f"{name}.weight.quantized.zero", np.full(len(values), shift, kind)),
         ]
         nodes.append(
             helper.make_node("DequantizeLinear", inputs, [f"{name}.weight"], name=f"{name}.weight.dequantize", axis=0)
@@ -175,8 +175,8 @@ class _Writer:
         stored = np.rint(values / scales).clip(-(2**31) + 1, 2**31 - 1).astype(np.int32)
         inputs = [
             self._constant(f"{name}.bias.quantized", stored),
-            self._constant(f"{name}.bias.scale", scales.astype(np.float32)),
-            self._constant(f"{name}.bias.zero", np.zeros(len(values), np.int32)),
+            self._constant(f"{name}.bias.quantized.scale", scales.astype(np.float32)),
+            self._constant(f"{name}.bias.quantized.zero", np.zeros(len(values), np.int32)),
         ]
         target = f"{name}.bias"
         nodes.append(helper.make_node("DequantizeLinear", inputs, [target], name=f"{target}.dequantize", axis=0))

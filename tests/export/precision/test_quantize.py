@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -17,7 +18,7 @@ from export.engines.build import build_engines
 from export.engines.key import EngineOptions
 from export.errors import ExportError
 from export.precision.fp8 import FLOAT8, fp8_scheme
-from export.precision.int8 import ONNX_RUNTIME, TENSORRT, int8_scheme
+from export.precision.int8 import ONNX_RUNTIME, SATURATING, TENSORRT, int8_scheme
 from export.precision.mixed import mixed_graph, single_graph
 from export.precision.networks import session
 from export.precision.prepare import Prepared, prepare
@@ -28,7 +29,7 @@ from runtime.engines import EngineKey, Precision, Provider
 from tests.export.precision.test_mixed import graph, weight
 from tests.export.precision.test_simulate import feed_of
 
-SCHEMES = {"onnxruntime": ONNX_RUNTIME, "tensorrt int8": TENSORRT, "tensorrt fp8": FLOAT8}
+SCHEMES = {"onnxruntime": ONNX_RUNTIME, "saturating": SATURATING, "tensorrt int8": TENSORRT, "tensorrt fp8": FLOAT8}
 
 
 def key(precision: Precision, backend: Any = "tensorrt-rtx", sm: tuple[int, ...] = (89,)) -> EngineKey:
@@ -50,7 +51,7 @@ def one_convolution() -> tuple[onnx.ModelProto, Any, dict[str, tuple[float, floa
 
 @pytest.mark.parametrize(
     ("name", "half"),
-    [(name, half) for name in SCHEMES for half in (False, True) if not (half and name == "onnxruntime")],
+    [(name, half) for name in SCHEMES for half in (False, True) if not (half and SCHEMES[name].outputs)],
 )
 def test_a_convolution_is_near_in_every_form(name: str, half: bool) -> None:
     scheme = SCHEMES[name]
@@ -65,14 +66,16 @@ def test_a_convolution_is_near_in_every_form(name: str, half: bool) -> None:
 
 def test_weights_have_a_scale_per_channel_and_cannot_saturate_16_bits() -> None:
     model, _, ranges = one_convolution()
-    low = quantized_graph(model, model, ranges, ONNX_RUNTIME, frozenset())
+    low = quantized_graph(model, model, ranges, SATURATING, frozenset())
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in low.graph.initializer}
     stored = constants["c.weight.quantized"]
     assert stored.dtype == np.int8
     assert np.abs(stored).max(axis=(1, 2, 3)).tolist() == [64] * 4
     assert 2 * 255 * 64 < 2**15
     np.testing.assert_allclose(
-        stored * constants["c.weight.scale"].reshape(-1, 1, 1, 1), weight(), atol=constants["c.weight.scale"].max()
+        stored * constants["c.weight.quantized.scale"].reshape(-1, 1, 1, 1),
+        weight(),
+        atol=constants["c.weight.quantized.scale"].max(),
     )
     assert constants["c.bias.quantized"].dtype == np.int32
 
@@ -152,21 +155,15 @@ def test_a_builder_takes_8_bits(bundle: Bundle, tmp_path: Path, precision: Preci
     assert f"in {precision}" in record.notes[0].detail
 
 
-@pytest.mark.parametrize(
-    ("wanted", "message"),
-    [
-        (key("fp8", sm=(80, 120)), "SM 80 has no fp8"),
-        (key("fp8", sm=()), "name GPUs with --sm"),
-        (key("fp8", "onnxruntime"), "ONNX Runtime has no fp8"),
-    ],
-)
-def test_fp8_where_there_is_none_is_refused(wanted: EngineKey, message: str) -> None:
-    with pytest.raises(ExportError, match=message):
-        fp8_scheme(wanted)
+def test_a_portable_engine_cannot_have_fp8() -> None:
+    with pytest.raises(ExportError, match="name yours with --sm"):
+        fp8_scheme(key("fp8", sm=()))
 
 
 def test_forms_by_backend() -> None:
-    assert int8_scheme(key("int8", "onnxruntime")) is ONNX_RUNTIME
+    plain = key("int8", "onnxruntime")
+    assert int8_scheme(plain) is SATURATING
+    assert int8_scheme(msgspec.structs.replace(plain, device="Some CPU, avx512-vnni")) is ONNX_RUNTIME
     assert int8_scheme(key("int8", "tensorrt", ())) is int8_scheme(key("int8")) is TENSORRT
     assert fp8_scheme(key("fp8", sm=(89, 120))) is FLOAT8
     assert isinstance(FLOAT8, Scheme)
