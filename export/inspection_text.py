@@ -5,12 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+from export.engines.layers import Group
 from export.inspection import BundleFacts, Cost, EngineFacts, GraphFacts
 from export.results import table
 from runtime.bundle import Note
 
 COLUMNS = 100
 LABEL = 16
+SMALL = 0.02
+"""Share of the bytes moved below which operators without products are summed up as others."""
 
 Row = tuple[str, str]
 
@@ -60,7 +63,12 @@ def _cost(cost: Cost) -> list[str]:
         f"  estimated for {cost.estimated_for}: {cost.macs / 1e9:.2f} GMAC",
         f"    {'operator':<24} {'precision':<9} {'nodes':>6} {'GMAC':>9} {'MACs':>7} {'MB moved':>10}",
     ]
-    for group in cost.groups:
+    moved = sum(group.bytes for group in cost.groups)
+    small = [group for group in cost.groups if not group.macs and group.bytes < SMALL * moved]
+    shown = [group for group in cost.groups if group not in small]
+    if small:
+        shown.append(Group("others", "", sum(group.count for group in small), 0, sum(group.bytes for group in small)))
+    for group in shown:
         share = 100 * group.macs / cost.macs if cost.macs else 0.0
         figures = f"{group.count:>6} {group.macs / 1e9:>9.3f} {share:>6.1f}% {group.bytes / 1e6:>10.1f}"
         text.append(f"    {group.operator:<24} {group.precision:<9} {figures}")
