@@ -7,10 +7,9 @@ from collections.abc import Iterable
 
 from export.engines.layers import Group
 from export.inspection import BundleFacts, Cost, EngineFacts, GraphFacts
-from export.results import table
+from export.results import COLUMNS, table
 from runtime.bundle import Note
 
-COLUMNS = 100
 LABEL = 16
 SMALL = 0.02
 """Share of the bytes moved below which operators without products are summed up as others."""

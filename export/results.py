@@ -13,6 +13,9 @@ import msgspec
 
 from runtime.bundle import Note, Verification
 
+COLUMNS = 100
+"""Width that is enough for everything that people are shown."""
+
 
 class Exported(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`onnx`: the new bundle, its size in bytes, and the seconds it took; verification as in the manifest."""
@@ -73,13 +76,15 @@ def table(name: str, found: Verification) -> list[str]:
     """One verification as aligned lines of at most 100 columns, worst figures over its photos."""
     verdict = "passed" if found.passed else "FAILED"
     what = {"golden": "its golden example"}.get(found.against, found.against)
-    head = f"{name} against {what}: {verdict}, measured {found.created}"
+    head = [f"{name} against {what}: {verdict}, measured {found.created}"]
+    if len(head[0]) > COLUMNS:  # the name of an engine is long
+        head = [name, f"  against {what}: {verdict}, measured {found.created}"]
     photos = [f"  on {photo}" for photo in found.photos]
     rows = [
         f"  {key:<16} {value.max_abs:>10.2e} {value.relative_l2:>12.2e} {value.psnr:>9.1f} dB"
         for key, value in sorted(found.differences.items(), key=lambda item: _order(item[0]))
     ]
-    return [head, *photos, f"  {'':<16} {'max abs':>10} {'relative L2':>12} {'PSNR':>12}", *rows]
+    return [*head, *photos, f"  {'':<16} {'max abs':>10} {'relative L2':>12} {'PSNR':>12}", *rows]
 
 
 def _order(key: str) -> tuple[int, int, str]:

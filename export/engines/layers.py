@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from export.errors import ExportError
+from runtime.profile import batch_sizes, image_sizes
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
+
+    from export.engines.job import Job
 
 LAYERS = "layers.json"
 """In an engine's folder: the layers of the graphs it was compiled from, by name of the network."""
@@ -111,6 +114,20 @@ def heaviest(found: Sequence[Layer], count: int) -> list[Layer]:
 def write_layers(folder: Path, networks: dict[str, list[Layer]]) -> None:
     """Write layers.json of an engine's folder."""
     (folder / LAYERS).write_bytes(msgspec.json.encode(networks) + b"\n")
+
+
+def record_layers(job: Job, graphs: dict[str, ModelProto]) -> None:
+    """Write layers.json of an engine under way: what its graphs compute at the best shape of the profile.
+
+    A graph whose shapes cannot be inferred is left out, which is reported: the engine is none the worse for it.
+    """
+    found = dict[str, list[Layer]]()
+    for name, graph in graphs.items():
+        try:
+            found[name] = layers(graph, batch_sizes(job.key)[1], *image_sizes(job.key)[1])
+        except ExportError as error:
+            job.report(f"the layers of {name} will not be listed: {error}")
+    write_layers(job.folder, found)
 
 
 def read_layers(folder: Path) -> dict[str, list[Layer]]:

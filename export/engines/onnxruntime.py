@@ -20,6 +20,7 @@ import numpy as np
 
 from export.engines.job import Backend, Job, Parts
 from export.engines.key import EngineOptions
+from export.engines.layers import record_layers
 from export.engines.race import faster, milliseconds, race
 from export.engines.tuning import Course, Feed, choose_settings, tune
 from export.errors import ExportError
@@ -92,6 +93,7 @@ class OnnxRuntime:
             job.graphs[DENOISER], courses[DENOISER], provider, job.options.threads, job.report, job.bar
         )
         networks, notes, latency = dict[str, NetworkRecord](), list[Note](), dict[str, float]()
+        tuned_graphs: dict[str, ModelProto] = {}
         for name, graph in job.graphs.items():
             started = time.perf_counter()
             tuned = _tuned(job, graph, courses[name], settings)
@@ -101,10 +103,12 @@ class OnnxRuntime:
             if name == DENOISER and (halves := split(tuned[0])):
                 parts = dict(zip((DENOISER, MASK_HEAD), halves, strict=True))
             sessions = _write(job, parts, tuned[0], courses[name], settings)
+            tuned_graphs[name] = tuned[0]
             seconds = round(time.perf_counter() - started, 2)
             networks |= {part: NetworkRecord(_file(part), seconds, _tensors(sessions[part])) for part in parts}
             notes += tuned[1]
             latency |= _latency(job, sessions, courses[name])
+        record_layers(job, tuned_graphs)
         status = f"built and measured on {job.key.device}"
         return Parts(networks, notes, settings, latency, status)
 

@@ -20,7 +20,7 @@ from export.engines.asked_passes import apply_asked
 from export.engines.builder_output import make_logger, make_monitor
 from export.engines.job import Backend, BuildFailure, Job, Parts
 from export.engines.key import EngineOptions
-from export.engines.layers import Layer, layers, write_layers
+from export.engines.layers import record_layers
 from export.engines.store import write_whole
 from export.errors import ExportError
 from export.passes import mask_head
@@ -89,7 +89,7 @@ class TensorRT:
             graphs[NOISE_ONLY] = mask_head.apply(graphs[DENOISER])
             detail = "a second engine of the denoiser has no mask head: it runs where only the noise is read"
             notes.append(Note("mask head", "exact", detail))
-        networks, made_of = dict[str, NetworkRecord](), dict[str, list[Layer]]()
+        networks = dict[str, NetworkRecord]()
         for name, graph in graphs.items():
             job.report(f"building the engine of {name}")
             started = time.perf_counter()
@@ -98,13 +98,9 @@ class TensorRT:
             file = f"{name.removesuffix('.onnx')}.engine"
             (job.folder / file).write_bytes(memoryview(built.engine))
             networks[name] = NetworkRecord(file, seconds, built.tensors)
-            try:
-                made_of[name] = layers(graph, batch_sizes(job.key)[1], *image_sizes(job.key)[1])
-            except ExportError as error:  # the engine is none the worse for it
-                job.report(f"the layers of {name} will not be listed: {error}")
             if STRIPPED in job.key.flags and name in job.graphs and not _has_weights(job.bundle, name, graph):
                 (job.folder / name).write_bytes(graph.SerializeToString())
-        write_layers(job.folder, made_of)
+        record_layers(job, graphs)
         return Parts(networks, notes, status=STATUS)
 
     def _compile(self, job: Job, name: str, graph: ModelProto) -> Built:

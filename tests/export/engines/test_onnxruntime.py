@@ -17,6 +17,7 @@ from export.console import quiet_bar
 from export.engines.build import Outcome, build_engines
 from export.engines.job import Job, Parts
 from export.engines.key import EngineOptions, engine_key
+from export.engines.layers import LAYERS, read_layers
 from export.engines.onnxruntime import load_onnxruntime, network_inputs
 from export.errors import ExportError
 from export.precision.mixed import single_graph
@@ -86,7 +87,10 @@ def test_the_record_says_what_was_chosen_and_measured(path: Path) -> None:
     said: list[str] = []
     outcome = build(path, said, passes={"phase-upsample": True, "two-pass-group-norm": True})
     record, folder = outcome.engine.record, outcome.engine.path
-    assert set(record.files) == {network.file for network in record.networks.values()}
+    assert set(record.files) == {LAYERS, *(network.file for network in record.networks.values())}
+    layers = read_layers(folder)
+    assert set(layers) == {PRIOR, DENOISER}
+    assert any(layer.operator == "Conv" and layer.macs for layer in layers[DENOISER])
     assert set(record.networks) == {PRIOR, DENOISER, "denoiser-mask"}
     assert set(record.latency_ms) >= {PRIOR, DENOISER, "denoiser-noise"}
     assert all(taken > 0 for taken in record.latency_ms.values())
