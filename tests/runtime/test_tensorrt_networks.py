@@ -152,7 +152,12 @@ def test_the_golden_check_tells_a_good_engine_from_a_bad_one(bundle: Bundle, trt
     (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "w")
     weight.CopyFrom(onnx.numpy_helper.from_array(1.2 * onnx.numpy_helper.to_array(weight), "w"))
     onnx.save_model(model, file)
-    assert golden_psnr(bundle, engine, None) < 50
+    try:
+        psnr = golden_psnr(bundle, engine, None)
+    except RestoreError as error:  # some output alone may be refused before the whole is
+        assert "noise" in str(error)
+    else:
+        assert psnr < 50
 
 
 def test_threads_take_turns(bundle: Bundle, trt: TensorRT) -> None:
