@@ -154,10 +154,9 @@ def test_the_golden_check_tells_a_good_engine_from_a_bad_one(bundle: Bundle, trt
     onnx.save_model(model, file)
     try:
         psnr = golden_psnr(bundle, engine, None)
-    except RestoreError as error:  # some output alone may be refused before the whole is
-        assert "noise" in str(error)
-    else:
-        assert psnr < 50
+    except RestoreError:  # one output alone may be refused before the whole is
+        psnr = 0.0
+    assert psnr < 50
 
 
 def test_threads_take_turns(bundle: Bundle, trt: TensorRT) -> None:
