@@ -194,7 +194,10 @@ def _runner(model: ModelProto, course: Course, provider: Provider, settings: Ses
 
 
 def _open(model: ModelProto, provider: Provider, settings: SessionSettings) -> Any:
-    return open_session(model.SerializeToString(), provider, settings)
+    session = open_session(model.SerializeToString(), provider, settings)
+    if provider == "cuda" and "CUDAExecutionProvider" not in session.get_providers():  # it falls back silently
+        raise ExportError("ONNX Runtime could not start CUDA: check the driver, or use --provider cpu")
+    return session
 
 
 def _cores() -> int:
