@@ -130,6 +130,7 @@ def test_int8_for_onnx_runtime(bundle: Bundle) -> None:
     }
 
 
+@pytest.mark.slow
 def test_sensitive_layers_stay_in_float32(bundle: Bundle) -> None:
     whole = prepared(bundle, "int8", "onnxruntime").gate
     assert whole is not None
