@@ -13,22 +13,30 @@ import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime
+from math import sqrt
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle, load_bundle
+from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle, Step, load_bundle
 from runtime.cache import cache_folder
-from runtime.engines import StoredEngine, encode_record, read_engine
+from runtime.engines import Precision, StoredEngine, encode_record, read_engine
 from runtime.errors import RestoreError
+from runtime.networks import Networks
+from runtime.noise import gaussian
 from runtime.profile import image_sizes
 
 Array = npt.NDArray[np.float32]
 
 LONGEST = 900
 """Seconds after which a check is given up: the first load of an engine may compile it for minutes."""
+OUTPUT_DB: dict[Precision, float] = {"fp32": 50.0, "fp16": 35.0, "bf16": 25.0, "int8": 6.0, "fp8": 6.0}
+"""PSNR in dB, peak 1, that every output must reach against the portable networks: less than rounding leaves, more
+than a wrong engine gives (zeros instead of noise: 0 dB). An int8 denoiser that the accuracy gate let through had 12 dB
+at its last step, where the noise hardly counts.
+"""
 STOPPED = (2, 9, 15)
 """SIGINT, SIGKILL and SIGTERM come from someone else: they say nothing about the engine."""
 
@@ -170,26 +178,49 @@ def golden_psnr(bundle: Bundle, engine: StoredEngine, threads: int | None) -> fl
     """PSNR in dB of the engine on the golden example, at most 200, with all networks that it has.
 
     An example whose size is outside the engine's profile is cut or repeated to fit, and the portable networks say
-    what the result should be. Raises RestoreError if there is no finite result.
+    what the result should be. Raises RestoreError if there is no finite result, or if an output of a network is not
+    near that of the portable one: of the restored image alone the denoiser may be a small part.
     """
     from runtime.onnxruntime_networks import OnnxRuntimeNetworks
     from runtime.restorer import Restorer, psnr
     from runtime.selection import open_engine
 
-    restorer = Restorer(bundle, open_engine(bundle, engine, threads))
+    networks, portable = open_engine(bundle, engine, threads), OnnxRuntimeNetworks(bundle, "cpu", threads)
+    restorer, key = Restorer(bundle, networks), engine.record.key
     golden, multiple = restorer.golden_example(), bundle.manifest.model.multiple
     padded = [-(-length // multiple) * multiple for length in golden.image.shape[2:]]
-    low, _, high = image_sizes(engine.record.key)
+    low, _, high = image_sizes(key)
     fitted = [min(max(size), most) for size, most in zip(zip(padded, low, strict=True), high, strict=True)]
     image, mask, expected = golden.image, golden.mask, golden.x
     if fitted != padded:
         image, mask = (_resized(array, *fitted) for array in (image, mask))
-        portable = Restorer(bundle, OnnxRuntimeNetworks(bundle, "cpu", threads))
-        expected = portable.restore_working(image, mask, golden.steps, golden.seed).image
+        expected = Restorer(bundle, portable).restore_working(image, mask, golden.steps, golden.seed).image
     result = restorer.restore_working(image, mask, golden.steps, golden.seed, with_mask=True)
     if result.mask is None or not (np.isfinite(result.image).all() and np.isfinite(result.mask).all()):
         raise RestoreError("the result has values that are not finite")
+    sample = (_resized(image, *fitted), _resized(mask, *fitted))
+    found, truth = (_outputs(bundle, of, *sample, restorer.table(golden.steps)) for of in (networks, portable))
+    for name, output in found.items():
+        if not psnr(output, truth[name]) >= OUTPUT_DB[key.precision]:
+            text = f"{psnr(output, truth[name]):.1f} dB only, {OUTPUT_DB[key.precision]:g} dB are needed"
+            raise RestoreError(f"{name} is that of the portable networks to {text}")
     return min(200.0, psnr(result.image, expected))
+
+
+def _outputs(bundle: Bundle, networks: Networks, image: Array, mask: Array, table: list[Step]) -> dict[str, Array]:
+    """Every output of every network, of the denoiser at the first and the last step, by what it is."""
+    found = dict[str, Array]()
+    if bundle.has_prior:
+        found["the clean image"], found["the matte"] = networks.prior(image, mask)
+    y, noise = 2 * image - 1, gaussian(*image.shape[2:], seed=0, step=0)[None]
+    for step in (table[0], table[-1]):
+        x_t = np.float32(sqrt(step.alpha_bar)) * y + np.float32(sqrt(1 - step.alpha_bar)) * noise
+        found[f"the noise at t = {step.t}"] = networks.denoise(y, mask, x_t, step, False)[0]
+        noise_too, shadow = networks.denoise(y, mask, x_t, step, True)
+        found[f"the noise with a mask at t = {step.t}"] = noise_too
+        if shadow is not None:
+            found[f"the mask at t = {step.t}"] = shadow
+    return found
 
 
 def _resized(array: Array, height: int, width: int) -> Array:

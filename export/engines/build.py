@@ -145,7 +145,7 @@ def _build(job: Job, backend: Backend, machine: Machine) -> StoredEngine:
     engine = StoredEngine(store / name, record)
     forget_verdict(engine)
     if verdict:
-        remember(engine, verdict)
+        remember(engine, msgspec.structs.replace(verdict, engine=name))
     return engine
 
 

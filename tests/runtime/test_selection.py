@@ -78,7 +78,7 @@ def test_an_engine_that_fits_is_checked_once_and_used(opened: Bundle) -> None:
 
 def test_the_engine_is_what_restores(opened: Bundle) -> None:
     """A gate of 10 dB lets an engine through that is a little off, which shows in the result."""
-    add(opened, 1.5, {"gate": Gate(30.0, 10.0, ["a"])}, precision="fp16")
+    add(opened, 1.1, {"gate": Gate(30.0, 10.0, ["a"])}, precision="int8")
     photo = picture(40, 48)
     engine = runtime.load(opened.path, "onnxruntime", 1, list[str]().append)(photo).image
     portable = runtime.load(opened.path, "cpu", 1)(photo).image
@@ -86,11 +86,18 @@ def test_the_engine_is_what_restores(opened: Bundle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "words"),
-    [(1.5, r"it reproduces the golden example to \d+\.\d dB only, 50 dB are needed"), (np.nan, "not finite")],
+    ("scale", "precision", "words"),
+    [
+        (1.1, "int8", r"it reproduces the golden example to \d+\.\d dB only, 50 dB are needed"),
+        (1.1, "fp32", r"the noise at t = 50 is that of the portable networks to \d+\.\d dB only, 50 dB are needed"),
+        (-1.0, "int8", r"the noise at t = 50 is that of the portable networks to -?\d+\.\d dB only, 6 dB are needed"),
+        (np.nan, "fp32", "not finite"),
+    ],
 )
-def test_an_engine_that_is_wrong_is_quarantined_and_the_next_is_used(opened: Bundle, scale: float, words: str) -> None:
-    wrong = add(opened, scale, {"latency_ms": {"denoiser.onnx": 1.0}})
+def test_an_engine_that_is_wrong_is_quarantined_and_the_next_is_used(
+    opened: Bundle, scale: float, precision: str, words: str
+) -> None:
+    wrong = add(opened, scale, {"latency_ms": {"denoiser.onnx": 1.0}}, precision=precision)
     right = add(opened, 1.0, {"latency_ms": {"denoiser.onnx": 2.0}}, optimization_level=5)
     title, said = chosen(opened)
     assert title == f"engine {right.name}"
@@ -239,7 +246,7 @@ def test_an_example_outside_the_profile_is_made_to_fit(opened: Bundle) -> None:
     fitted = add(opened, profile="40x32:64x64:64x64")
     assert golden_psnr(opened, read_engine(exact), 1) > 100
     assert golden_psnr(opened, read_engine(fitted), 1) > 100
-    wrong = add(opened, 1.5, profile="40x32:40x32:40x32")
+    wrong = add(opened, 1.1, profile="40x32:40x32:40x32", precision="int8")
     assert golden_psnr(opened, read_engine(wrong), 1) < 50
 
 
@@ -321,7 +328,7 @@ def test_the_command_line_says_which_engines_it_passes_over(opened: Bundle, tmp_
 
 
 def test_the_verdict_file_says_what_was_found(opened: Bundle, cache: Path) -> None:
-    add(opened, 1.5)
+    add(opened, 1.1, precision="int8")
     chosen(opened)
     (file,) = (cache / "checks").iterdir()
     verdict = msgspec.json.decode(file.read_bytes(), type=golden_check.Verdict)

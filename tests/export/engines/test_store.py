@@ -274,7 +274,7 @@ def test_an_engine_that_is_wrong_is_not_stored(path: Path, monkeypatch: pytest.M
             return super().compile(job)
 
     monkeypatch.setattr(engines_module, "load_backend", lambda name: Wrong())
-    with pytest.raises(ExportError, match=r"not stored: it reproduces the golden example to .* dB only"):
+    with pytest.raises(ExportError, match=r"not stored: it failed on the golden example: the noise .* dB only"):
         build(path)
     assert not (path / "engines").exists()
 
