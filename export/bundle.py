@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from export.console import Bar, Report, quiet_bar
 from export.errors import ExportError
-from export.passes.catalog import FOLD, HALF_WEIGHTS, PASSES, TIME_TABLE, Pass
+from export.passes.catalog import FOLD, HALF_WEIGHTS, MASK_HEAD, PASSES, TIME_TABLE, Pass
 
 if TYPE_CHECKING:
     from torch import nn
@@ -150,9 +150,9 @@ def _write_networks(
     import onnx
 
     from export import graph
-    from export.passes import fold, half_weights, time_table
+    from export.passes import fold, half_weights, mask_head, time_table
     from export.schedule import timesteps, with_rows
-    from runtime.bundle import DENOISER, PRIOR, ROWS
+    from runtime import bundle as contents
 
     def write(name: str, proto: onnx.ModelProto) -> None:
         proto = fold.apply(proto) if options.runs(FOLD) else proto
@@ -166,13 +166,16 @@ def _write_networks(
         denoiser = graph.export_denoiser(model.denoiser)
     if options.runs(TIME_TABLE):
         denoiser, rows = time_table.apply(denoiser, timesteps(sampling))
-        np.save(folder / ROWS, rows, allow_pickle=False)
+        np.save(folder / contents.ROWS, rows, allow_pickle=False)
         sampling = with_rows(sampling)
-    write(DENOISER, denoiser)
+    if options.runs(MASK_HEAD):
+        denoiser, head = mask_head.split(denoiser)
+        write(contents.MASK_HEAD, head)
+    write(contents.DENOISER, denoiser)
     if model.prior is not None:
         report(f"exporting the prior ({_parameters(model.prior) / 1e6:.1f} M parameters)")
         with bar("exporting the prior"):
-            write(PRIOR, graph.export_prior(model.prior))
+            write(contents.PRIOR, graph.export_prior(model.prior))
     return sampling
 
 

@@ -11,7 +11,7 @@ import msgspec
 from export.engines.fused_layers import fused_layers
 from export.engines.key import describe
 from export.engines.layers import LAYERS, Group, Layer, heaviest, layers, read_layers, summary
-from runtime.bundle import DENOISER, MANIFEST, PRIOR, Bundle, Manifest, ModelInfo, Note, Verification, load_bundle
+from runtime.bundle import MANIFEST, NETWORKS, Bundle, Manifest, ModelInfo, Note, Verification, load_bundle
 from runtime.bundle import Versions as Made
 from runtime.engines import (
     RECORD,
@@ -126,7 +126,7 @@ def _bundle(bundle: Bundle, path: Path, all_layers: bool) -> BundleFacts:
         sampling=sampling | {"supported_steps": manifest.sampling.supported_steps},
         bytes=sum(entry.size for entry in manifest.files.values()),
         files={name: entry.size for name, entry in manifest.files.items()},
-        graphs={name: _graph(root / name, side, all_layers) for name in (PRIOR, DENOISER) if name in manifest.files},
+        graphs={name: _graph(root / name, side, all_layers) for name in NETWORKS if name in manifest.files},
         verification=manifest.verification,
         notes=manifest.notes,
         engines={folder.name: _stored(folder, manifest, all_layers) for folder in folders},

@@ -1,6 +1,7 @@
 """The bundle: a folder with two ONNX networks and a manifest that says everything needed to run them.
 
-    manifest.json   prior.onnx (optional)   denoiser.onnx   denoiser.rows.npy   golden/input.npz   golden/expected.npz
+    manifest.json   golden/input.npz   golden/expected.npz
+    prior.onnx (optional)   denoiser.onnx   mask_head.onnx   denoiser.rows.npy
     kernels/sm_80/NAME.cubin ... (optional)
     engines/<name>/ (optional: the networks compiled for a device)
 
@@ -27,6 +28,9 @@ FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 DENOISER = "denoiser.onnx"
 PRIOR = "prior.onnx"
+MASK_HEAD = "mask_head.onnx"
+"""The denoiser's mask head, features -> shadow mask; absent where denoiser.onnx gives the mask itself."""
+NETWORKS = (PRIOR, DENOISER, MASK_HEAD)
 ROWS = "denoiser.rows.npy"
 """What the denoiser is told about time, float32 [R, K]: see `Step.row`."""
 GOLDEN_INPUT = "golden/input.npz"

@@ -17,13 +17,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from runtime.bundle import DENOISER, ENGINES, PRIOR, ROWS, Bundle, FileEntry, Note, Positive, damage
+from runtime.bundle import ENGINES, NETWORKS, ROWS, Bundle, FileEntry, Note, Positive, damage
 from runtime.cache import cache_folder
 from runtime.errors import BundleError
 
 RECORD = "record.json"
 FORMAT_VERSION = 1
-NETWORK_FILES = (PRIOR, DENOISER, ROWS)
+NETWORK_FILES = (*NETWORKS, ROWS)
 """What an engine is compiled from, as far as the bundle has it."""
 
 BackendName = Literal["tensorrt", "tensorrt-rtx", "onnxruntime"]
@@ -97,9 +97,7 @@ class EngineRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created: str
     """ISO 8601, UTC."""
     networks: dict[str, NetworkRecord]
-    """By "prior.onnx" and "denoiser.onnx"; of TensorRT also "denoiser-noise", the denoiser less its mask head; of ONNX
-    Runtime "denoiser-mask", the head alone, where "denoiser.onnx" gives the noise and the head's "features".
-    """
+    """By the name of the ONNX file: "prior.onnx", "denoiser.onnx", "mask_head.onnx"."""
     files: dict[FileName, FileEntry]
     """Every file of the folder but the record itself."""
     notes: list[Note]

@@ -1,11 +1,13 @@
-"""What the pipeline asks of the two networks, whoever runs them: each backend is one file behind this protocol."""
+"""What the pipeline asks of the networks of a bundle, whoever runs them: each backend is one file behind this."""
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import Step
+from runtime.bundle import DENOISER, MASK_HEAD, PRIOR, Step
+from runtime.errors import RestoreError
 
 Array = npt.NDArray[np.float32]
 
@@ -25,6 +27,43 @@ class Networks(Protocol):
         """The denoiser at one step: y and x_t [N, 3, H, W] in [-1, 1], mask [N, 1, H, W] in [0, 1] -> the
         predicted noise and, `with_mask`, the refined shadow mask [N, 1, H, W] in [0, 1].
 
-        Engines do not run the mask head without need, which saves about 6 % of a step. The arrays returned
-        belong to the caller.
+        Without the mask its head does not run, which saves about 6 % of a step. The arrays returned belong to
+        the caller.
         """
+
+
+class GraphNetworks(ABC):
+    """`Networks` in terms of the bundle's graphs, or of what was made of each, run by file name.
+
+    rows: the time table, if the denoiser reads one. has_head: whether the mask head is a graph of its own.
+    """
+
+    def __init__(self, rows: Array | None, has_head: bool) -> None:
+        self._rows, self._has_head = rows, has_head
+
+    @abstractmethod
+    def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
+        """The outputs `wanted` of one graph, all finite but `features`. Raises RestoreError."""
+
+    def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
+        """As `Networks`."""
+        clean, matte = self.run(PRIOR, {"image": image, "mask": mask}, ["clean", "matte"])
+        return clean, matte
+
+    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step, with_mask: bool) -> tuple[Array, Array | None]:
+        """As `Networks`."""
+        inputs = {"image": y, "mask": mask, "x_t": x_t}
+        if self._rows is None:
+            inputs["t"] = np.full(len(y), step.t, np.float32)
+        else:
+            inputs["row"] = self._rows[step.row, None]
+        if not with_mask:
+            return self.run(DENOISER, inputs, ["noise"])[0], None
+        noise, last = self.run(DENOISER, inputs, ["noise", "features" if self._has_head else "shadow"])
+        return noise, self.run(MASK_HEAD, {"features": last}, ["shadow"])[0] if self._has_head else last
+
+
+def check_finite(name: str, outputs: dict[str, Array]) -> None:
+    """Raise RestoreError if a graph gave anything that is no number; `features` show in the mask made of them."""
+    if not all(np.isfinite(output).all() for key, output in outputs.items() if key != "features"):
+        raise RestoreError(f"{name} returned values that are not finite: it cannot handle this photo")

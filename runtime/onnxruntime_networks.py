@@ -11,9 +11,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import DENOISER, PRIOR, Bundle, Step
+from runtime.bundle import DENOISER, MASK_HEAD, PRIOR, Bundle
 from runtime.engines import Provider, SessionSettings, StoredEngine
 from runtime.errors import BundleError, RestoreError
+from runtime.networks import GraphNetworks, check_finite
 from runtime.time_table import read_rows
 
 if TYPE_CHECKING:
@@ -22,12 +23,9 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float32]
 Backend = Literal["auto", "cpu", "cuda"]
 
-MASK_HEAD, FEATURES = "denoiser-mask", "features"
-"""The network of an engine that turns the features of its denoiser into the refined mask."""
 
-
-class OnnxRuntimeNetworks:
-    """Prior and denoiser of one bundle, as `runtime.networks.Networks`. Sessions are created when first needed.
+class OnnxRuntimeNetworks(GraphNetworks):
+    """The networks of one bundle, as `runtime.networks.Networks`. Sessions are created when first needed.
 
     backend "cpu", "cuda", or "auto": CUDA where ONNX Runtime offers it and it starts, else the CPU.
     `threads`: CPU threads per network, None for one per core. `engine`: an engine of ONNX Runtime, whose graphs are
@@ -46,15 +44,12 @@ class OnnxRuntimeNetworks:
         self._bundle, self._engine = bundle, engine
         settings = (engine.record.session if engine else None) or SessionSettings(0, True, {})
         self._settings = msgspec.structs.replace(settings, threads=threads or settings.threads)
-        self._rows = read_rows(bundle)
-        self._split = engine is not None and MASK_HEAD in engine.record.networks
-        self._values = {
+        super().__init__(read_rows(bundle), MASK_HEAD in bundle.manifest.files)
+        time, last = "t" if self._rows is None else "row", "features" if self._has_head else "shadow"
+        self._signatures = {
             PRIOR: ({"image", "mask"}, {"clean", "matte"}),
-            DENOISER: (
-                {"image", "mask", "x_t", "t" if self._rows is None else "row"},
-                {"noise", FEATURES if self._split else "shadow"},
-            ),
-            MASK_HEAD: ({FEATURES}, {"shadow"}),
+            DENOISER: ({"image", "mask", "x_t", time}, {"noise", last}),
+            MASK_HEAD: ({"features"}, {"shadow"}),
         }
         self._provider = _provider(backend)
         self._required = "CUDAExecutionProvider" if backend == "cuda" else None
@@ -63,26 +58,8 @@ class OnnxRuntimeNetworks:
         portable = f"ONNX Runtime on {'CUDA' if self._provider == 'cuda' else 'the CPU'}"
         self.title = f"engine {engine.name}" if engine else portable
 
-    def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
-        """The degradation prior: clean image and matte. Raises RestoreError."""
-        clean, matte = self._run(PRIOR, ["clean", "matte"], {"image": image, "mask": mask})
-        return clean, matte
-
-    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step, with_mask: bool) -> tuple[Array, Array | None]:
-        """The denoiser at one step; of an engine, the mask head runs only for its mask. Raises RestoreError."""
-        inputs = {"image": y, "mask": mask, "x_t": x_t}
-        if self._rows is None:
-            inputs["t"] = np.full(len(y), step.t, np.float32)
-        else:
-            inputs["row"] = self._rows[step.row, None]
-        if not with_mask:
-            return self._run(DENOISER, ["noise"], inputs)[0], None
-        noise, shadow = self._run(DENOISER, ["noise", FEATURES if self._split else "shadow"], inputs)
-        if self._split:
-            (shadow,) = self._run(MASK_HEAD, ["shadow"], {FEATURES: shadow})
-        return noise, shadow
-
-    def _run(self, name: str, wanted: list[str], inputs: dict[str, Array]) -> list[Array]:
+    def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
+        """Outputs of one graph. Raises RestoreError."""
         session = self._session(name)
         try:
             outputs: list[Array] = session.run(wanted, inputs)
@@ -90,8 +67,7 @@ class OnnxRuntimeNetworks:
             height, width = next(iter(inputs.values())).shape[2:]
             advice = "use a smaller working size if memory ran out"
             raise RestoreError(f"{name} failed at {width}x{height} pixels: {_line(error)} ({advice})") from error
-        if not all(np.isfinite(output).all() for output in outputs):
-            raise RestoreError(f"{name} returned values that are not finite: the bundle cannot handle this photo")
+        check_finite(name, dict(zip(wanted, outputs, strict=True)))
         return outputs
 
     def _session(self, name: str) -> "onnxruntime.InferenceSession":
@@ -111,10 +87,10 @@ class OnnxRuntimeNetworks:
             raise BundleError(f"ONNX Runtime cannot load {path}: {_line(error)}") from error
         if self._required and self._required not in session.get_providers():
             raise RestoreError("ONNX Runtime could not start CUDA: check the driver, or use the CPU backend")
-        inputs, outputs = ({node.name for node in nodes} for nodes in (session.get_inputs(), session.get_outputs()))
-        if (inputs, outputs) != self._values[name]:
-            expected = " to ".join(str(sorted(names)) for names in self._values[name])
-            raise BundleError(f"{path} maps {sorted(inputs)} to {sorted(outputs)}, expected {expected}")
+        found = tuple({node.name for node in nodes} for nodes in (session.get_inputs(), session.get_outputs()))
+        if found != self._signatures[name]:
+            maps = [f"{sorted(inputs)} to {sorted(outputs)}" for inputs, outputs in (found, self._signatures[name])]
+            raise BundleError(f"{path} maps {maps[0]}, expected {maps[1]}")
         return session
 
 

@@ -12,25 +12,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import DENOISER, PRIOR, Bundle, Step
+from runtime.bundle import MASK_HEAD, Bundle
 from runtime.cuda import Buffer, Cuda
 from runtime.engines import StoredEngine
 from runtime.errors import BundleError, RestoreError
 from runtime.fit import MODULES
+from runtime.networks import GraphNetworks, check_finite
 from runtime.time_table import read_rows
 
 Array = npt.NDArray[np.float32]
 Tensors = dict[str, dict[str, Any]]
 """As in `runtime.engines.NetworkRecord`."""
 
-NOISE_ONLY = "denoiser-noise"
-"""Name in an engine's record of the denoiser without its mask head."""
 STRIPPED = "strip-weights"
 ADVICE = "use a smaller working size, or end other programs on the GPU"
 
 
-class TensorRTNetworks:
-    """Prior and denoiser of one engine, as `runtime.networks.Networks`. Each is loaded when first needed.
+class TensorRTNetworks(GraphNetworks):
+    """The networks of one engine, as `runtime.networks.Networks`. Each is loaded when first needed.
 
     Calls may come from any thread; they take turns. Raises RestoreError if TensorRT is missing or there is no GPU.
     """
@@ -43,37 +42,21 @@ class TensorRTNetworks:
             raise RestoreError(f"engine {engine.name} needs {key.backend}: pip install {key.backend}") from error
         self.title = f"engine {engine.name}"
         self._bundle, self._engine = bundle, engine
-        self._rows = read_rows(bundle)
+        super().__init__(read_rows(bundle), MASK_HEAD in bundle.manifest.files)
         self._cuda = Cuda()
         self._logger = _logger(self._trt)
         self._networks: dict[str, _Network] = {}
         self._lock = threading.Lock()
 
-    def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
-        """The degradation prior: clean image and matte. Raises RestoreError."""
-        found = self._run(PRIOR, {"image": image, "mask": mask})
-        return found["clean"], found["matte"]
-
-    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step, with_mask: bool) -> tuple[Array, Array | None]:
-        """The denoiser at one step; without the mask, the engine that has no mask head. Raises RestoreError."""
-        inputs = {"image": y, "mask": mask, "x_t": x_t}
-        if self._rows is None:
-            inputs["t"] = np.full(len(y), step.t, np.float32)
-        else:
-            inputs["row"] = self._rows[step.row, None]
-        lean = not with_mask and NOISE_ONLY in self._engine.record.networks
-        found = self._run(NOISE_ONLY if lean else DENOISER, inputs)
-        return found["noise"], found["shadow"] if with_mask else None
-
-    def _run(self, name: str, inputs: dict[str, Array]) -> dict[str, Array]:
+    def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
+        """Outputs of one engine. Raises RestoreError."""
         with self._lock:
             self._cuda.enter()
             if name not in self._networks:
                 self._networks[name] = self._open(name)
-            outputs = self._networks[name].run(inputs)
-        if not all(np.isfinite(output).all() for output in outputs.values()):
-            raise RestoreError(f"{name} returned values that are not finite: the engine cannot handle this photo")
-        return outputs
+            outputs = self._networks[name].run(inputs, wanted)
+        check_finite(name, outputs)
+        return [outputs[key] for key in wanted]
 
     def _open(self, name: str) -> "_Network":
         trt, engine = self._trt, self._engine
@@ -93,11 +76,10 @@ class TensorRTNetworks:
 
     def _refit(self, name: str, opened: Any) -> None:
         """Give a stripped engine its weights: from a graph in its folder, else from the portable one."""
-        file = PRIOR if name == PRIOR else DENOISER
-        own = self._engine.path / file
+        own = self._engine.path / name
         refitter = self._trt.Refitter(opened, self._logger)
         parser = self._trt.OnnxParserRefitter(refitter, self._logger)
-        found = parser.refit_from_file(str(own if own.is_file() else self._bundle.path / file))
+        found = parser.refit_from_file(str(own if own.is_file() else self._bundle.path / name))
         if not found or not refitter.refit_cuda_engine():
             reason = str(parser.get_error(0)) if parser.num_errors else self._logger.last()
             raise RestoreError(f"{name} of engine {self._engine.name} cannot take its weights: {reason}")
@@ -114,11 +96,11 @@ class _Network:
             raise RestoreError(f"{title} cannot start ({logger.last()}): {ADVICE}")
         self._buffers: dict[str, Buffer] = {}
 
-    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
-        """Outputs by name, as float32 arrays. Raises RestoreError for a size outside the profile."""
-        wanted = {name for name, tensor in self._tensors.items() if tensor["kind"] == "input"}
-        if wanted != inputs.keys():
-            raise BundleError(f"{self._title} takes {sorted(wanted)}, not {sorted(inputs)}: build it again")
+    def run(self, inputs: dict[str, Array], wanted: list[str]) -> dict[str, Array]:
+        """The outputs `wanted`, as float32 arrays. Raises RestoreError for a size outside the profile."""
+        taken = {name for name, tensor in self._tensors.items() if tensor["kind"] == "input"}
+        if taken != inputs.keys():
+            raise BundleError(f"{self._title} takes {sorted(taken)}, not {sorted(inputs)}: build it again")
         self._check_sizes(inputs)
         kept = {name: np.ascontiguousarray(array, np.float32) for name, array in inputs.items()}
         for name, array in kept.items():
@@ -126,15 +108,15 @@ class _Network:
                 raise RestoreError(f"{self._title} refuses {name} of shape {array.shape}: {self._logger.last()}")
             self._cuda.upload(self._bind(name, array.nbytes), array)
         outputs = {}
-        for name in self._tensors.keys() - kept.keys():
+        for name in self._tensors.keys() - kept.keys():  # all need memory, wanted or not
             outputs[name] = np.empty(tuple(self._context.get_tensor_shape(name)), np.float32)
             self._bind(name, outputs[name].nbytes)
         if not self._context.execute_async_v3(self._cuda.stream):
             raise RestoreError(f"{self._title} did not start: {self._logger.last()}; {ADVICE}")
-        for name, output in outputs.items():
-            self._cuda.download(output, self._buffers[name].address)
+        for name in wanted:
+            self._cuda.download(outputs[name], self._buffers[name].address)
         self._cuda.synchronize()
-        return outputs
+        return {name: outputs[name] for name in wanted}
 
     def _bind(self, name: str, size: int) -> int:
         """The address of a tensor's memory, which grows when it must."""
@@ -147,6 +129,8 @@ class _Network:
         return address
 
     def _check_sizes(self, inputs: dict[str, Array]) -> None:
+        if "image" not in inputs:  # the mask head reads what the denoiser gave, at a size that was checked there
+            return
         low, high = self._tensors["image"]["min"], self._tensors["image"]["max"]
         count, _, height, width = inputs["image"].shape
         if not low[0] <= count <= high[0]:

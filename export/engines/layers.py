@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from export.errors import ExportError
+from export.sizes import shape_at
 from runtime.profile import batch_sizes, image_sizes
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def layers(model: ModelProto, batch: int, height: int, width: int) -> list[Layer
     Nodes that only handle shapes, or constants, are left out. Raises ExportError for a graph whose shapes cannot be
     inferred at that size.
     """
-    types, shapes = _values(model, (batch, 0, height, width))
+    types, shapes = _values(model, batch, height, width)
     constants = {tensor.name for tensor in model.graph.initializer}
     producers = {name: node for node in model.graph.node for name in node.output}
     found = []
@@ -138,17 +139,16 @@ def read_layers(folder: Path) -> dict[str, list[Layer]]:
         raise ExportError(f"{folder / LAYERS} does not list the layers of an engine: {error}") from error
 
 
-def _values(model: ModelProto, sizes: Shape) -> tuple[dict[str, str], dict[str, Shape]]:
-    """Element type and shape of every value, with the symbolic dimensions of the inputs replaced by `sizes`."""
+def _values(model: ModelProto, *size: int) -> tuple[dict[str, str], dict[str, Shape]]:
+    """Element type and shape of every value, for inputs of `size`: batch, height and width in pixels."""
     from onnx import ModelProto, TensorProto
     from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
 
     sized = ModelProto()
     sized.CopyFrom(model)
     for value in sized.graph.input:
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            if not dim.HasField("dim_value"):
-                dim.dim_value = sizes[axis]
+        for dim, length in zip(value.type.tensor_type.shape.dim, shape_at(value, *size), strict=True):
+            dim.dim_value = length
     del sized.graph.value_info[:]
     inference = SymbolicShapeInference(int_max=2**31 - 1, auto_merge=False, guess_output_rank=False, verbose=0)
     try:  # step by step: when its infer_shapes() fails, it leaves a file in the working directory

@@ -1,7 +1,5 @@
 """Engines of ONNX Runtime: graphs tuned by measurement, and for the CPU written out after its own optimisation.
 
-    prior.onnx   denoiser.onnx   denoiser-mask.onnx     the denoiser gives its features, too, which its mask head reads
-
 All weights are inside, in float32: about twice a bundle with weights in float16.
 
 The files for the CPU hold its blocked layouts (NCHWc) for the vector width of this CPU, which is why its name is in the
@@ -25,19 +23,17 @@ from export.engines.race import faster, milliseconds, race
 from export.engines.tuning import Course, Feed, choose_settings, tune
 from export.errors import ExportError
 from export.passes.catalog import PASSES
-from export.passes.mask_head import split
 from export.photos import ellipse, synthetic
-from runtime.bundle import DENOISER, PRIOR, Bundle, Note
+from runtime.bundle import DENOISER, MASK_HEAD, PRIOR, Bundle, Note
 from runtime.engines import TITLES, BackendName, EngineKey, NetworkRecord, Provider, SessionSettings
-from runtime.onnxruntime_networks import FEATURES, MASK_HEAD, open_session
+from runtime.onnxruntime_networks import open_session
 from runtime.profile import batch_sizes, image_sizes
 from runtime.time_table import read_rows
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-NOISE = "denoiser-noise"
-WATCHED = {PRIOR: ["clean", "matte"], DENOISER: ["noise"]}
+WATCHED = {PRIOR: ["clean", "matte"], DENOISER: ["noise"], MASK_HEAD: ["shadow"]}
 """The outputs that count: most steps read the noise alone."""
 WHY_NOT = {
     ("cpu", "fp16"): "its CPU kernels compute float16 in float32 between conversions, slower than float32 itself",
@@ -99,15 +95,13 @@ class OnnxRuntime:
             tuned = _tuned(job, graph, courses[name], settings)
             if name == DENOISER and job.key.precision != "fp32":
                 _check_worth(job, tuned[0], courses[name], settings)
-            parts = {name: tuned[0]}
-            if name == DENOISER and (halves := split(tuned[0])):
-                parts = dict(zip((DENOISER, MASK_HEAD), halves, strict=True))
-            sessions = _write(job, parts, tuned[0], courses[name], settings)
+            session = _write(job, tuned[0], courses[name], settings)
             tuned_graphs[name] = tuned[0]
             seconds = round(time.perf_counter() - started, 2)
-            networks |= {part: NetworkRecord(_file(part), seconds, _tensors(sessions[part])) for part in parts}
+            networks[name] = NetworkRecord(name, seconds, _tensors(session))
             notes += tuned[1]
-            latency |= _latency(job, sessions, courses[name])
+            with job.bar(f"latency of {name}") as progress:
+                latency[name] = milliseconds(race({name: _step(session, courses[name])}, progress)[name])
         record_layers(job, tuned_graphs)
         status = f"built and measured on {job.key.device}"
         return Parts(networks, notes, settings, latency, status)
@@ -141,6 +135,10 @@ def network_inputs(bundle: Bundle, network: str, size: tuple[int, int], batch: i
     mask = np.repeat(ellipse(*size), batch, axis=0)
     if network == PRIOR:
         return {"image": image, "mask": mask}
+    if network == MASK_HEAD:
+        feed = network_inputs(bundle, DENOISER, size, batch)
+        session = open_session(str(bundle.path / DENOISER), "cpu", SessionSettings(0, True, {}))
+        return {"features": session.run(["features"], feed)[0]}
     table = sampling.tables[str(sampling.default_steps)]
     step, rows = table[len(table) // 2], read_rows(bundle)
     signed, noise = 2 * image - 1, rng.standard_normal(image.shape)
@@ -176,56 +174,29 @@ def _check_worth(job: Job, graph: ModelProto, course: Course, settings: SessionS
     job.report(f"{job.key.precision} is faster: {low:g} ms against {best:g} ms a step")
 
 
-def _write(
-    job: Job, parts: dict[str, ModelProto], whole: ModelProto, course: Course, settings: SessionSettings
-) -> dict[str, Any]:
-    """Write the engine's files of one network and open them as the runtime will.
+def _write(job: Job, graph: ModelProto, course: Course, settings: SessionSettings) -> Any:
+    """Write the engine's file of one network and open it as the runtime will.
 
-    Raises ExportError if they then compute other than the whole network.
+    Raises ExportError if it then computes other than before.
     """
     provider: Provider = job.key.provider or "cpu"
-    sessions = dict[str, Any]()
-    for part, graph in parts.items():
-        raw, file = graph.SerializeToString(), job.folder / _file(part)
-        if provider == "cpu":
-            open_session(raw, provider, settings, save=str(file))
-        else:
-            file.write_bytes(raw)
-        sessions[part] = open_session(str(file), provider, settings, optimized=provider == "cpu")
-    expected = open_session(whole.SerializeToString(), provider, settings)
+    raw, file = graph.SerializeToString(), job.folder / course.network
+    if provider == "cpu":
+        open_session(raw, provider, settings, save=str(file))
+    else:
+        file.write_bytes(raw)
+    session = open_session(str(file), provider, settings, optimized=provider == "cpu")
+    expected = open_session(raw, provider, settings)
     for feed in course.checks:
-        for found, truth in zip(_everything(sessions, feed), expected.run(None, feed), strict=True):
+        for found, truth in zip(session.run(None, feed), expected.run(None, feed), strict=True):
             error = float(np.linalg.norm(found - truth) / np.linalg.norm(truth))
             if not error <= REWRITTEN:
                 raise ExportError(
                     f"{course.network} computes otherwise once ONNX Runtime has written it (relative L2 {error:.1e})"
                 )
-    before = (job.bundle.path / course.network).stat().st_size
-    after = sum((job.folder / _file(part)).stat().st_size for part in parts)
+    before, after = (job.bundle.path / course.network).stat().st_size, file.stat().st_size
     job.report(f"{course.network}: {after / 1e6:.1f} MB, {after / before:.2f} times the bundle's")
-    return sessions
-
-
-def _everything(sessions: dict[str, Any], feed: Feed) -> list[Any]:
-    """All outputs of a network, from its parts."""
-    if MASK_HEAD not in sessions:
-        (session,) = sessions.values()
-        return list(session.run(None, feed))
-    noise, features = sessions[DENOISER].run(["noise", FEATURES], feed)
-    return [noise, *sessions[MASK_HEAD].run(["shadow"], {FEATURES: features})]
-
-
-def _file(part: str) -> str:
-    return part if part.endswith(".onnx") else f"{part}.onnx"
-
-
-def _latency(job: Job, sessions: dict[str, Any], course: Course) -> dict[str, float]:
-    """Milliseconds at the size to be fast at, of the denoiser with and without its mask head."""
-    runs = {course.network: lambda: _everything(sessions, course.best)}
-    if course.network == DENOISER:
-        runs[NOISE] = _step(sessions[DENOISER], course)
-    with job.bar(f"latency of {course.network}") as progress:
-        return {name: milliseconds(taken) for name, taken in race(runs, progress).items()}
+    return session
 
 
 def _load() -> float:

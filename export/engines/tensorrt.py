@@ -23,13 +23,13 @@ from export.engines.key import EngineOptions
 from export.engines.layers import record_layers
 from export.engines.store import write_whole
 from export.errors import ExportError
-from export.passes import mask_head
-from runtime.bundle import DENOISER, Bundle, Note
+from export.sizes import shape_at
+from runtime.bundle import Bundle
 from runtime.device import find_gpu
 from runtime.engines import TITLES, BackendName, EngineKey, NetworkRecord
 from runtime.fit import AMPERE, MODULES
 from runtime.profile import batch_sizes, image_sizes
-from runtime.tensorrt_networks import NOISE_ONLY, STRIPPED
+from runtime.tensorrt_networks import STRIPPED
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -83,12 +83,8 @@ class TensorRT:
             raise ExportError(f"{key.precision} needs SM {least} or later, not {wrong[0]}: choose another --precision")
 
     def compile(self, job: Job) -> Parts:
-        """One engine file for every network, and one for the denoiser without its mask head."""
+        """One engine file for every network."""
         graphs, notes = apply_asked(job)
-        if DENOISER in graphs:
-            graphs[NOISE_ONLY] = mask_head.apply(graphs[DENOISER])
-            detail = "a second engine of the denoiser has no mask head: it runs where only the noise is read"
-            notes.append(Note("mask head", "exact", detail))
         networks = dict[str, NetworkRecord]()
         for name, graph in graphs.items():
             job.report(f"building the engine of {name}")
@@ -98,7 +94,7 @@ class TensorRT:
             file = f"{name.removesuffix('.onnx')}.engine"
             (job.folder / file).write_bytes(memoryview(built.engine))
             networks[name] = NetworkRecord(file, seconds, built.tensors)
-            if STRIPPED in job.key.flags and name in job.graphs and not _has_weights(job.bundle, name, graph):
+            if STRIPPED in job.key.flags and not _has_weights(job.bundle, name, graph):
                 (job.folder / name).write_bytes(graph.SerializeToString())
         record_layers(job, graphs)
         return Parts(networks, notes, status=STATUS)
@@ -107,8 +103,7 @@ class TensorRT:
         cache = job.caches / f".timing-{self.name}-{self.version}.cache"
         try:
             with job.bar(name) as progress:
-                raw = graph.SerializeToString()
-                built = build(self, raw, job.key, job.options.workspace, read_cache(cache), progress)
+                built = build(self, graph, job.key, job.options.workspace, read_cache(cache), progress)
         except BuildFailure as error:
             raise BuildFailure(f"{name}: {error}", error.log) from error
         if built.timing_cache:
@@ -140,9 +135,9 @@ class Built:
 
 
 def build(
-    backend: TensorRT, graph: bytes, key: EngineKey, workspace: int | None, timing_cache: bytes, progress: Progress
+    backend: TensorRT, graph: ModelProto, key: EngineKey, workspace: int | None, timing_cache: bytes, progress: Progress
 ) -> Built:
-    """Build the engine of one serialised ONNX `graph` for the SMs, sizes and level in `key`.
+    """Build the engine of one ONNX `graph` for the SMs, sizes and level in `key`.
 
     The work is done in a thread, so that an interrupt (Ctrl-C, SIGTERM) is seen at once and ends the build at its
     next step. Raises BuildFailure with the log.
@@ -176,7 +171,7 @@ def build(
 
 
 def _build(
-    backend: TensorRT, graph: bytes, key: EngineKey, workspace: int | None, cache: bytes, monitor: Any, logger: Any
+    backend: TensorRT, graph: ModelProto, key: EngineKey, workspace: int | None, cache: bytes, monitor: Any, logger: Any
 ) -> Built:
     trt = backend.module
 
@@ -189,7 +184,7 @@ def _build(
     # TensorRT 10 still has the weakly typed networks, so the flag must be given
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse(graph):
+    if not parser.parse(graph.SerializeToString()):
         raise failure(str(parser.get_error(0)) if parser.num_errors else "it cannot read the network")
     config = builder.create_builder_config()
     config.builder_optimization_level = key.optimization_level
@@ -210,7 +205,7 @@ def _build(
     if backend.name == "tensorrt":  # TensorRT for RTX compiles without timing anything
         timing = config.create_timing_cache(cache) or config.create_timing_cache(b"")
         config.set_timing_cache(timing, ignore_mismatch=False)
-    tensors = _add_profile(builder, network, config, key)
+    tensors = _add_profile(builder, network, config, key, graph)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise failure("it gave no reason")
@@ -248,16 +243,16 @@ def _has_weights(bundle: Bundle, name: str, graph: ModelProto) -> bool:
     )
 
 
-def _add_profile(builder: Any, network: Any, config: Any, key: EngineKey) -> dict[str, dict[str, Any]]:
-    """Give every input its smallest, best and largest shape; returns what the engine takes and gives.
-
-    What a network leaves open is the batch on axis 0, the height on axis 2 and the width on axis 3.
-    """
+def _add_profile(
+    builder: Any, network: Any, config: Any, key: EngineKey, graph: ModelProto
+) -> dict[str, dict[str, Any]]:
+    """Give every input its smallest, best and largest shape; returns what the engine takes and gives."""
     profile, tensors = builder.create_optimization_profile(), dict[str, dict[str, Any]]()
-    sizes = [(n, 0, *size) for n, size in zip(batch_sizes(key), image_sizes(key), strict=True)]
+    sizes = [(n, *size) for n, size in zip(batch_sizes(key), image_sizes(key), strict=True)]
+    inputs = {value.name: value for value in graph.graph.input}
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        shapes = [tuple(sizes[k][axis] if dim < 0 else dim for axis, dim in enumerate(tensor.shape)) for k in range(3)]
+        shapes = [shape_at(inputs[tensor.name], *size) for size in sizes]
         profile.set_shape(tensor.name, *shapes)
         ranges = dict(zip(("min", "opt", "max"), map(list, shapes), strict=True))
         tensors[tensor.name] = {"kind": "input", "dtype": tensor.dtype.name, **ranges}

@@ -50,6 +50,9 @@ HALF_WEIGHTS = Pass(
     "weights are stored as float16 and computed with in float32",
     default=False,
 )
+MASK_HEAD = Pass(
+    "mask-head", "exact", "export", "the mask head is a graph of its own, which runs only where its mask is read"
+)
 PHASE_UPSAMPLE = Pass(
     "phase-upsample",
     "exact",
@@ -71,7 +74,7 @@ NATIVE_NORM = Pass(
     "group normalisation is the GroupNormalization of opset 21",
     apply=group_norm.native,
 )
-PASSES = (TIME_TABLE, FOLD, HALF_WEIGHTS, PHASE_UPSAMPLE, TWO_PASS_NORM, NATIVE_NORM)
+PASSES = (TIME_TABLE, MASK_HEAD, FOLD, HALF_WEIGHTS, PHASE_UPSAMPLE, TWO_PASS_NORM, NATIVE_NORM)
 
 
 def choose(stage: Stage, switched_on: Iterable[str], switched_off: Iterable[str]) -> dict[str, bool]:

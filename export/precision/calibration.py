@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from export.console import Bar, Progress, Report
 from export.precision.gate import Candidate, Judge, all_layers
-from export.precision.networks import GraphNetworks
+from export.precision.networks import SessionNetworks
 from export.precision.quantize import Scheme, convolutions, quantized_graph, tensors
 from export.precision.ranges import METHODS, Method, Range, clipped, histograms
 from export.precision.trajectories import trajectories
@@ -37,7 +37,7 @@ def quantized(
     report(f"{label}: calibrating on {len(judge.loops)} trajectories of {judge.sampling.default_steps} steps")
     single = singles[DENOISER]
     with bar("calibrating") as progress:
-        networks = GraphNetworks(judge.sessions, judge.rows, record=[])
+        networks = SessionNetworks(judge.sessions, judge.rows, record=[])
         # other noise than the gate's: ranges that fit only what they were taken from would show
         loops = [loop._replace(seed=loop.seed + len(judge.loops)) for loop in judge.loops]
         feeds = trajectories(networks, judge.bundle, loops, progress)[DENOISER]

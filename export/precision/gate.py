@@ -17,7 +17,7 @@ from export.console import Bar, Progress, Report
 from export.errors import ExportError
 from export.photos import Sample
 from export.precision.mixed import LAYERS
-from export.precision.networks import Array, GraphNetworks, NotFinite, session
+from export.precision.networks import Array, NotFinite, SessionNetworks, session
 from export.precision.simulate import simulated
 from export.precision.trajectories import fewer_steps, loops_of, restore
 from export.verify import psnr
@@ -70,14 +70,14 @@ class Judge:
         self.sampling = sampling or bundle.manifest.sampling
         self.loops = loops_of(samples, bundle)
         try:
-            networks = GraphNetworks(self.sessions, rows)
+            networks = SessionNetworks(self.sessions, rows)
             self.truth = [restore(networks, bundle, loop, self.sampling) for loop in self.loops]
         except NotFinite as error:
             raise ExportError(f"{error} returns values that are not finite in float32: it is damaged") from error
 
     def score(self, sessions: Mapping[str, Any], progress: Progress = lambda fraction, phase: None) -> Score:
         """The loops with these sessions; networks that have none run in float32."""
-        networks, worst = GraphNetworks({**self.sessions, **sessions}, self.rows), Score(math.inf, math.inf)
+        networks, worst = SessionNetworks({**self.sessions, **sessions}, self.rows), Score(math.inf, math.inf)
         try:
             for index, (loop, truth) in enumerate(zip(self.loops, self.truth, strict=True)):
                 progress(index / len(self.loops), loop.sample.name)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from export.precision.simulate import TOTAL
-from runtime.bundle import DENOISER, PRIOR, Step
+from runtime.bundle import MASK_HEAD
+from runtime.networks import GraphNetworks
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -22,7 +23,7 @@ class NotFinite(Exception):
     """A network returned infinity or no number, or a half-precision value inside it overflowed."""
 
 
-class GraphNetworks:
+class SessionNetworks(GraphNetworks):
     """`runtime.networks.Networks` over sessions by file name (see `session`).
 
     rows: the time table if the denoiser reads one. record: a list that collects the inputs of every call, with the
@@ -37,33 +38,19 @@ class GraphNetworks:
         rows: Array | None = None,
         record: list[tuple[str, Feed]] | None = None,
     ) -> None:
-        self.sessions, self.rows, self.record = sessions, rows, record
+        super().__init__(rows, MASK_HEAD in sessions)
+        self.sessions, self.record = sessions, record
 
-    def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
-        """Clean image and matte."""
-        clean, matte = self._run(PRIOR, {"image": image, "mask": mask}, ["clean", "matte"])
-        return clean, matte
-
-    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step, with_mask: bool) -> tuple[Array, Array | None]:
-        """Noise and, if asked for, the shadow mask."""
-        feed = {"image": y, "mask": mask, "x_t": x_t}
-        if self.rows is None:
-            feed["t"] = np.full(len(y), step.t, np.float32)
-        else:
-            assert step.row is not None
-            feed["row"] = self.rows[step.row : step.row + 1]
-        outputs = self._run(DENOISER, feed, ["noise", "shadow"] if with_mask else ["noise"])
-        return outputs[0], outputs[1] if with_mask else None
-
-    def _run(self, name: str, feed: Feed, outputs: list[str]) -> list[Array]:
+    def run(self, name: str, inputs: Feed, wanted: list[str]) -> list[Array]:
+        """Outputs of one graph. Raises NotFinite."""
         if self.record is not None:
-            self.record.append((name, {key: array.copy() for key, array in feed.items()}))
+            self.record.append((name, {key: array.copy() for key, array in inputs.items()}))
         running = self.sessions[name]
         known = [value.name for value in running.get_outputs()]
-        found: list[Array] = running.run([*outputs, TOTAL] if TOTAL in known else outputs, feed)
+        found: list[Array] = running.run([*wanted, TOTAL] if TOTAL in known else wanted, inputs)
         if not all(np.isfinite(array).all() for array in found):
             raise NotFinite(name)
-        return found[: len(outputs)]
+        return found[: len(wanted)]
 
 
 def session(graph: ModelProto, optimized: bool = True) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from export.console import Bar, Report
 from export.precision.mixed import Kind
-from runtime.bundle import DENOISER, PRIOR, Bundle, Note
+from runtime.bundle import DENOISER, NETWORKS, Bundle, Note
 from runtime.engines import EngineKey, Gate
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def prepare(
     from export.precision.networks import session
     from runtime.time_table import read_rows
 
-    files = [name for name in (PRIOR, DENOISER) if name in bundle.manifest.files]
+    files = [name for name in NETWORKS if name in bundle.manifest.files]
     singles = {name: single_graph(onnx.load_model(bundle.path / name)) for name in files}
     if key.precision == "fp32":
         return Prepared(singles)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from export.photos import Sample
-from export.precision.networks import Array, Feed, GraphNetworks, NotFinite
+from export.precision.networks import Array, Feed, NotFinite, SessionNetworks
 from runtime.bundle import Bundle, Sampling
 from runtime.noise import gaussian
 from runtime.prior_update import confident_mask, illumination
@@ -44,7 +44,7 @@ def loops_of(samples: Sequence[Sample], bundle: Bundle) -> list[Loop]:
 
 
 def restore(
-    networks: GraphNetworks, bundle: Bundle, loop: Loop, sampling: Sampling, matte: Array | None = None
+    networks: SessionNetworks, bundle: Bundle, loop: Loop, sampling: Sampling, matte: Array | None = None
 ) -> Restored:
     """What the runtime does with a working image, in the default steps of `sampling`. Raises NotFinite.
 
@@ -69,7 +69,7 @@ def restore(
 
 
 def trajectories(
-    networks: GraphNetworks, bundle: Bundle, loops: Sequence[Loop], progress: Progress
+    networks: SessionNetworks, bundle: Bundle, loops: Sequence[Loop], progress: Progress
 ) -> dict[str, list[Feed]]:
     """The inputs of every call of every network in the loops, all steps, by file name; `networks` must record."""
     record = networks.record

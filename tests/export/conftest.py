@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import ModelProto, numpy_helper
@@ -100,3 +105,18 @@ def with_weights(traced: ModelProto, module: nn.Module) -> ModelProto:
         if tensor.name in weights:
             tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].numpy(), tensor.name))
     return result
+
+
+def run(model: ModelProto, feed: dict[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
+    """Every output of a checked graph, by ONNX Runtime."""
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feed), strict=True))
+
+
+def images(batch: int, height: int, width: int) -> dict[str, Any]:
+    """What a denoiser sees but the time."""
+    rng = np.random.default_rng(height)
+    shapes = {"image": 3, "mask": 1, "x_t": 3}
+    return {name: rng.random((batch, count, height, width), np.float32) for name, count in shapes.items()}

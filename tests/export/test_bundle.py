@@ -31,7 +31,14 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_bundle_is_complete_and_says_what_it_is(model: Model, bundle: Bundle) -> None:
-    names = {"denoiser.onnx", "denoiser.rows.npy", "prior.onnx", "golden/input.npz", "golden/expected.npz"}
+    names = {
+        "denoiser.onnx",
+        "denoiser.rows.npy",
+        "mask_head.onnx",
+        "prior.onnx",
+        "golden/input.npz",
+        "golden/expected.npz",
+    }
     assert set(bundle.manifest.files) == names
     assert set(content(bundle.path)) == names | {"manifest.json"}
     info, manifest = bundle.manifest.model, bundle.manifest

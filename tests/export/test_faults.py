@@ -26,7 +26,14 @@ from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle
 from training.checkpoint import Model, save_checkpoint
 
-FILES = ("prior.onnx", "denoiser.onnx", "denoiser.rows.npy", "golden/input.npz", "golden/expected.npz")
+FILES = (
+    "prior.onnx",
+    "denoiser.onnx",
+    "denoiser.rows.npy",
+    "mask_head.onnx",
+    "golden/input.npz",
+    "golden/expected.npz",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -180,8 +180,8 @@ class Context:
         return not self._module.fails("set_input_shape", self._logger)
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        count, _, height, width = self._shapes["image"]
-        return (count, 1 if name in ("shadow", "matte") else 3, height, width)
+        count, _, height, width = next(shape for shape in self._shapes.values() if len(shape) == 4)
+        return (count, {"shadow": 1, "matte": 1, "features": 4}.get(name, 3), height, width)
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self._addresses[name] = address

@@ -17,7 +17,7 @@ import onnx
 import pytest
 
 from runtime import tensorrt_networks
-from runtime.bundle import Bundle, hash_file, load_bundle
+from runtime.bundle import DENOISER, MASK_HEAD, NETWORKS, Bundle, hash_file, load_bundle
 from runtime.cuda import Cuda
 from runtime.engines import EngineKey, NetworkRecord, StoredEngine, engine_stores, read_engine
 from runtime.errors import BundleError, RestoreError
@@ -35,7 +35,7 @@ SIZES = {"min": (16, 16), "opt": (32, 48), "max": (64, 96)}
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    return load_bundle(write_bundle(tmp_path / "b", golden=True))
+    return load_bundle(write_bundle(tmp_path / "b", golden=True, head=True))
 
 
 @pytest.fixture
@@ -68,18 +68,16 @@ def tensors(model: onnx.ModelProto, batch: tuple[int, int, int]) -> dict[str, di
     return found
 
 
-def store(bundle: Bundle, *, lean: bool = True, stripped: bool = False, **changes: Any) -> StoredEngine:
-    """An engine folder with graphs in place of engines; `lean`: with one for the noise alone."""
+def store(bundle: Bundle, *, stripped: bool = False, **changes: Any) -> StoredEngine:
+    """An engine folder with graphs in place of engines."""
     changes = {"backend": "tensorrt", "backend_version": TensorRT.__version__} | changes
     if stripped:
         changes["flags"] = ["strip-weights"]
     key: EngineKey = make_key(bundle.path, **changes)
     folder = write_engine(engine_stores(bundle)[0], key)
-    graphs = {name: onnx.load_model(bundle.path / name) for name in ("prior.onnx", "denoiser.onnx")}
-    if lean:
-        graphs["denoiser-noise"] = onnx.load_model(bundle.path / "denoiser.onnx")
-        del graphs["denoiser-noise"].graph.output[1:]
-        graphs["denoiser-noise"].graph.name = "noise only"
+    graphs = {name: onnx.load_model(bundle.path / name) for name in NETWORKS if name in bundle.manifest.files}
+    if MASK_HEAD in graphs:
+        graphs[MASK_HEAD].graph.name = "mask head"
     networks = {}
     for name, graph in graphs.items():
         file = f"{name.removesuffix('.onnx')}.engine"
@@ -120,17 +118,20 @@ def test_the_mask_head_runs_only_when_asked_for(bundle: Bundle, trt: TensorRT) -
     networks = TensorRTNetworks(bundle, store(bundle))
     networks.denoise(y, mask, x, step, False)
     networks.denoise(y, mask, x, step, False)
-    assert trt.opened == ["noise only"]
-    networks.denoise(y, mask, x, step, True)
-    assert trt.opened == ["noise only", "denoiser"]
-
-
-def test_without_a_lean_engine_the_full_one_serves(bundle: Bundle, trt: TensorRT) -> None:
-    step, (y, mask, x) = bundle.manifest.sampling.tables["2"][0], inputs()
-    noise, shadow = TensorRTNetworks(bundle, store(bundle, lean=False)).denoise(y, mask, x, step, False)
     assert trt.opened == ["denoiser"]
-    assert noise.shape == x.shape
-    assert shadow is None
+    networks.denoise(y, mask, x, step, True)
+    assert trt.opened == ["denoiser", "mask head"]
+
+
+def test_a_denoiser_with_its_head_inside_gives_the_mask_itself(tmp_path: Path, trt: TensorRT) -> None:
+    whole = load_bundle(write_bundle(tmp_path / "whole"))
+    step, (y, mask, x) = whole.manifest.sampling.tables["2"][0], inputs()
+    networks, reference = TensorRTNetworks(whole, store(whole)), OnnxRuntimeNetworks(whole, "cpu", 1)
+    for with_mask in (False, True):
+        found, expected = (net.denoise(y, mask, x, step, with_mask) for net in (networks, reference))
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+    assert trt.opened == ["denoiser"]
 
 
 def test_a_photo_is_restored_as_on_the_cpu(bundle: Bundle, trt: TensorRT) -> None:
@@ -147,7 +148,7 @@ def test_the_golden_check_tells_a_good_engine_from_a_bad_one(bundle: Bundle, trt
     engine = store(bundle)
     assert isinstance(open_engine(bundle, engine, None), TensorRTNetworks)
     assert golden_psnr(bundle, engine, None) == 200
-    file = engine.path / "denoiser-noise.engine"
+    file = engine.path / "denoiser.engine"
     model = onnx.load_model(file)
     (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "w")
     weight.CopyFrom(onnx.numpy_helper.from_array(1.2 * onnx.numpy_helper.to_array(weight), "w"))
@@ -260,7 +261,7 @@ def test_a_stripped_engine_takes_its_weights_from_the_bundle(bundle: Bundle, trt
         found, expected = (each.denoise(y, mask, x, step, with_mask)[0] for each in (networks, reference))
         assert expected.any()
         np.testing.assert_array_equal(found, expected)
-    assert trt.refitted_from == [bundle.path / "denoiser.onnx"] * 2
+    assert trt.refitted_from == [bundle.path / DENOISER, bundle.path / MASK_HEAD]
     graph = onnx.load_model(bundle.path / "prior.onnx")
     onnx.save_model(graph, engine.path / "prior.onnx")  # a graph of its own, as for lower precisions
     networks.prior(y, mask)

@@ -15,6 +15,7 @@ import pyvips
 from onnx import TensorProto, helper, numpy_helper
 
 import runtime
+from export.passes.mask_head import split
 from runtime.bundle import (
     Illumination,
     Manifest,
@@ -117,11 +118,18 @@ def make_sampling(**changes: Any) -> Sampling:
     return msgspec.structs.replace(defaults, **changes)
 
 
-def write_bundle(path: Path, sampling: Sampling | None = None, *, prior: bool = True, golden: bool = False) -> Path:
+def write_bundle(
+    path: Path, sampling: Sampling | None = None, *, prior: bool = True, golden: bool = False, head: bool = False
+) -> Path:
+    """head: whether the mask head is a graph of its own."""
     path.mkdir(parents=True)
     if prior:
         write_prior(path / "prior.onnx")
     write_denoiser(path / "denoiser.onnx")
+    if head:
+        denoiser, own = split(onnx.load(path / "denoiser.onnx"))
+        onnx.save(denoiser, path / "denoiser.onnx")
+        onnx.save(own, path / "mask_head.onnx")
     model = ModelInfo(
         denoiser_size="tiny",
         denoiser_parameters=288,

@@ -19,14 +19,14 @@ from export.engines.key import EngineOptions, engine_key
 from export.errors import ExportError
 from export.passes.catalog import NATIVE_NORM, PHASE_UPSAMPLE
 from export.precision.mixed import mixed_graph, single_graph
-from runtime.bundle import Bundle
+from runtime.bundle import NETWORKS, Bundle
 
 
 def job(bundle: Bundle, said: list[str], precision: Any = "fp32", **passes: bool) -> Job:
     switched = {name.replace("_", "-"): on for name, on in passes.items()}
     options = EngineOptions("tensorrt-rtx", precision, sm=(89,), passes=switched)
     change = single_graph if precision == "fp32" else mixed_graph
-    graphs = {name: change(onnx.load_model(bundle.path / name)) for name in ("prior.onnx", "denoiser.onnx")}
+    graphs = {name: change(onnx.load_model(bundle.path / name)) for name in NETWORKS}
     key = engine_key(options, bundle, "1.7.1.116", None)
     return Job(bundle, key, options, graphs, Path(), Path(), said.append, quiet_bar)
 

@@ -91,7 +91,7 @@ def test_quantised_products_count_what_they_compute_in() -> None:
 
 
 @pytest.mark.parametrize(("name", "part"), [("denoiser.onnx", "denoiser"), ("prior.onnx", "prior")])
-def test_a_real_network_costs_what_its_modules_cost(bundle: Bundle, model: Model, name: str, part: str) -> None:
+def test_a_real_network_costs_what_its_modules_cost(plain: Bundle, model: Model, name: str, part: str) -> None:
     import torch
 
     height, width, counted = 32, 48, []
@@ -108,7 +108,7 @@ def test_a_real_network_costs_what_its_modules_cost(bundle: Bundle, model: Model
         network(*arguments)
     for hook in hooks:
         hook.remove()
-    exported = onnx.load_model(bundle.path / name)
+    exported = onnx.load_model(plain.path / name)
     found = layers(exported, 2, height, width)
     assert sum(layer.macs for layer in found if layer.operator == "Conv") == sum(counted)
     mixed = layers(mixed_graph(exported), 2, height, width)

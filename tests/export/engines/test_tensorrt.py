@@ -68,15 +68,14 @@ def test_engines_for_four_generations(path: Path, precision: str) -> None:
     assert tensors["noise"]["kind"] == "output"
     assert all(tensor["dtype"] == "FLOAT" for tensor in tensors.values())
     assert record["status"] == "not run on a GPU yet"
-    assert "mask head" in [note["name"] for note in record["notes"]]
-    lean = record["networks"]["denoiser-noise"]["tensors"]
-    assert lean == {name: tensor for name, tensor in tensors.items() if name != "shadow"}
+    features = record["networks"]["mask_head.onnx"]["tensors"]["features"]  # on patches of 2x2 pixels
+    assert [features["min"], features["opt"]] == [[1, 16, 16, 16], [2, 16, 32, 48]]
     computed = read_layers(Path(record["path"]))
     assert computed.keys() == record["networks"].keys()
     products = [layer for layer in computed["denoiser.onnx"] if layer.operator == "Conv"]
     assert {layer.precision for layer in products} == {precision}
     assert products[0].shape[0] == 2  # the best size of the profile
-    assert sum(layer.macs for layer in computed["denoiser-noise"]) < sum(layer.macs for layer in products)
+    assert computed["mask_head.onnx"][0].shape == [2, 16, 32, 48]
     bundle = load_bundle(path)
     for network in record["networks"].values():
         file = bundle.path / "engines" / record["engine"] / network["file"]
@@ -224,7 +223,7 @@ def test_networks_of_the_usual_size(small: Path, precision: Any) -> None:
     options = EngineOptions("tensorrt-rtx", precision, "128x128:256x256:512x512", sm=(89, 120))
     engine = build_engines(small, options, quiet).engine
     record = engine.record
-    assert record.networks.keys() == {"prior.onnx", "denoiser.onnx", "denoiser-noise"}
+    assert record.networks.keys() == {"prior.onnx", "denoiser.onnx", "mask_head.onnx"}
     assert all(record.files[network.file].size > 10e6 for network in record.networks.values())
     groups = {group.precision: group.macs for group in summary(read_layers(engine.path)["denoiser.onnx"]) if group.macs}
     assert max(groups, key=lambda name: groups[name]) == precision

@@ -1,55 +1,63 @@
-"""The denoiser without its mask head, and in two parts."""
+"""The mask head as its own graph: together with the rest it is the denoiser, and the noise needs nothing of it."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import ModelProto
 
 from export.errors import ExportError
-from export.passes import mask_head
-from export.passes.mask_head import split
-from runtime.onnxruntime_networks import FEATURES
-from tests.export.passes.graphs import Network, images, kinds, run
+from export.passes import mask_head, time_table
+from runtime.bundle import DEFAULT_BUNDLE
+from tests.export.conftest import images, run
 
 
-def test_the_noise_alone_is_the_same_from_a_smaller_graph(denoiser: Network) -> None:
-    changed = mask_head.apply(denoiser.model)
-    onnx.checker.check_model(changed)
-    assert [value.name for value in changed.graph.output] == ["noise"]
-    assert kinds(denoiser.model).count("Conv") - kinds(changed).count("Conv") == 4
-    feed = images(denoiser.model, 1, 32, 16) | denoiser.others
-    np.testing.assert_array_equal(run(changed, feed)[0], run(denoiser.model, feed)[0])
+@pytest.mark.parametrize("shape", [(1, 16, 16), (2, 32, 48)])
+def test_both_parts_together_are_the_denoiser(graphs: dict[str, ModelProto], shape: tuple[int, int, int]) -> None:
+    whole, rows = time_table.apply(graphs["denoiser"], [400])
+    denoiser, head = mask_head.split(whole)
+    feed = images(*shape) | {"row": rows}
+    expected, first = run(whole, feed), run(denoiser, feed)
+    shadow = run(head, {"features": first["features"]})["shadow"]
+    np.testing.assert_allclose(first["noise"], expected["noise"], rtol=0, atol=1e-6 * np.abs(expected["noise"]).max())
+    np.testing.assert_allclose(shadow, expected["shadow"], rtol=0, atol=1e-6)
+    assert expected["shadow"].std() > 0.01
 
 
-def test_two_parts_compute_what_the_whole_does(denoiser: Network) -> None:
-    halves = split(denoiser.model)
-    assert halves is not None
-    trunk, head = halves
-    for part in halves:
-        onnx.checker.check_model(part)
-    feed = images(denoiser.model, 2, 16, 48) | denoiser.others
-    noise, shadow = run(denoiser.model, feed)
-    found, features = run(trunk, feed)
-    np.testing.assert_array_equal(found, noise)
-    np.testing.assert_array_equal(run(head, {FEATURES: features})[0], shadow)
-    weights = [{tensor.name for tensor in part.graph.initializer if tensor.dims} for part in halves]
-    convolutions = [{node.input[1] for node in part.graph.node if node.op_type == "Conv"} for part in halves]
-    assert len(convolutions[1]) == 4
-    assert weights[0].isdisjoint(convolutions[1])
-    assert weights[1].isdisjoint(convolutions[0])
+def test_no_weight_is_stored_twice(graphs: dict[str, ModelProto]) -> None:
+    parts = mask_head.split(graphs["denoiser"])
+    weights = [{item.name for item in part.graph.initializer if item.name.endswith(".weight")} for part in parts]
+    assert not weights[0] & weights[1]
+    assert weights[0] | weights[1] == {
+        item.name for item in graphs["denoiser"].graph.initializer if item.name.endswith(".weight")
+    }
+    assert all("mask_" in name for name in weights[1])
 
 
-def test_a_head_that_reads_the_mask_too_cannot_be_split_off(denoiser: Network) -> None:
-    model = onnx.ModelProto()
-    model.CopyFrom(denoiser.model)
-    for node in model.graph.node:
-        node.output[:] = ["pure" if name == "shadow" else name for name in node.output]
-    model.graph.node.append(helper.make_node("Mul", ["pure", "mask"], ["shadow"]))
-    assert split(model) is None
+def test_the_shipped_bundle_has_its_head_apart() -> None:
+    denoiser, head = (onnx.load_model(DEFAULT_BUNDLE / name) for name in ("denoiser.onnx", "mask_head.onnx"))
+    rows = np.load(DEFAULT_BUNDLE / "denoiser.rows.npy")
+    found = run(denoiser, images(1, 64, 96) | {"row": rows[3, None]})
+    shadow = run(head, {"features": found["features"]})["shadow"]
+    assert shadow.shape == (1, 1, 64, 96)
+    assert 0 <= shadow.min() < shadow.max() <= 1
 
 
-def test_a_graph_without_noise_is_no_denoiser() -> None:
-    with pytest.raises(ExportError, match="no output 'noise'"):
-        mask_head.apply(onnx.ModelProto())
+def test_only_a_whole_denoiser_can_be_split(graphs: dict[str, ModelProto]) -> None:
+    for graph in (graphs["prior"], mask_head.split(graphs["denoiser"])[0]):
+        with pytest.raises(ExportError, match="no denoiser"):
+            mask_head.split(graph)
+
+
+def test_a_head_that_hangs_on_more_is_refused(graphs: dict[str, ModelProto]) -> None:
+    tangled = ModelProto()
+    tangled.CopyFrom(graphs["denoiser"])
+    convolution = next(node for node in tangled.graph.node if "mask_convs.1.weight" in node.input)
+    stem = next(node for node in tangled.graph.node if "stem.weight" in node.input)
+    following = next(node for node in tangled.graph.node if convolution.output[0] in node.input)
+    following.input[0] = "tangle"
+    total = onnx.helper.make_node("Add", [convolution.output[0], stem.output[0]], ["tangle"])
+    tangled.graph.node.insert(list(tangled.graph.node).index(following), total)
+    with pytest.raises(ExportError, match="--without mask-head"):
+        mask_head.split(tangled)

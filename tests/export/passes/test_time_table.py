@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
-import onnx
-import onnxruntime
 import pytest
 from onnx import ModelProto
 
 from export.errors import ExportError
-from export.passes import mask_head, time_table
-from runtime.bundle import DEFAULT_BUNDLE
+from export.passes import time_table
+from tests.export.conftest import images, run
 
 TIMESTEPS = [0, 7, 640, 999]
-
-
-def run(model: ModelProto, feed: dict[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
-    onnx.checker.check_model(model, full_check=True)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, feed), strict=True))
-
-
-def images(batch: int, height: int, width: int) -> dict[str, Any]:
-    rng = np.random.default_rng(height)
-    shapes = {"image": 3, "mask": 1, "x_t": 3}
-    return {name: rng.random((batch, count, height, width), np.float32) for name, count in shapes.items()}
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (2, 32, 48)])
@@ -67,19 +49,3 @@ def test_a_timestep_that_meets_the_image_is_refused(graphs: dict[str, ModelProto
     next(node for node in mixed.graph.node if node.op_type == "Concat" and "x_t" in node.input).input[-1] = "t"
     with pytest.raises(ExportError, match="--without time-table"):
         time_table.apply(mixed, TIMESTEPS)
-
-
-def test_the_trained_denoiser_without_its_mask_head_gives_the_same_noise() -> None:
-    trained = onnx.load_model(DEFAULT_BUNDLE / "denoiser.onnx")
-    rows = np.load(DEFAULT_BUNDLE / "denoiser.rows.npy")
-    headless = mask_head.apply(trained)
-    assert headless.ByteSize() < trained.ByteSize()
-    assert len(headless.graph.node) < len(trained.graph.node)
-    feed = images(1, 64, 96) | {"row": rows[3, None]}
-    assert np.array_equal(run(headless, feed)["noise"], run(trained, feed)["noise"])
-    assert [value.name for value in headless.graph.output] == ["noise"]
-
-
-def test_only_a_denoiser_has_a_mask_head(graphs: dict[str, ModelProto]) -> None:
-    with pytest.raises(ExportError, match="no denoiser"):
-        mask_head.apply(graphs["prior"])

@@ -16,7 +16,7 @@ from export.photos import Sample, golden_sample, verification_samples
 from export.precision.gate import Candidate, Judge, Passed, all_layers, pass_gate
 from export.precision.mixed import Kind, mixed_graph, single_graph
 from export.precision.networks import session
-from runtime.bundle import Bundle
+from runtime.bundle import NETWORKS, Bundle
 from runtime.time_table import read_rows
 
 Graphs = dict[str, onnx.ModelProto]
@@ -24,7 +24,7 @@ Graphs = dict[str, onnx.ModelProto]
 
 @pytest.fixture
 def graphs_of(bundle: Bundle) -> Graphs:
-    return {name: single_graph(onnx.load_model(bundle.path / name)) for name in ("prior.onnx", "denoiser.onnx")}
+    return {name: single_graph(onnx.load_model(bundle.path / name)) for name in NETWORKS}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from export.console import quiet_bar
 from export.engines.build import build_engines
 from export.engines.key import EngineOptions, engine_key
 from export.precision.prepare import Prepared, prepare
-from runtime.bundle import Bundle, hash_files, load_bundle, write_manifest
+from runtime.bundle import NETWORKS, Bundle, hash_files, load_bundle, write_manifest
 from runtime.engines import Precision
 
 
@@ -28,7 +28,7 @@ def prepared(
 
 def test_float32_needs_no_gate(bundle: Bundle) -> None:
     found = prepared(bundle, "fp32")
-    assert list(found.graphs) == ["prior.onnx", "denoiser.onnx"]
+    assert tuple(found.graphs) == NETWORKS
     assert (found.notes, found.kept_in_fp32, found.gate) == ([], {}, None)
 
 
@@ -45,13 +45,13 @@ def test_what_a_precision_costs_is_recorded(bundle: Bundle) -> None:
 def test_layers_that_stay_in_float32_are_named(bundle: Bundle, tmp_path: Path) -> None:
     """Weights beyond float16 stay without being asked for, and are named all the same."""
     path = shutil.copytree(bundle.path, tmp_path / "b")
-    model = onnx.load_model(path / "denoiser.onnx")
+    model = onnx.load_model(path / "mask_head.onnx")
     convs = [node for node in model.graph.node if node.op_type == "Conv"]
     tensor = next(tensor for tensor in model.graph.initializer if tensor.name == convs[-1].input[1])
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1e6, tensor.name))
-    onnx.save_model(model, path / "denoiser.onnx")
+    onnx.save_model(model, path / "mask_head.onnx")
     write_manifest(path, msgspec.structs.replace(bundle.manifest, files=hash_files(path)))
-    assert prepared(load_bundle(path), "fp16").kept_in_fp32 == {"denoiser.onnx": [convs[-1].name]}
+    assert prepared(load_bundle(path), "fp16").kept_in_fp32 == {"mask_head.onnx": [convs[-1].name]}
 
 
 @pytest.mark.slow

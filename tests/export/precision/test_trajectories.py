@@ -9,17 +9,16 @@ import onnx
 import pytest
 
 from export.photos import verification_samples
-from export.precision.networks import GraphNetworks, session
+from export.precision.networks import SessionNetworks, session
 from export.precision.trajectories import Loop, fewer_steps, loops_of, restore, trajectories
-from runtime.bundle import Bundle
+from runtime.bundle import NETWORKS, Bundle
 from runtime.restorer import load
 from runtime.time_table import read_rows
 
 
-def networks_of(bundle: Bundle, record: list | None = None) -> GraphNetworks:
-    names = ("prior.onnx", "denoiser.onnx")
-    sessions = {name: session(onnx.load_model(bundle.path / name)) for name in names}
-    return GraphNetworks(sessions, read_rows(bundle), record)
+def networks_of(bundle: Bundle, record: list | None = None) -> SessionNetworks:
+    sessions = {name: session(onnx.load_model(bundle.path / name)) for name in NETWORKS}
+    return SessionNetworks(sessions, read_rows(bundle), record)
 
 
 @pytest.mark.parametrize("blind", [False, True])
