@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.bundle import DENOISER, MASK_HEAD, PRIOR, Bundle
+from runtime.device_inputs import DeviceInputs
 from runtime.engines import Provider, SessionSettings, StoredEngine
 from runtime.errors import BundleError, RestoreError
 from runtime.networks import GraphNetworks, check_finite
@@ -54,6 +55,7 @@ class OnnxRuntimeNetworks(GraphNetworks):
         self._provider = _provider(backend)
         self._required = "CUDAExecutionProvider" if backend == "cuda" else None
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._device_inputs = DeviceInputs("cuda")
         self._lock = threading.Lock()
         portable = f"ONNX Runtime on {'CUDA' if self._provider == 'cuda' else 'the CPU'}"
         self.title = f"engine {engine.name}" if engine else portable
@@ -61,8 +63,12 @@ class OnnxRuntimeNetworks(GraphNetworks):
     def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
         """Outputs of one graph. Raises RestoreError."""
         session = self._session(name)
+        outputs: list[Array]
         try:
-            outputs: list[Array] = session.run(wanted, inputs)
+            if name == DENOISER and "CUDAExecutionProvider" in session.get_providers():
+                outputs = self._device_inputs.run(session, wanted, inputs)
+            else:
+                outputs = session.run(wanted, inputs)
         except Exception as error:  # ONNX Runtime has no common base for its own exceptions
             height, width = next(iter(inputs.values())).shape[2:]
             advice = "use a smaller working size if memory ran out"
