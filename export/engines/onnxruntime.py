@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,8 +44,8 @@ WHY_NOT = {
     ("cuda", "int8"): "its CUDA provider is used in float32 and float16 only",
     ("cuda", "fp8"): "its CUDA provider is used in float32 and float16 only",
 }
-BUSY = 1.0
-"""Average number of running programs from which measurements are worth a warning."""
+BUSY = 0.5
+"""Cores that others keep busy from which measurements are worth a warning."""
 REWRITTEN = 1e-6
 """Relative L2 difference that writing a graph to a file and reading it back may make."""
 
@@ -80,9 +81,9 @@ class OnnxRuntime:
         provider = job.key.provider or "cpu"
         if provider == "cuda":
             self.module.preload_dlls()
-        if (load := _load()) > BUSY:
+        if (busy := _busy_cores()) > BUSY:
             job.report(
-                f"other programs keep {load:.1f} cores busy: what is chosen may not be the best when they are done"
+                f"other programs keep {busy:.1f} cores busy: what is chosen may not be the best when they are done"
             )
         courses = {name: _course(job, name) for name in job.graphs}
         settings = choose_settings(
@@ -199,9 +200,20 @@ def _write(job: Job, graph: ModelProto, course: Course, settings: SessionSetting
     return session
 
 
-def _load() -> float:
-    """How many programs wanted a core in the last minute; 0 where the system does not say."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+def _busy_cores(seconds: float = 0.5) -> float:
+    """Cores that are busy while this process rests for a moment; 0 where the system does not say."""
+    before = _busy_time()
+    time.sleep(seconds)
+    return (_busy_time() - before) / seconds
+
+
+def _busy_time() -> float:
+    """Seconds that all cores together have worked since the system started."""
+    try:
+        user, nice, system = Path("/proc/stat").read_text().split()[1:4]
+    except OSError:
+        return 0.0
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _step(session: Any, course: Course) -> Any:

@@ -179,6 +179,7 @@ def test_two_builders_at_once_build_once(path: Path) -> None:
     assert len(stored_engines(load_bundle(path))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "delay"), [("SIGINT", 0.0), ("SIGINT", 0.7), ("SIGTERM", 0.3), ("SIGKILL", 0.3)])
 def test_a_build_that_is_stopped_leaves_no_engine(path: Path, kind: str, delay: float) -> None:
     before = sorted(str(file.relative_to(path)) for file in path.rglob("*"))

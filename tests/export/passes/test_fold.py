@@ -8,6 +8,8 @@ import onnxruntime
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from export.passes import fold
+from runtime.bundle import DEFAULT_BUNDLE
+from tests.export.conftest import images, run
 
 
 def model() -> ModelProto:
@@ -40,3 +42,19 @@ def test_the_original_is_left_alone() -> None:
     fold.apply(original)
     fold.drop_dead(original)
     assert original.SerializeToString() == before
+
+
+def test_the_shipped_networks_stay_the_same_functions() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.load(DEFAULT_BUNDLE / "denoiser.rows.npy")
+    whole = images(1, 64, 96)
+    feeds = {
+        "prior.onnx": {name: whole[name] for name in ("image", "mask")},
+        "denoiser.onnx": whole | {"row": rows[5, None]},
+        "mask_head.onnx": {"features": rng.standard_normal((1, 32, 32, 48)).astype(np.float32)},
+    }
+    for name, feed in feeds.items():
+        original = onnx.load_model(DEFAULT_BUNDLE / name)
+        expected, found = run(original, feed), run(fold.apply(original), feed)
+        for key, values in expected.items():
+            np.testing.assert_array_equal(found[key], values)
