@@ -41,7 +41,7 @@ def quality(
     """
     from benchmarks.quality import measure, table
     from runtime.errors import RestoreError
-    from runtime.restorer import load
+    from runtime.loading import load
     from training.errors import TrainingError
 
     rows = []

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runtime.errors import RestoreError
-    from runtime.restorer import Restored, Restorer, load
+    from runtime.loading import load
+    from runtime.restorer import Restored, Restorer
 
 __all__ = ["RestoreError", "Restored", "Restorer", "load"]
 
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from runtime import errors
 
         return errors.RestoreError
+    if name == "load":
+        from runtime import loading
+
+        return loading.load
     from runtime import restorer
 
     return getattr(restorer, name)

@@ -91,7 +91,7 @@ def restore(
 ) -> None:
     """Restore photos: PNG, JPEG, WebP or TIFF, of any size."""
     from runtime.batch import plan, run
-    from runtime.restorer import load
+    from runtime.loading import load
 
     jobs = plan(photos, output, mask, save_mask)
     restorer = load(bundle, backend, threads, say=lambda line: _complain(line, "note"))

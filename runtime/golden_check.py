@@ -181,9 +181,9 @@ def golden_psnr(bundle: Bundle, engine: StoredEngine, threads: int | None) -> fl
     what the result should be. Raises RestoreError if there is no finite result, or if an output of a network is not
     near that of the portable one: of the restored image alone the denoiser may be a small part.
     """
+    from runtime.engine_networks import open_engine
     from runtime.onnxruntime_networks import OnnxRuntimeNetworks
     from runtime.restorer import Restorer, psnr
-    from runtime.selection import open_engine
 
     networks, portable = open_engine(bundle, engine, threads), OnnxRuntimeNetworks(bundle, "cpu", threads)
     restorer, key = Restorer(bundle, networks), engine.record.key

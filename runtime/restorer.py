@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle, Step, load_bundle
+from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle, Step
 from runtime.errors import BundleError, RestoreError
 from runtime.illumination import apply_gain, enlarge, log_gain
 from runtime.networks import Networks
@@ -19,7 +19,6 @@ from runtime.noise import gaussian
 from runtime.photo import WHOLE, as_mask, check_pixels, read_photo, unit_floats
 from runtime.prior_update import confident_mask, illumination
 from runtime.sampler import sample
-from runtime.selection import Backend, choose, to_stderr
 
 Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[Any]
@@ -213,23 +212,6 @@ class Restorer:
         unknown = np.full((y.shape[0], 1, *y.shape[2:]), model.blind_mask, np.float32)
         _, matte = self._networks.prior(y, unknown)
         return confident_mask(matte, model.matte_threshold)
-
-
-def load(
-    bundle: str | os.PathLike[str] | None = None,
-    backend: Backend = "auto",
-    threads: int | None = None,
-    say: Callable[[str], None] = to_stderr,
-) -> Restorer:
-    """Open a bundle folder (None: the built-in one) and return its Restorer.
-
-    backend: "auto" (the best engine that fits this machine, else CUDA if ONNX Runtime offers it, else the CPU),
-    "cpu" or "cuda" (without engines), or the backend of an engine. threads: CPU threads, None for one per core.
-    `say` hears why engines are passed over. Raises RestoreError for a missing or damaged bundle, or an unavailable
-    backend.
-    """
-    opened = load_bundle(bundle)
-    return Restorer(opened, choose(opened, backend, threads, say))
 
 
 def psnr(result: Array, reference: Array) -> float:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 from runtime.bundle import Bundle, ModelInfo
+from runtime.engine_networks import open_engine
 from runtime.engines import (
     TITLES,
     BackendName,
@@ -66,18 +67,6 @@ def choose(bundle: Bundle, backend: Backend = "auto", threads: int | None = None
         why = "; ".join(reasons) or f"the bundle has none: python -m export build-engine --backend {backend}"
         raise RestoreError(f"no engine of {TITLES[backends[0]]} can be used: {why}")
     return found[0]
-
-
-def open_engine(bundle: Bundle, engine: StoredEngine, threads: int | None) -> Networks:
-    """The networks of a stored engine. Raises RestoreError."""
-    key = engine.record.key
-    if key.backend == "onnxruntime":
-        from runtime.onnxruntime_networks import OnnxRuntimeNetworks
-
-        return OnnxRuntimeNetworks(bundle, key.provider or "cpu", threads, engine)
-    from runtime.tensorrt_networks import TensorRTNetworks
-
-    return TensorRTNetworks(bundle, engine)
 
 
 def _first_good(

@@ -15,12 +15,12 @@ from export.engines.key import EngineOptions
 from export.engines.tensorrt import TensorRT, load_tensorrt
 from runtime.bundle import Bundle, load_bundle
 from runtime.device import find_gpu
+from runtime.engine_networks import open_engine
 from runtime.engines import StoredEngine
 from runtime.errors import RestoreError
 from runtime.fit import MODULES
 from runtime.golden_check import golden_psnr
 from runtime.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.selection import open_engine
 
 pytestmark = pytest.mark.gpu
 

@@ -12,7 +12,7 @@ from export.photos import verification_samples
 from export.precision.networks import SessionNetworks, session
 from export.precision.trajectories import Loop, fewer_steps, loops_of, restore, trajectories
 from runtime.bundle import NETWORKS, Bundle
-from runtime.restorer import load
+from runtime.loading import load
 from runtime.time_table import read_rows
 
 
