@@ -139,7 +139,7 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report, ba
             written.manifest, verification={verify.ONNX: measured}, notes=_notes(model, options, cost)
         ),
     )
-    return contents.load_bundle(folder).manifest
+    return contents.load_folder(folder).manifest
 
 
 def _write_networks(

@@ -11,7 +11,7 @@ import msgspec
 from export.engines.fused_layers import fused_layers
 from export.engines.key import describe
 from export.engines.layers import LAYERS, Group, Layer, heaviest, layers, read_layers, summary
-from runtime.bundle import MANIFEST, NETWORKS, Bundle, Manifest, ModelInfo, Note, Verification, load_bundle
+from runtime.bundle import MANIFEST, NETWORKS, Bundle, Manifest, ModelInfo, Note, Verification
 from runtime.bundle import Versions as Made
 from runtime.engines import (
     RECORD,
@@ -25,6 +25,7 @@ from runtime.engines import (
 from runtime.errors import BundleError
 from runtime.fit import this_machine
 from runtime.golden_check import quarantine
+from runtime.opening import load_bundle
 from runtime.profile import batch_sizes, image_sizes
 
 if TYPE_CHECKING:

@@ -35,7 +35,8 @@ def add_kernels(
     from export.bundle import folder_beside, put_in_place
     from kernels.ahead_of_time import SUPPORTED, build
     from kernels.errors import KernelError
-    from runtime.bundle import MANIFEST, hash_files, load_bundle, write_manifest
+    from runtime.bundle import MANIFEST, hash_files, write_manifest
+    from runtime.opening import load_bundle
 
     target = target.resolve()
     manifest = load_bundle(target).manifest

@@ -16,9 +16,10 @@ from pathlib import Path
 from export.console import Bar, Progress, Report, quiet_bar
 from export.engines.lock import writing
 from export.errors import ExportError
-from runtime.bundle import ENGINES, MANIFEST, Bundle, load_bundle
+from runtime.bundle import ENGINES, MANIFEST, Bundle
 from runtime.engines import RECORD, engine_damage, engine_folders, read_engine
 from runtime.errors import BundleError
+from runtime.opening import load_bundle
 
 NO_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zip can say
 PLAIN_FILE = 0o100644 << 16

@@ -15,12 +15,13 @@ from export.console import Bar, Report
 from export.engines.lock import writing
 from export.errors import ExportError
 from export.verify import ONNX, OnBackend, Violation, compare, golden_difference, verification
-from runtime.bundle import Bundle, Sampling, Verification, load_bundle, write_manifest
+from runtime.bundle import Bundle, Sampling, Verification, write_manifest
 from runtime.engine_networks import open_engine
 from runtime.engines import StoredEngine, engine_damage, stored_engines
 from runtime.errors import BundleError, RestoreError
 from runtime.fit import this_machine
 from runtime.golden_check import verdict_of
+from runtime.opening import load_bundle
 from runtime.profile import batch_sizes, image_sizes
 from runtime.selection import misfit
 

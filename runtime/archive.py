@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from runtime.bundle import ENGINES, MANIFEST, load_bundle, parse_manifest
+from runtime.bundle import ENGINES, MANIFEST, load_folder, parse_manifest
 from runtime.cache import cache_folder
 from runtime.engines import PLAIN_NAME, RECORD, engine_damage, parse_record, read_engine
 from runtime.errors import BundleError
@@ -57,7 +57,7 @@ def _is_whole(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     try:
-        load_bundle(folder)
+        load_folder(folder)
     except BundleError:
         shutil.rmtree(folder)
         return False
@@ -125,7 +125,7 @@ def _extract(archive: zipfile.ZipFile, names: Iterable[str], folder: Path, path:
             with archive.open(name) as source, open(target, "xb") as copy:
                 shutil.copyfileobj(source, copy, 2**20)
         try:
-            load_bundle(temporary)
+            load_folder(temporary)
             for engine in map(read_engine, temporary.glob(f"{ENGINES}/*")):
                 if problem := engine_damage(engine):
                     raise BundleError(f"engine {engine.name}: {problem}")

@@ -202,23 +202,13 @@ class Bundle:
         return PRIOR in self.manifest.files
 
 
-def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
-    """Open and verify a bundle: a folder, a zip file of one (see `runtime.archive`), or None, the built-in one.
+def load_folder(root: Path) -> Bundle:
+    """Open and verify the bundle in the folder `root`.
 
-    Engines are optional, so the folder engines/ is not read here. Raises BundleError when the bundle is missing,
-    of another format version, malformed, or when any other file is missing, unlisted or differs from its
-    recorded size or SHA-256.
+    Engines are optional and describe themselves: the folder engines/ is not read here (see `runtime.engines`). Raises
+    BundleError when the bundle is missing, of another format version, malformed, or when any other file is missing,
+    unlisted or differs from its recorded size or SHA-256.
     """
-    root = DEFAULT_BUNDLE if path is None else Path(path)
-    if root.is_file():
-        from runtime.archive import unpack
-
-        root = unpack(root)
-    if not root.is_dir():
-        if path is None:
-            missing = f"this installation has no built-in bundle ({root} is absent)"
-            raise BundleError(f"{missing}: name one with --bundle BUNDLE")
-        raise BundleError(f"bundle {root} does not exist: name a folder that holds a {MANIFEST}, or a zip file of one")
     try:
         raw = (root / MANIFEST).read_bytes()
     except FileNotFoundError:
@@ -255,7 +245,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
 def write_manifest(directory: str | os.PathLike[str], manifest: Manifest) -> Path:
     """Validate `manifest` and write it atomically as DIRECTORY/manifest.json; returns the path.
 
-    Raises BundleError for a manifest that `load_bundle` would refuse.
+    Raises BundleError for a manifest that `load_folder` would refuse.
     """
     target = Path(directory) / MANIFEST
     raw = encode_manifest(manifest)

@@ -126,7 +126,8 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Describe a bundle, after verifying its files."""
-    from runtime.bundle import encode_manifest, load_bundle
+    from runtime.bundle import encode_manifest
+    from runtime.opening import load_bundle
 
     opened = load_bundle(bundle)
     typer.echo(encode_manifest(opened.manifest).decode().rstrip() if json else _describe(opened))

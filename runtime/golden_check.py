@@ -20,12 +20,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle, Step, load_bundle
+from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle, Step
 from runtime.cache import cache_folder
 from runtime.engines import Precision, StoredEngine, encode_record, read_engine
 from runtime.errors import RestoreError
 from runtime.networks import Networks
 from runtime.noise import gaussian
+from runtime.opening import load_bundle
 from runtime.profile import image_sizes
 
 Array = npt.NDArray[np.float32]

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 
-from runtime.bundle import load_bundle
+from runtime.opening import load_bundle
 from runtime.restorer import Restorer
 from runtime.selection import Backend, choose, to_stderr
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from runtime.bundle import hash_file, load_bundle
+from runtime.bundle import hash_file
 from runtime.engines import (
     RECORD,
     EngineKey,
@@ -18,6 +18,7 @@ from runtime.engines import (
     key_digest,
     network_digests,
 )
+from runtime.opening import load_bundle
 
 TENSORS: dict[str, dict[str, Any]] = {
     "image": {"kind": "input", "dtype": "FLOAT", "min": [1], "opt": [1], "max": [4]},

@@ -13,10 +13,10 @@ import pytest
 
 import runtime
 from runtime import archive
-from runtime.bundle import load_bundle
 from runtime.cache import cache_folder
 from runtime.engines import engine_damage, read_engine, stored_engines
 from runtime.errors import BundleError
+from runtime.opening import load_bundle
 from tests.runtime.engine_folders import add_engine
 
 Members = list[tuple[zipfile.ZipInfo, bytes]]

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from runtime import bundle as bundle_module
-from runtime.bundle import FileEntry, hash_file, load_bundle, parse_manifest, write_manifest
+from runtime import opening
+from runtime.bundle import FileEntry, hash_file, hash_files, parse_manifest, write_manifest
 from runtime.errors import BundleError
+from runtime.opening import load_bundle
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_what_another_process_is_writing_does_not_matter(copy: Path) -> None:
     (copy / ".manifest.json.x1.tmp").write_bytes(b"{")
     (copy / "engines" / ".sm89.tmp").mkdir(parents=True)
     (copy / "engines" / ".sm89.tmp" / "denoiser.engine").touch()
-    assert not [name for name in bundle_module.hash_files(copy) if "tmp" in name]
+    assert not [name for name in hash_files(copy) if "tmp" in name]
     (copy / "engines" / "sm89").mkdir()  # registered after this process has read the manifest
     (copy / "engines" / "sm89" / "denoiser.engine").touch()
     load_bundle(copy)
@@ -158,7 +159,7 @@ def test_an_invalid_manifest_is_never_written(copy: Path) -> None:
 
 def test_places_without_a_bundle_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setattr(bundle_module, "DEFAULT_BUNDLE", tmp_path / "builtin")
+    monkeypatch.setattr(opening, "DEFAULT_BUNDLE", tmp_path / "builtin")
     for path, message in [
         (tmp_path / "absent", "does not exist"),
         (tmp_path / "file", "not a whole zip file"),

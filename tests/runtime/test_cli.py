@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from runtime.bundle import Difference, Note, Verification, load_bundle, write_manifest
+from runtime.bundle import Difference, Note, Verification, write_manifest
 from runtime.cli import main
+from runtime.opening import load_bundle
 from tests.runtime.tiny import load_pixels, picture, save
 
 ROOT = Path(__file__).resolve().parents[2]

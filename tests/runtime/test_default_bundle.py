@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime.bundle import DEFAULT_BUNDLE, load_bundle
+from runtime.bundle import DEFAULT_BUNDLE
+from runtime.opening import load_bundle
 from runtime.photo import read_photo
 
 ROOT = Path(__file__).parents[2]

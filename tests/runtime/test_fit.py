@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from runtime.bundle import Bundle, load_bundle
+from runtime.bundle import Bundle
 from runtime.device import Gpu, find_cpu
 from runtime.engines import BackendName
 from runtime.fit import Machine, misfits
+from runtime.opening import load_bundle
 from tests.runtime.engine_folders import make_key
 
 VERSIONS: dict[BackendName, str | None] = {"tensorrt": "10.16.1", "tensorrt-rtx": "1.7.1", "onnxruntime": "1.32.0"}

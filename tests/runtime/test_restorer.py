@@ -10,9 +10,10 @@ import pytest
 
 import runtime
 from runtime import illumination
-from runtime.bundle import load_bundle, write_manifest
+from runtime.bundle import write_manifest
 from runtime.errors import BundleError, PhotoError, RestoreError
 from runtime.illumination import apply_gain, enlarge, log_gain, to_encoded, to_linear
+from runtime.opening import load_bundle
 from tests.runtime.tiny import make_sampling, picture, save, write_bundle
 
 

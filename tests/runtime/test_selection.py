@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import runtime
 from runtime import golden_check, selection
-from runtime.bundle import Bundle, load_bundle
+from runtime.bundle import Bundle
 from runtime.cli import app
 from runtime.device import find_cpu
 from runtime.engine_networks import open_engine
@@ -26,6 +26,7 @@ from runtime.engines import Gate, engine_stores, read_engine
 from runtime.errors import RestoreError
 from runtime.golden_check import forget_verdict, golden_psnr, known_verdict
 from runtime.networks import Networks
+from runtime.opening import load_bundle
 from runtime.profile import WithinProfile, covers_photos
 from runtime.selection import choose
 from tests.runtime.engine_folders import make_key, write_engine

@@ -17,13 +17,14 @@ import onnx
 import pytest
 
 from runtime import tensorrt_networks
-from runtime.bundle import DENOISER, MASK_HEAD, NETWORKS, Bundle, hash_file, load_bundle
+from runtime.bundle import DENOISER, MASK_HEAD, NETWORKS, Bundle, hash_file
 from runtime.cuda import Cuda
 from runtime.engine_networks import open_engine
 from runtime.engines import EngineKey, NetworkRecord, StoredEngine, engine_stores, read_engine
 from runtime.errors import BundleError, RestoreError
 from runtime.golden_check import golden_psnr
 from runtime.onnxruntime_networks import OnnxRuntimeNetworks
+from runtime.opening import load_bundle
 from runtime.restorer import Restorer
 from runtime.tensorrt_networks import TensorRTNetworks, fitting_side
 from tests.runtime.engine_folders import make_key, write_engine

@@ -26,9 +26,10 @@ from export.engines.layers import read_layers, summary
 from export.errors import ExportError
 from export.passes import half_weights
 from runtime import fit
-from runtime.bundle import Bundle, load_bundle
+from runtime.bundle import Bundle
 from runtime.device import Gpu
 from runtime.engines import stored_engines
+from runtime.opening import load_bundle
 from tests.runtime.tiny import write_bundle
 
 pytestmark = pytest.mark.skipif(

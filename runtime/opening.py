@@ -1,0 +1,24 @@
+"""Open a bundle wherever it is: the built-in one, a folder, or a zip file."""
+
+import os
+from pathlib import Path
+
+from runtime.archive import unpack
+from runtime.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, load_folder
+from runtime.errors import BundleError
+
+
+def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
+    """Open and verify a bundle: a folder, a zip file of one (see `runtime.archive`), or None, the built-in one.
+
+    Raises BundleError when it is missing, of another format version, malformed or damaged.
+    """
+    root = DEFAULT_BUNDLE if path is None else Path(path)
+    if root.is_file():
+        root = unpack(root)
+    if not root.is_dir():
+        if path is None:
+            missing = f"this installation has no built-in bundle ({root} is absent)"
+            raise BundleError(f"{missing}: name one with --bundle BUNDLE")
+        raise BundleError(f"bundle {root} does not exist: name a folder that holds a {MANIFEST}, or a zip file of one")
+    return load_folder(root)
