@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,18 @@ from kernels.variant import Variant
 
 SUPPORTED = (80, 86, 89, 90, 100, 120)
 """Compute capabilities, times ten: A100, RTX 30, RTX 40 and L4, H100, B200, RTX 50."""
+
+OPERATIONS = (
+    "noise",
+    "prior_step",
+    "prior_coefficients",
+    "confident_mask",
+    "mask_update",
+    "pixels",
+    "group_norm_silu",
+    "guided_upsample",
+)
+"""The files that have variants."""
 
 SCRATCH = (("global_scratch", "*i8", 1), ("profile_scratch", "*i8", 1))
 """What Triton 3.6 appends to every kernel's arguments: two pointers that these kernels never follow; pass null."""
@@ -70,9 +83,7 @@ class Record:
 
 def all_variants() -> list[Variant]:
     """The variants of every kernel file, in a fixed order."""
-    from kernels import group_norm_silu, guided_upsample, mask_update, noise, pixels, prior_coefficients, prior_step
-
-    modules = (noise, prior_step, prior_coefficients, mask_update, pixels, group_norm_silu, guided_upsample)
+    modules = (import_module(f"kernels.{name}") for name in OPERATIONS)
     return [variant for module in modules for variant in module.variants()]
 
 

@@ -7,8 +7,8 @@ image) and the 64-bit seed as key, then Box-Muller in float32:
     n_0 = sqrt(-2 ln u_0) cos(2 pi u_1),  n_1 = sqrt(-2 ln u_0) sin(2 pi u_1),  n_2 = sqrt(-2 ln u_2) cos(2 pi u_3)
 
 The words are those of every other backend, and a tile gets the noise of that region of the whole. What a
-captured CUDA graph may want to change lies in device memory: `stream` = int64[4] (seed, first image, top,
-left) and `index`, the step.
+captured CUDA graph may want to change lies in device memory: `index`, the step, and `stream` = int64[N, 4], a
+row (seed, image, top, left) for each image of the batch, which therefore gets the noise it would get alone.
 """
 
 from typing import TYPE_CHECKING
@@ -33,16 +33,16 @@ HALF_PI_3 = tl.constexpr(7.549789948768648e-8)
 
 
 def noise_stream(seed: int, *, image: int = 0, top: int = 0, left: int = 0, on: "device | str" = "cpu") -> "Tensor":
-    """int64[4] naming a noise stream: `image` is the batch's first image, (top, left) the region's first pixel.
+    """int64[1, 4], the noise of one image: its seed and number, and (top, left), the region's first pixel.
 
-    Raises KernelError for a seed outside [0, 2**64).
+    A batch takes the rows of its images, concatenated. Raises KernelError for a seed outside [0, 2**64).
     """
     import torch
 
     if not 0 <= seed < 1 << 64:
         raise KernelError(f"seed {seed} is out of range: choose one from 0 to 2**64 - 1")
     signed = seed - (1 << 64) if seed >> 63 else seed  # the same 64 bits
-    return torch.tensor([signed, image, top, left], dtype=torch.int64, device=on)
+    return torch.tensor([[signed, image, top, left]], dtype=torch.int64, device=on)
 
 
 def reference(stream: "Tensor", step: int, shape: tuple[int, int, int, int]) -> "Tensor":
@@ -50,11 +50,9 @@ def reference(stream: "Tensor", step: int, shape: tuple[int, int, int, int]) -> 
     import torch
 
     images, _, height, width = shape
-    seed, image, top, left = stream.tolist()
-    x = torch.arange(left, left + width).expand(images, height, width)
-    y = torch.arange(top, top + height)[:, None].expand(images, height, width)
-    number = torch.arange(image, image + images)[:, None, None].expand(images, height, width)
-    words = _reference_words(x, y, torch.full_like(x, step), number, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF)
+    seed, image, top, left = (column[:, None, None].expand(images, height, width) for column in stream.unbind(1))
+    x, y = left + torch.arange(width), top + torch.arange(height)[:, None]
+    words = _reference_words(x, y, torch.full_like(x, step), image, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF)
     u = [((word >> 8).float() + 0.5) * 2.0**-24 for word in words]
     radius = [torch.sqrt(-2 * torch.log(value.double())) for value in (u[0], u[2])]
     angle = [(value * 6.2831855).double() for value in (u[1], u[3])]
@@ -63,7 +61,7 @@ def reference(stream: "Tensor", step: int, shape: tuple[int, int, int, int]) -> 
 
 
 def _reference_words(
-    c0: "Tensor", c1: "Tensor", c2: "Tensor", c3: "Tensor", k0: int, k1: int
+    c0: "Tensor", c1: "Tensor", c2: "Tensor", c3: "Tensor", k0: "Tensor", k1: "Tensor"
 ) -> tuple["Tensor", "Tensor", "Tensor", "Tensor"]:
     """Philox4x32-10 on int64 tensors that hold 32-bit words."""
 
@@ -104,11 +102,12 @@ def unit(word):
 
 @triton.jit
 def gaussian(pixel, width, step, image, stream):
-    """Three standard normal deviates for each pixel (reading order, `width` per row) of one image."""
-    seed = tl.load(stream)
-    x = (pixel % width + tl.load(stream + 3).to(tl.int32)).to(tl.uint32)
-    y = (pixel // width + tl.load(stream + 2).to(tl.int32)).to(tl.uint32)
-    number = (image + tl.load(stream + 1)).to(tl.uint32)
+    """Three standard normal deviates for each pixel (reading order, `width` per row) of one image of the batch."""
+    row = stream + image * 4
+    seed = tl.load(row)
+    x = (pixel % width + tl.load(row + 3).to(tl.int32)).to(tl.uint32)
+    y = (pixel // width + tl.load(row + 2).to(tl.int32)).to(tl.uint32)
+    number = tl.load(row + 1).to(tl.uint32)
     r0, r1, r2, r3 = tl.philox(seed, x, y, tl.zeros_like(x) + step.to(tl.uint32), tl.zeros_like(x) + number)
     radius = tl.sqrt_rn(tl.abs(-2.0 * tl.log(unit(r0))))  # abs: u = 1 gives -0
     cosine, sine = cosine_and_sine(TWO_PI * unit(r1))
@@ -132,7 +131,7 @@ def noise_kernel(out, stream, index, plane, width, BLOCK: tl.constexpr):
 def noise(out: "Tensor", stream: "Tensor", index: "Tensor") -> "Tensor":
     """Fill out: float32[N, 3, H, W] with standard normal noise and return it.
 
-    stream: int64[4] of `noise_stream`; index: int32[1], 0 = the sampler's initial state, i + 1 = fresh noise
+    stream: int64[N, 4] of `noise_stream`; index: int32[1], 0 = the sampler's initial state, i + 1 = fresh noise
     of step i. Raises KernelError for tensors that `unsupported` names.
     """
     refuse(unsupported(out, stream, index))
@@ -148,13 +147,13 @@ def unsupported(out: "Tensor", stream: "Tensor", index: "Tensor") -> str | None:
         return f"noise has shape {tuple(out.shape)}: it must be [N, 3, H, W] with 1 to 2^29 pixels"
     return (
         dense("noise", out, (out.shape[0], 3, *out.shape[2:]), "float32", device=out.device)
-        or dense("stream", stream, (4,), "int64", device=out.device)
+        or dense("stream", stream, (len(out), 4), "int64", device=out.device)
         or dense("index", index, (1,), "int32", device=out.device)
     )
 
 
 def variants() -> list[Variant]:
-    """Whole planes of 16 pixels or more at a time, and any size."""
+    """`noise` for planes of a multiple of 16 pixels, `noise_any` for any size."""
     types = {"out": "*fp32", "stream": "*i64", "index": "*i32", "plane": "i32", "width": "i32"}
     pointers = frozenset({"out", "stream", "index"})
     grid = (f"ceil(plane / {BLOCK})", "images", "1")

@@ -183,7 +183,7 @@ def prior_step(
     None = no data consistency. network: the network's input, [N, 7, H, W] contiguous or [N, 8, H, W] in
     channels-last memory; None = not wanted. condition: y float32[N, 3, H, W] in [0, 1] and mask float32[N, 1,
     H, W], written to the input too; None leaves its first four channels as they are (NCHW only). stream:
-    int64[4] of `noise_stream`, for a schedule with sigma > 0. last: state becomes the clean estimate itself.
+    int64[N, 4] of `noise_stream`, for a schedule with sigma > 0. last: state becomes the clean estimate itself.
     Raises KernelError for tensors that `unsupported` names.
     """
     out = state if out is None else out
@@ -257,7 +257,7 @@ def unsupported(
         problem = problem or dense("y", condition[0], shape, "float32", device=device)
         problem = problem or dense("mask", condition[1], (images, 1, height, width), "float32", device=device)
     if stream is not None:
-        problem = problem or dense("stream", stream, (4,), "int64", device=device)
+        problem = problem or dense("stream", stream, (images, 4), "int64", device=device)
     return problem or (None if network is None else _unsupported_input(network, state, condition is not None))
 
 

@@ -78,7 +78,7 @@ def test_noise_is_that_of_the_runtime_to_1e_6(
     shape: tuple[int, int, int, int], seed: int, step: int, device: torch.device
 ) -> None:
     out = Guarded(shape, device)
-    stream = noise_stream(seed, image=4, top=5, left=1000, on=device)
+    stream = torch.cat([noise_stream(seed, image=4 + i, top=5, left=1000, on=device) for i in range(shape[0])])
     noise(out.tensor, stream, number(step, device))
     images = [gaussian(*shape[2:], seed=seed, step=step, image=4 + i, top=5, left=1000) for i in range(shape[0])]
     torch.testing.assert_close(out.written(), torch.from_numpy(np.stack(images)).double(), rtol=0, atol=1e-6)
@@ -90,6 +90,20 @@ def test_a_tile_gets_the_noise_of_its_region(device: torch.device) -> None:
     noise(whole, noise_stream(8, on=device), number(2, device))
     noise(tile, noise_stream(8, top=6, left=17, on=device), number(2, device))
     assert torch.equal(whole[:, :, 6:15, 17:28], tile)
+
+
+def test_images_of_a_batch_get_the_noise_they_would_get_alone(device: torch.device) -> None:
+    streams = [
+        noise_stream(8, on=device),
+        noise_stream(8, on=device),
+        noise_stream(2**63 + 5, image=3, top=700, left=2, on=device),
+    ]
+    batch = noise(torch.empty(3, 3, 6, 11, device=device), torch.cat(streams), number(2, device))
+    for image, stream in zip(batch, streams, strict=True):
+        alone = noise(torch.empty(1, 3, 6, 11, device=device), stream, number(2, device))
+        assert torch.equal(alone[0], image)
+    assert torch.equal(batch[0], batch[1])
+    assert not torch.equal(batch[0], batch[2])
 
 
 def test_cosine_and_sine_are_accurate_around_the_whole_circle(device: torch.device) -> None:
@@ -108,5 +122,7 @@ def test_a_wrong_call_says_what_is_wrong(device: torch.device) -> None:
         noise(torch.empty(1, 4, 2, 2, device=device), stream, step)
     with pytest.raises(KernelError, match="must be contiguous"):
         noise(torch.empty(1, 3, 4, 4, device=device)[..., ::2], stream, step)
+    with pytest.raises(KernelError, match=r"stream has shape \(1, 4\), not \(2, 4\)"):
+        noise(torch.empty(2, 3, 2, 2, device=device), stream, step)
     with pytest.raises(KernelError, match=r"index is torch\.int64"):
         noise(torch.empty(1, 3, 4, 4, device=device), stream, step.long())

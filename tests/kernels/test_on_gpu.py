@@ -29,7 +29,7 @@ def one_step(index: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, ..
     mask, estimate = random((2, 1, 96, 160), device, 3), normal(SIZE, device, 4).half()
     table = step_table(sampler_steps(OPTIONS, DiffusionConfig()), "closed-form", 1000, on=device)
     a, b, h = (torch.empty_like(y) for _ in range(3))
-    limits, stream = illumination_limits(1e-4, 0.01, 4.0, on=device), noise_stream(5, on=device)
+    limits, stream = illumination_limits(1e-4, 0.01, 4.0, on=device), noise_stream(5, on=device).repeat(2, 1)
     prior_coefficients(a, b, y, clean, limits, table, index, h)
     refined, seen = torch.empty_like(mask), torch.empty_like(mask)
     mask_update(refined, seen, v, mask, table, index, (h, confident_depth(h, mask)))
@@ -72,7 +72,7 @@ def test_one_captured_graph_serves_every_step() -> None:
     estimate, table = normal(SIZE, device, 4), step_table(sampler_steps(OPTIONS, DiffusionConfig()), "input", 1000)
     table, index, state = table.to(device), number(0, device), normal(SIZE, device, 9)
     a, b, out = (torch.empty_like(y) for _ in range(3))
-    limits, stream = illumination_limits(1e-4, 0.01, 4.0, on=device), noise_stream(5, on=device)
+    limits, stream = illumination_limits(1e-4, 0.01, 4.0, on=device), noise_stream(5, on=device).repeat(2, 1)
 
     def step() -> None:
         prior_coefficients(a, b, y, clean, limits, table, index)

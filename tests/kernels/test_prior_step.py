@@ -73,7 +73,7 @@ def test_every_step_of_a_schedule_uses_its_own_row(
     x, e = normal(full, device, 0), normal(full, device, 1)
     a, b = random(full, device, 2), random(full, device, 3)
     table = table_of(eta, device, clamp)
-    stream = noise.noise_stream(11, image=2, top=3, left=4, on=device)
+    stream = torch.cat([noise.noise_stream(11 + i, image=2 * i, top=3, left=4 * i, on=device) for i in range(images)])
     for step in range(len(table)):
         out = Guarded(full, device)
         coefficients = (a, b) if consistent else None
@@ -125,7 +125,7 @@ def test_the_last_step_returns_the_clean_estimate_bit_for_bit(eta: float, device
     full = (2, 3, 5, 7)
     x, e, a, b = normal(full, device, 0), normal(full, device, 1), random(full, device, 2), random(full, device, 3)
     table, index = table_of(eta, device), number(4, device)
-    stream = noise.noise_stream(1, on=device) if eta else None
+    stream = noise.noise_stream(1, on=device).repeat(2, 1) if eta else None
     out = Guarded(full, device)
     prior_step(x, e, table, index, coefficients=(a, b), stream=stream, last=True, out=out.tensor)
     row = table[4].cpu()
