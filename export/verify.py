@@ -18,10 +18,11 @@ from export.console import Progress
 from export.errors import ExportError
 from export.photos import Sample
 from runtime.bundle import Bundle, Difference, Sampling, Step, Verification
+from runtime.golden_example import GOLDEN_TOLERANCE, read_golden
+from runtime.host_loop import HostLoop
 from runtime.networks import Networks
 from runtime.noise import gaussian
 from runtime.prior_update import confident_mask, illumination
-from runtime.restorer import GOLDEN_TOLERANCE, Restorer
 from runtime.sampler import sample as runtime_sample
 
 if TYPE_CHECKING:
@@ -223,9 +224,9 @@ def compare(
 
 def golden_difference(bundle: Bundle, networks: Networks) -> Difference:
     """The bundle's golden example, run by the runtime, against its recorded result. Raises BundleError."""
-    restorer = Restorer(bundle, networks)
-    golden = restorer.golden_example()
-    result = restorer.restore_working(golden.image, golden.mask, golden.steps, golden.seed).image
+    golden = read_golden(bundle)
+    loop = HostLoop(bundle, networks)
+    result = loop.restore(golden.image, golden.mask, bundle.table(golden.steps), [golden.seed]).image
     return difference(result, golden.x)
 
 

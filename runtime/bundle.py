@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from runtime.errors import BundleError
+from runtime.errors import BundleError, RestoreError
 from runtime.gpu_kernels import Kernel
 
 FORMAT_VERSION = 2
@@ -200,6 +200,15 @@ class Bundle:
     def has_prior(self) -> bool:
         """Whether the bundle has a degradation prior network."""
         return PRIOR in self.manifest.files
+
+    def table(self, steps: int | None = None) -> list[Step]:
+        """The schedule for a step count, None for the default. Raises RestoreError if the bundle has none."""
+        sampling = self.manifest.sampling
+        key = str(sampling.default_steps if steps is None else steps)
+        if key not in sampling.tables:
+            supported = ", ".join(map(str, sampling.supported_steps))
+            raise RestoreError(f"this bundle has no schedule for {key} steps: choose one of {supported}")
+        return sampling.tables[key]
 
 
 def load_folder(root: Path) -> Bundle:

@@ -95,7 +95,7 @@ def restore(
 
     jobs = plan(photos, output, mask, save_mask)
     restorer = load(bundle, backend, threads, say=lambda line: _complain(line, "note"))
-    restorer.table(steps)
+    restorer.bundle.table(steps)
     inputs = [job.photo for job in jobs]
     failed = 0
     for job in jobs:
@@ -132,10 +132,12 @@ def info(
     opened = load_bundle(bundle)
     typer.echo(encode_manifest(opened.manifest).decode().rstrip() if json else _describe(opened))
     if check:
+        from runtime.host_loop import HostLoop
         from runtime.onnxruntime_networks import OnnxRuntimeNetworks
         from runtime.restorer import Restorer
 
-        typer.echo(f"golden check passed: {Restorer(opened, OnnxRuntimeNetworks(opened)).check():.1f} dB", err=json)
+        restorer = Restorer(opened, HostLoop(opened, OnnxRuntimeNetworks(opened)))
+        typer.echo(f"golden check passed: {restorer.check():.1f} dB", err=json)
 
 
 def _describe(bundle: "Bundle") -> str:

@@ -24,6 +24,8 @@ from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle, Step
 from runtime.cache import cache_folder
 from runtime.engines import Precision, StoredEngine, encode_record, read_engine
 from runtime.errors import RestoreError
+from runtime.golden_example import GOLDEN_TOLERANCE, psnr, read_golden
+from runtime.host_loop import HostLoop
 from runtime.networks import Networks
 from runtime.noise import gaussian
 from runtime.opening import load_bundle
@@ -107,8 +109,6 @@ def check_engine(bundle: Bundle, engine: StoredEngine, device: str, threads: int
 
     Raises CheckError if the bundle has none, or that process cannot be started or is stopped from outside.
     """
-    from runtime.restorer import GOLDEN_TOLERANCE
-
     if not {GOLDEN_INPUT, GOLDEN_EXPECTED} <= bundle.manifest.files.keys():
         raise CheckError("the bundle has no golden example to check it with")
     gate = engine.record.gate
@@ -184,26 +184,25 @@ def golden_psnr(bundle: Bundle, engine: StoredEngine, threads: int | None) -> fl
     """
     from runtime.engine_networks import open_engine
     from runtime.onnxruntime_networks import OnnxRuntimeNetworks
-    from runtime.restorer import Restorer, psnr
 
     networks, portable = open_engine(bundle, engine, threads), OnnxRuntimeNetworks(bundle, "cpu", threads)
-    restorer, key = Restorer(bundle, networks), engine.record.key
-    golden, multiple = restorer.golden_example(), bundle.manifest.model.multiple
+    golden, multiple = read_golden(bundle), bundle.manifest.model.multiple
+    table, seeds = bundle.table(golden.steps), [golden.seed]
     padded = [-(-length // multiple) * multiple for length in golden.image.shape[2:]]
-    low, _, high = image_sizes(key)
+    low, _, high = image_sizes(engine.record.key)
     fitted = [min(max(size), most) for size, most in zip(zip(padded, low, strict=True), high, strict=True)]
     image, mask, expected = golden.image, golden.mask, golden.x
     if fitted != padded:
         image, mask = (_resized(array, *fitted) for array in (image, mask))
-        expected = Restorer(bundle, portable).restore_working(image, mask, golden.steps, golden.seed).image
-    result = restorer.restore_working(image, mask, golden.steps, golden.seed, with_mask=True)
+        expected = HostLoop(bundle, portable).restore(image, mask, table, seeds).image
+    result = HostLoop(bundle, networks).restore(image, mask, table, seeds, with_mask=True)
     if result.mask is None or not (np.isfinite(result.image).all() and np.isfinite(result.mask).all()):
         raise RestoreError("the result has values that are not finite")
     sample = (_resized(image, *fitted), _resized(mask, *fitted))
-    found, truth = (_outputs(bundle, of, *sample, restorer.table(golden.steps)) for of in (networks, portable))
+    found, truth = (_outputs(bundle, of, *sample, table) for of in (networks, portable))
     for name, output in found.items():
-        if not psnr(output, truth[name]) >= OUTPUT_DB[key.precision]:
-            text = f"{psnr(output, truth[name]):.1f} dB only, {OUTPUT_DB[key.precision]:g} dB are needed"
+        if not psnr(output, truth[name]) >= (least := OUTPUT_DB[engine.record.key.precision]):
+            text = f"{psnr(output, truth[name]):.1f} dB only, {least:g} dB are needed"
             raise RestoreError(f"{name} is that of the portable networks to {text}")
     return min(200.0, psnr(result.image, expected))
 

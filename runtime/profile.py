@@ -1,14 +1,14 @@
-"""An engine takes the image sizes it was built for; photos of other sizes go to the portable networks."""
+"""An engine takes the image sizes it was built for; photos of other sizes go to another loop."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import Step
+from runtime.bundle import Bundle, Step
 from runtime.engines import EngineKey
-from runtime.networks import Networks
+from runtime.loop import Loop, Progress, Working
 
 Array = npt.NDArray[np.float32]
 
@@ -36,30 +36,36 @@ def covers_photos(key: EngineKey, side: int, multiple: int) -> bool:
 
 
 class WithinProfile:
-    """Networks of an engine where its profile covers the images, else those that `others` opens.
+    """The loop of an engine where its profile covers the images, else the one that `others` opens.
 
     `say` hears of the first image that the engine does not take.
     """
 
     def __init__(
-        self, engine: Networks, key: EngineKey, others: Callable[[], Networks], say: Callable[[str], None]
+        self, engine: Loop, bundle: Bundle, key: EngineKey, others: Callable[[], Loop], say: Callable[[str], None]
     ) -> None:
         self.title = engine.title
+        self.networks = engine.networks
         self._engine, self._key, self._open_others, self._say = engine, key, others, say
-        self._others: Networks | None = None
+        self._multiple = bundle.manifest.model.multiple
+        self._others: Loop | None = None
         self._lock = threading.Lock()
 
-    def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
-        """As `runtime.networks.Networks`."""
-        return self._for(image).prior(image, mask)
+    def restore(
+        self,
+        images: Array,
+        masks: Array | None,
+        table: Sequence[Step],
+        seeds: Sequence[int],
+        with_mask: bool = False,
+        progress: Progress | None = None,
+    ) -> Working:
+        """As `Loop`."""
+        return self._for(images.shape).restore(images, masks, table, seeds, with_mask, progress)
 
-    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step, with_mask: bool) -> tuple[Array, Array | None]:
-        """As `runtime.networks.Networks`."""
-        return self._for(y).denoise(y, mask, x_t, step, with_mask)
-
-    def _for(self, image: Array) -> Networks:
-        images, _, height, width = image.shape
-        if covers(self._key, images, height, width):
+    def _for(self, shape: tuple[int, ...]) -> Loop:
+        height, width = (-(-length // self._multiple) * self._multiple for length in shape[2:])
+        if covers(self._key, shape[0], height, width):
             return self._engine
         with self._lock:
             if self._others is None:

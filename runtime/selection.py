@@ -22,7 +22,8 @@ from runtime.engines import (
     read_engine,
 )
 from runtime.errors import BundleError, RestoreError
-from runtime.networks import Networks
+from runtime.host_loop import HostLoop
+from runtime.loop import Loop
 from runtime.profile import WithinProfile, covers_photos
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def choose(bundle: Bundle, backend: Backend = "auto", threads: int | None = None, say: Say = to_stderr) -> Networks:
-    """The networks to use: "auto" for the best that works, "cpu" or "cuda" for the portable ones, or an engine of the
+def choose(bundle: Bundle, backend: Backend = "auto", threads: int | None = None, say: Say = to_stderr) -> Loop:
+    """The loop to use: "auto" for the best that works, "cpu" or "cuda" for the portable ones, or an engine of the
     backend that is named.
 
     `say` hears why stored engines are passed over. An engine that is new to this machine is checked first, which
@@ -53,16 +54,19 @@ def choose(bundle: Bundle, backend: Backend = "auto", threads: int | None = None
     if backend not in get_args(Backend):
         raise RestoreError(f"backend {backend!r} is unknown: choose one of {', '.join(get_args(Backend))}")
     if backend in ("cpu", "cuda"):
-        return OnnxRuntimeNetworks(bundle, backend, threads)
+        return HostLoop(bundle, OnnxRuntimeNetworks(bundle, backend, threads))
     backends = tuple(name for name in ORDER if backend in ("auto", name))
     reasons: list[str] = []
     found = _first_good(bundle, backends, threads, say, say if backend == "auto" else reasons.append)
     if backend == "auto":
-        portable = partial(OnnxRuntimeNetworks, bundle, "auto", threads)
+
+        def portable() -> Loop:
+            return HostLoop(bundle, OnnxRuntimeNetworks(bundle, "auto", threads))
+
         if found is None:
             return portable()
-        networks, key = found
-        return networks if key.backend == "onnxruntime" else WithinProfile(networks, key, portable, say)
+        loop, key = found
+        return loop if key.backend == "onnxruntime" else WithinProfile(loop, bundle, key, portable, say)
     if found is None:
         why = "; ".join(reasons) or f"the bundle has none: python -m export build-engine --backend {backend}"
         raise RestoreError(f"no engine of {TITLES[backends[0]]} can be used: {why}")
@@ -75,7 +79,7 @@ def _first_good(
     threads: int | None,
     say: Say,
     passed_over: Say,
-) -> tuple[Networks, EngineKey] | None:
+) -> tuple[Loop, EngineKey] | None:
     """The best engine of these backends that fits, is whole, and passes the golden check."""
     folders = engine_folders(*engine_stores(bundle))
     if not folders:
@@ -103,7 +107,7 @@ def _first_good(
                 raise BundleError(problem)
             failure = _verdict(bundle, engine, machine, threads, say).failure
             if failure is None:
-                return open_engine(bundle, engine, threads), engine.record.key
+                return HostLoop(bundle, open_engine(bundle, engine, threads)), engine.record.key
             advice = "python -m export build-engine builds it again"
             passed_over(f"engine {engine.name} is quarantined, the next in line is used: {failure} ({advice})")
         except RestoreError as error:

@@ -53,7 +53,8 @@ def test_without_a_mask_the_shadow_is_found_first_and_then_restored_as_if_drawn(
     image[..., :8] = 0.1
     found = np.zeros((1, 1, 16, 16), np.float32)
     found[..., 8:] = 1
-    blind, given = restorer.restore_working(image), restorer.restore_working(image, found)
+    table = restorer.bundle.table()
+    blind, given = (restorer.loop.restore(image, mask, table, [0], with_mask=True) for mask in (None, found))
     for name in ("image", "clean", "mask", "illumination"):
         assert np.array_equal(getattr(blind, name), getattr(given, name))
 

@@ -25,7 +25,8 @@ from runtime.engine_networks import open_engine
 from runtime.engines import Gate, engine_stores, read_engine
 from runtime.errors import RestoreError
 from runtime.golden_check import forget_verdict, golden_psnr, known_verdict
-from runtime.networks import Networks
+from runtime.host_loop import HostLoop
+from runtime.loop import Loop
 from runtime.opening import load_bundle
 from runtime.profile import WithinProfile, covers_photos
 from runtime.selection import choose
@@ -256,19 +257,19 @@ def test_sizes_outside_the_profile_go_to_the_portable_networks(opened: Bundle) -
     """The engine is a little off, so that its results can be told from those of the portable networks."""
     engine = read_engine(add(opened, 1.5, profile="16x16:32x32:32x48"))
     portable = choose(opened, "cpu", 1)
-    made: list[Networks] = []
+    made: list[Loop] = []
     said: list[str] = []
 
-    def others() -> Networks:
+    def others() -> Loop:
         made.append(portable)
         return portable
 
-    both = WithinProfile(open_engine(opened, engine, 1), engine.record.key, others, said.append)
-    restorer, plain = runtime.Restorer(opened, both), runtime.Restorer(opened, portable)
+    loop = HostLoop(opened, open_engine(opened, engine, 1))
+    both = WithinProfile(loop, opened, engine.record.key, others, said.append)
     inside, outside = (np.random.default_rng(0).random((1, 3, *size), np.float32) for size in ((32, 48), (48, 32)))
     for image, same in ((inside, False), (outside, True), (outside, True)):
         mask = image[:, :1]
-        result, expected = (r.restore_working(image, mask).image for r in (restorer, plain))
+        result, expected = (loop.restore(image, mask, opened.table(), [0]).image for loop in (both, portable))
         assert (result == expected).all() == same
     assert len(made) == 1
     assert said == [

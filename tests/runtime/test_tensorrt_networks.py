@@ -23,6 +23,7 @@ from runtime.engine_networks import open_engine
 from runtime.engines import EngineKey, NetworkRecord, StoredEngine, engine_stores, read_engine
 from runtime.errors import BundleError, RestoreError
 from runtime.golden_check import golden_psnr
+from runtime.host_loop import HostLoop
 from runtime.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.opening import load_bundle
 from runtime.restorer import Restorer
@@ -137,10 +138,10 @@ def test_a_denoiser_with_its_head_inside_gives_the_mask_itself(tmp_path: Path, t
 
 def test_a_photo_is_restored_as_on_the_cpu(bundle: Bundle, trt: TensorRT) -> None:
     networks = TensorRTNetworks(bundle, store(bundle))
-    assert Restorer(bundle, networks).check() > 100
+    loop, portable = (HostLoop(bundle, each) for each in (networks, OnnxRuntimeNetworks(bundle, "cpu", 1)))
+    assert Restorer(bundle, loop).check() > 100
     y, mask, _ = inputs(40, 56)
-    found = Restorer(bundle, networks).restore_working(y, mask, 5).image
-    expected = Restorer(bundle, OnnxRuntimeNetworks(bundle, "cpu", 1)).restore_working(y, mask, 5).image
+    found, expected = (each.restore(y, mask, bundle.table(5), [0]).image for each in (loop, portable))
     np.testing.assert_array_equal(found, expected)
     assert networks.title.startswith("engine tensorrt_")
 
