@@ -62,7 +62,7 @@ def measure(
         yield row("border gain", "given", border_gain(image, mask), time.perf_counter() - started)
         for kind in ("given", "none"):
             given = mask.astype(np.uint8) * 255 if kind == "given" else None
-            restored = restorer(image, given, steps, seed, working_size, with_prior=True)
+            restored = restorer(image, given, steps=steps, seed=seed, working_size=working_size, with_prior=True)
             assert restored.prior is not None
             timings = restored.timings
             yield row("prior alone", kind, restored.prior, timings["total"] - timings["diffusion"])

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -14,10 +13,12 @@ from runtime.errors import BundleError, RestoreError
 from runtime.golden_example import GOLDEN_TOLERANCE, psnr, read_golden
 from runtime.illumination import apply_gain, enlarge, log_gain
 from runtime.loop import Loop, Progress
-from runtime.photo import WHOLE, as_mask, check_pixels, read_photo, unit_floats
+from runtime.photo import WHOLE, Photo, as_mask, check_pixels, read_photo, unit_floats
 
 Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[Any]
+Source = str | os.PathLike[str] | Photo | Pixels
+"""A file, a decoded photo, or uint8, uint16 or float (in [0, 1]) pixels [H, W, 3] or [H, W]."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Restored:
     """Shadow mask float32 [H, W] in [0, 1] at the photo's size, as the denoiser's mask head refined it last; None if
     it was not asked for."""
     illumination: Array
-    """h = y / clean of the prior, sRGB-encoded, float32 [h, w, 3] at the working size; 1 = unchanged."""
+    """h = photo / restored at full strength, in linear light, float32 [h, w, 3]: at the working size, or at the photo's
+    with `native`; 1 = unchanged, below 1 = darkened."""
     prior: Pixels | None
     """The degradation prior's result alone, carried to full size the same way; None unless asked for."""
     timings: dict[str, float]
@@ -46,47 +48,50 @@ class Restorer:
 
     def __call__(
         self,
-        image: str | os.PathLike[str] | Pixels,
-        mask: str | os.PathLike[str] | Pixels | None = None,
+        image: Source,
+        mask: Source | None = None,
+        *,
         steps: int | None = None,
         seed: int = 0,
         working_size: int | None = None,
+        native: bool = False,
+        strength: float = 1.0,
         with_prior: bool = False,
         with_mask: bool = True,
         progress: Progress | None = None,
     ) -> Restored:
-        """Restore a photo: a file, or uint8, uint16 or float (in [0, 1]) pixels [H, W, 3] or [H, W].
+        """Restore a photo.
 
         mask: 1 (white) = shadow, of the photo's size; None lets the prior find the shadow. steps: one of
         the bundle's step counts. working_size: long side in pixels at which the networks run, never above
-        the photo's own. with_prior, with_mask: what to return beside the photo; the mask costs time.
-        The same input and seed give the same result. `progress(done, steps)` is called
+        the photo's own; native: run them at the photo's own size. strength: 0 leaves the photo as it is, 1 changes it
+        in full, between them the logarithm of the gain is scaled. with_prior, with_mask: what to return beside the
+        photo; the mask costs time. The same input and seed give the same result. `progress(done, steps)` is called
         after each step. Raises RestoreError.
         """
         started = perf_counter()
         table = self.bundle.table(steps)  # complain before any work
-        model = self.bundle.manifest.model
-        size = model.working_size if working_size is None else working_size
-        if size < 1:
-            raise RestoreError(f"working size {size} is too small: choose at least 1 pixel")
-        pixels = image if isinstance(image, np.ndarray) else read_photo(image).pixels
+        if not 0 <= strength <= 1:
+            raise RestoreError(f"strength {strength:g} is out of range: choose 0 (nothing is changed) to 1")
+        pixels = _pixels_of(image)
         check_pixels(pixels, "the photo")
-        small = _shrink(pixels, size)
         height, width = pixels.shape[:2]
+        size = self._long_side(max(height, width), working_size, native)
+        small = _shrink(pixels, size)
         plane = None
         if mask is not None:
-            name = "mask" if isinstance(mask, np.ndarray) else f"mask {mask}"
-            given = mask if isinstance(mask, np.ndarray) else read_photo(mask).pixels
-            plane = _planes(_shrink(as_mask(given, height, width, name), size))
+            name = f"mask {mask}" if isinstance(mask, str | os.PathLike) else "mask"
+            plane = _planes(_shrink(as_mask(_pixels_of(mask), height, width, name), size))
         y = _planes(np.broadcast_to(small, (*small.shape[:2], 3)))
         prepared = perf_counter()
 
         result = self.loop.restore(y, plane, table, [seed], with_mask, progress)
         networks_done = perf_counter()
 
-        to_full = partial(_to_full, pixels, y)
-        restored = to_full(result.image)
-        prior = to_full(result.clean) if with_prior else None
+        degraded = _rows(y)
+        gain = log_gain(degraded, _rows(result.image))
+        restored = _brighten(pixels, gain, strength)
+        prior = _brighten(pixels, log_gain(degraded, _rows(result.clean)), strength) if with_prior else None
         full_mask = None if result.mask is None else enlarge(result.mask[0, 0], height, width)
         ended = perf_counter()
         timings = {
@@ -96,7 +101,16 @@ class Restorer:
             "full size": ended - networks_done,
             "total": ended - started,
         }
-        return Restored(restored, full_mask, _pixels(result.illumination), prior, timings)
+        return Restored(restored, full_mask, np.exp(-gain), prior, timings)
+
+    def _long_side(self, own: int, working_size: int | None, native: bool) -> int:
+        """The long side in pixels at which the networks run, for a photo whose own is `own`."""
+        if native and working_size is not None:
+            raise RestoreError(f"native means the photo's own size: leave out working size {working_size}")
+        size = self.bundle.manifest.model.working_size if working_size is None else working_size
+        if size < 1:
+            raise RestoreError(f"working size {size} is too small: choose at least 1 pixel")
+        return own if native else size
 
     def check(self) -> float:
         """Run the bundle's golden input and return the PSNR in dB against its golden output.
@@ -135,15 +149,21 @@ def _shrink(pixels: Pixels, long_side: int) -> Array:
     return values.clip(0, 1)
 
 
-def _to_full(pixels: Pixels, degraded: Array, restored: Array) -> Pixels:
-    """Carry the change from `degraded` to `restored` (float32 [1, 3, h, w] in [0, 1]) over to the
-    full-size photo.
-    """
-    gain = log_gain(_pixels(degraded), _pixels(restored))
+def _brighten(pixels: Pixels, gain: Array, strength: float) -> Pixels:
+    """Apply a log gain float32 [h, w, 3] to the full-size photo; a grey one takes the mean of the channels."""
+    if strength == 0:
+        return pixels.copy()
+    gain = gain * np.float32(strength)
     if pixels.ndim == 3 and pixels.shape[2] == 3:
         return apply_gain(pixels, gain)
     grey = gain.mean(axis=2, keepdims=True, dtype=np.float32)
     return apply_gain(pixels.reshape(*pixels.shape[:2], 1), grey).reshape(pixels.shape)
+
+
+def _pixels_of(source: Source) -> Pixels:
+    if isinstance(source, Photo):
+        return source.pixels
+    return source if isinstance(source, np.ndarray) else read_photo(source).pixels
 
 
 def _planes(pixels: Array) -> Array:
@@ -151,6 +171,6 @@ def _planes(pixels: Array) -> Array:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 
-def _pixels(planes: Array) -> Array:
+def _rows(planes: Array) -> Array:
     """[1, C, H, W] -> [H, W, C]."""
     return np.ascontiguousarray(planes[0].transpose(1, 2, 0))

@@ -14,6 +14,7 @@ from runtime.bundle import write_manifest
 from runtime.errors import BundleError, PhotoError, RestoreError
 from runtime.illumination import apply_gain, enlarge, log_gain, to_encoded, to_linear
 from runtime.opening import load_bundle
+from runtime.photo import read_photo
 from tests.runtime.tiny import make_sampling, picture, save, write_bundle
 
 
@@ -43,8 +44,44 @@ def test_the_prior_alone_is_what_the_degradation_model_says(restorer: runtime.Re
     restored = restorer(photo, mask, with_prior=True)
     assert restored.prior is not None
     assert np.abs(restored.prior - 0.6).max() < 1e-5
-    assert np.abs(restored.illumination - 0.4 / 0.6).max() < 1e-3
     assert restorer(photo, mask).prior is None
+
+
+def test_the_illumination_is_the_photo_over_the_result_in_linear_light(restorer: runtime.Restorer) -> None:
+    photo = picture(40, 40, np.float32)
+    restored = restorer(photo, np.ones((40, 40), np.float32))
+    ratio = (to_linear(photo) + 1e-4) / (to_linear(restored.image) + 1e-4)
+    assert np.abs(restored.illumination - ratio).max() < 1e-3
+    assert restored.illumination.min() < 0.8
+
+
+def test_strength_scales_the_logarithm_of_the_gain(restorer: runtime.Restorer) -> None:
+    photo = picture(60, 90, np.float32)
+    whole, half, none = (restorer(photo, strength=strength) for strength in (1.0, 0.5, 0.0))
+    assert np.array_equal(none.image, photo)
+    assert none.image is not photo
+    assert np.array_equal(none.illumination, whole.illumination)
+    assert np.array_equal(restorer(photo).image, whole.image)
+    inside = (whole.image > 0.001) & (whole.image < 0.999)  # nothing was cut off there
+    light, changed, halfway = (to_linear(array)[inside] + 1e-4 for array in (photo, whole.image, half.image))
+    assert np.abs(np.log(halfway / light) - 0.5 * np.log(changed / light)).max() < 1e-3
+    for strength in (-0.1, 1.1, float("nan")):
+        with pytest.raises(RestoreError, match="choose 0"):
+            restorer(photo, strength=strength)
+
+
+def test_native_runs_the_networks_at_the_size_of_the_photo(restorer: runtime.Restorer) -> None:
+    photo = picture(50, 70)
+    native = restorer(photo, native=True)
+    assert native.illumination.shape == photo.shape
+    assert np.array_equal(native.image, restorer(photo, working_size=70).image)
+    with pytest.raises(RestoreError, match="leave out working size 20"):
+        restorer(photo, native=True, working_size=20)
+
+
+def test_a_decoded_photo_is_restored_as_its_file(restorer: runtime.Restorer, tmp_path: Path) -> None:
+    file = save(tmp_path / "a.png", picture(30, 40))
+    assert np.array_equal(restorer(read_photo(file)).image, restorer(file).image)
 
 
 def test_without_a_mask_the_shadow_is_found_first_and_then_restored_as_if_drawn(restorer: runtime.Restorer) -> None:
