@@ -59,7 +59,7 @@ def run(job: Job, restore: Callable[..., Restored], inputs: Iterable[Path], over
     """Restore one photo and write its results, never over one of `inputs`; returns seconds. Raises
     RestoreError.
 
-    `restore` is a Restorer, or one with some arguments filled in: it is called with pixels, `mask` and `with_mask`.
+    `restore` is a Restorer, or one with some arguments filled in: it is called with a photo, `mask` and `with_mask`.
     """
     started = perf_counter()
     photo = read_photo(job.photo)
@@ -67,7 +67,7 @@ def run(job: Job, restore: Callable[..., Restored], inputs: Iterable[Path], over
     read = [*inputs, mask] if mask else [*inputs]
     for target in filter(None, (job.target, job.mask_target)):
         check_target(target, overwrite, read)
-    restored = restore(photo.pixels, mask=mask, with_mask=job.mask_target is not None)
+    restored = restore(photo, mask=mask, with_mask=job.mask_target is not None)
     write_photo(job.target, replace(photo, pixels=restored.image), overwrite)
     if job.mask_target is not None and restored.mask is not None:
         write_photo(job.mask_target, Photo((restored.mask * 255).round().astype("uint8")), overwrite)

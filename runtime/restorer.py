@@ -73,25 +73,24 @@ class Restorer:
         table = self.bundle.table(steps)  # complain before any work
         if not 0 <= strength <= 1:
             raise RestoreError(f"strength {strength:g} is out of range: choose 0 (nothing is changed) to 1")
-        pixels = _pixels_of(image)
-        check_pixels(pixels, "the photo")
-        height, width = pixels.shape[:2]
+        photo = _decoded(image)
+        check_pixels(photo.pixels, "the photo")
+        height, width = photo.pixels.shape[:2]
         size = self._long_side(max(height, width), working_size, native)
-        small = _shrink(pixels, size)
         plane = None
         if mask is not None:
             name = f"mask {mask}" if isinstance(mask, str | os.PathLike) else "mask"
-            plane = _planes(_shrink(as_mask(_pixels_of(mask), height, width, name), size))
-        y = _planes(np.broadcast_to(small, (*small.shape[:2], 3)))
+            plane = _planes(_shrink(as_mask(_decoded(mask).pixels, height, width, name), size))
+        y = _planes(photo.to_srgb(_shrink(photo.pixels, size)))
         prepared = perf_counter()
 
         result = self.loop.restore(y, plane, table, [seed], with_mask, progress)
         networks_done = perf_counter()
 
         degraded = _rows(y)
-        gain = log_gain(degraded, _rows(result.image))
-        restored = _brighten(pixels, gain, strength)
-        prior = _brighten(pixels, log_gain(degraded, _rows(result.clean)), strength) if with_prior else None
+        found = _rows(result.image)
+        restored = _brighten(photo, degraded, found, strength)
+        prior = _brighten(photo, degraded, _rows(result.clean), strength) if with_prior else None
         full_mask = None if result.mask is None else enlarge(result.mask[0, 0], height, width)
         ended = perf_counter()
         timings = {
@@ -101,7 +100,7 @@ class Restorer:
             "full size": ended - networks_done,
             "total": ended - started,
         }
-        return Restored(restored, full_mask, np.exp(-gain), prior, timings)
+        return Restored(restored, full_mask, np.exp(-log_gain(degraded, found)), prior, timings)
 
     def _long_side(self, own: int, working_size: int | None, native: bool) -> int:
         """The long side in pixels at which the networks run, for a photo whose own is `own`."""
@@ -149,21 +148,22 @@ def _shrink(pixels: Pixels, long_side: int) -> Array:
     return values.clip(0, 1)
 
 
-def _brighten(pixels: Pixels, gain: Array, strength: float) -> Pixels:
-    """Apply a log gain float32 [h, w, 3] to the full-size photo; a grey one takes the mean of the channels."""
+def _brighten(photo: Photo, degraded: Array, restored: Array, strength: float) -> Pixels:
+    """Carry the change from `degraded` to `restored`, sRGB-encoded float32 [h, w, 3] in [0, 1], over to the full-size
+    photo, in its own colours.
+    """
     if strength == 0:
-        return pixels.copy()
-    gain = gain * np.float32(strength)
-    if pixels.ndim == 3 and pixels.shape[2] == 3:
-        return apply_gain(pixels, gain)
-    grey = gain.mean(axis=2, keepdims=True, dtype=np.float32)
-    return apply_gain(pixels.reshape(*pixels.shape[:2], 1), grey).reshape(pixels.shape)
+        return photo.pixels.copy()
+    gain = log_gain(photo.from_srgb(degraded), photo.from_srgb(restored))
+    gain *= np.float32(strength)
+    height, width = photo.pixels.shape[:2]
+    return apply_gain(photo.pixels.reshape(height, width, -1), gain).reshape(photo.pixels.shape)
 
 
-def _pixels_of(source: Source) -> Pixels:
+def _decoded(source: Source) -> Photo:
     if isinstance(source, Photo):
-        return source.pixels
-    return source if isinstance(source, np.ndarray) else read_photo(source).pixels
+        return source
+    return Photo(source) if isinstance(source, np.ndarray) else read_photo(source)
 
 
 def _planes(pixels: Array) -> Array:

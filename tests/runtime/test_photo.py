@@ -10,7 +10,17 @@ import pytest
 import pyvips
 
 from runtime.errors import PhotoError
-from runtime.photo import Photo, as_mask, check_target, read_photo, write_photo
+from runtime.photo import (
+    Format,
+    Photo,
+    as_mask,
+    check_encoding,
+    check_target,
+    encode_photo,
+    read_photo,
+    suffix_of,
+    write_photo,
+)
 from tests.runtime.tiny import load_pixels, picture, save
 
 EXACT = [".png", ".tif"]
@@ -40,6 +50,52 @@ def test_lossy_formats_stay_close(tmp_path: Path, suffix: str, channels: int) ->
     if channels == 1 and back.ndim == 3:
         back = back[..., 0]  # WebP has no grey
     assert np.abs(back.astype(int) - array).mean() < 4
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp", "tiff"])
+def test_bytes_and_files_are_the_same(tmp_path: Path, form: Format) -> None:
+    photo = Photo(picture(20, 30))
+    data = encode_photo(photo, form)
+    write_photo(tmp_path / f"out{suffix_of(form)}", photo)
+    assert (tmp_path / f"out{suffix_of(form)}").read_bytes() == data
+    assert np.array_equal(read_photo(data).pixels, read_photo(tmp_path / f"out{suffix_of(form)}").pixels)
+    with pytest.raises(PhotoError, match="standard input is damaged"):
+        read_photo(data[:-30] if form != "tiff" else data[:300], name="standard input")
+
+
+@pytest.mark.parametrize("form", ["jpeg", "webp"])
+def test_quality_is_kept(form: Format) -> None:
+    photo = Photo(picture(64, 64))
+    sizes = [len(encode_photo(photo, form, quality)) for quality in (1, 50, 95, 100)]
+    assert sizes == sorted(sizes)
+    assert sizes[2] == len(encode_photo(photo, form))
+
+
+@pytest.mark.parametrize(
+    ("form", "quality", "message"),
+    [
+        ("png", 80, "png is lossless and has no quality"),
+        ("tiff", 80, "tiff is lossless"),
+        ("jpeg", 0, "quality 0 is out of range"),
+        ("webp", 101, "quality 101"),
+    ],
+)
+def test_a_quality_that_cannot_be_is_refused(tmp_path: Path, form: Format, quality: int, message: str) -> None:
+    for attempt in (check_encoding, lambda form, quality: encode_photo(Photo(picture(4, 4)), form, quality)):
+        with pytest.raises(PhotoError, match=message):
+            attempt(form, quality)
+    with pytest.raises(PhotoError, match=message):
+        write_photo(tmp_path / "out", Photo(picture(4, 4)), form=form, quality=quality)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_format_can_be_named_where_the_file_does_not(tmp_path: Path) -> None:
+    write_photo(tmp_path / "out.result", Photo(picture(4, 4)), form="webp")
+    assert (tmp_path / "out.result").read_bytes()[8:12] == b"WEBP"
+    with pytest.raises(PhotoError, match=r"out\.jpg as png: its name says jpeg"):
+        write_photo(tmp_path / "out.jpg", Photo(picture(4, 4)), form="png")
+    with pytest.raises(PhotoError, match="must end in one of"):
+        write_photo(tmp_path / "out", Photo(picture(4, 4)))
 
 
 def test_jpeg_is_written_without_colour_subsampling(tmp_path: Path) -> None:

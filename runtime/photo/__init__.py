@@ -1,0 +1,29 @@
+"""Photos and masks: files or bytes in, pixels and everything that travels with them; and out again.
+
+`read_photo` and `write_photo` (`encode_photo` for bytes) handle PNG, JPEG, WebP and TIFF, 8 and 16 bit, grey or colour,
+with or without transparency. A `Photo` keeps its pixels in the file's own colours; `to_srgb` and `from_srgb` convert
+small images between those and sRGB, which is what the networks know.
+"""
+
+from runtime.photo.formats import SUFFIXES, Format, check_encoding, suffix_of
+from runtime.photo.image import Photo
+from runtime.photo.pixels import WHOLE, as_mask, check_pixels, unit_floats
+from runtime.photo.reading import MAX_PIXELS, read_photo
+from runtime.photo.writing import check_target, encode_photo, write_photo
+
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "WHOLE",
+    "Format",
+    "Photo",
+    "as_mask",
+    "check_encoding",
+    "check_pixels",
+    "check_target",
+    "encode_photo",
+    "read_photo",
+    "suffix_of",
+    "unit_floats",
+    "write_photo",
+]
