@@ -50,7 +50,8 @@ class Loop(Protocol):
         """Restore images float32 [N, 3, h, w] in [0, 1] of any size, given their masks [N, 1, h, w] in [0, 1].
 
         Without masks the prior finds the shadows. Every image has its seed; its result does not depend on the others,
-        so a batch equals single images. `progress(done, steps)` is called after each step. Raises RestoreError.
+        so a batch equals single images bit for bit. `progress(done, total)` counts the steps of all images that are
+        done. Raises RestoreError.
         """
 
 

@@ -3,8 +3,8 @@
 import os
 import threading
 import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -54,7 +54,8 @@ class OnnxRuntimeNetworks(GraphNetworks):
         }
         self._provider = _provider(backend)
         self._required = "CUDAExecutionProvider" if backend == "cuda" else None
-        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._sessions: dict[str, Future[onnxruntime.InferenceSession]] = {}
+        self._opener = ThreadPoolExecutor(1, "opener")
         self._device_inputs = DeviceInputs("cuda")
         self._lock = threading.Lock()
         portable = f"ONNX Runtime on {'CUDA' if self._provider == 'cuda' else 'the CPU'}"
@@ -76,16 +77,26 @@ class OnnxRuntimeNetworks(GraphNetworks):
         check_finite(name, dict(zip(wanted, outputs, strict=True)))
         return outputs
 
+    def prefetch(self) -> None:
+        """Begin to open the networks that every photo needs; whatever goes wrong is raised when they run."""
+        for name in (PRIOR, DENOISER):
+            if name in self._bundle.manifest.files:
+                self._opening(name)
+
     def _session(self, name: str) -> "onnxruntime.InferenceSession":
+        return self._opening(name).result()
+
+    def _opening(self, name: str) -> "Future[onnxruntime.InferenceSession]":
+        """One after the other in a thread of their own, beside whatever comes before the networks."""
         with self._lock:
-            if name not in self._sessions:
-                path = self._bundle.path / name
-                if self._engine:
-                    path = self._engine.path / self._engine.record.networks[name].file
-                self._sessions[name] = self._open(path, name)
+            if name not in self._sessions or (self._sessions[name].done() and self._sessions[name].exception()):
+                self._sessions[name] = self._opener.submit(self._open, name)
             return self._sessions[name]
 
-    def _open(self, path: Path, name: str) -> "onnxruntime.InferenceSession":
+    def _open(self, name: str) -> "onnxruntime.InferenceSession":
+        path = self._bundle.path / name
+        if self._engine:
+            path = self._engine.path / self._engine.record.networks[name].file
         optimized = self._engine is not None and self._provider == "cpu"
         try:
             session = open_session(str(path), self._provider, self._settings, optimized)
