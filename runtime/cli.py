@@ -31,8 +31,11 @@ BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="BUNDLE", help="Bundle: a folder or a zip file [built-in].")
 ]
 BackendOption = Annotated[
-    Literal["auto", "cpu", "cuda", "tensorrt", "tensorrt-rtx", "onnxruntime"],
-    typer.Option("--backend", help="What runs the networks: an engine, or ONNX Runtime on cpu or cuda."),
+    Literal["auto", "portable", "onnxruntime", "tensorrt", "tensorrt-rtx"],
+    typer.Option("--backend", help="What runs the networks; portable: the bundle's own graphs, no engine."),
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where they run [a GPU if it can be used].")
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads [all cores].")]
 
@@ -85,6 +88,7 @@ def restore(
         Path | None, typer.Option(help="Also write the shadow mask to this file, or into this folder.")
     ] = None,
     backend: BackendOption = "auto",
+    device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
@@ -94,7 +98,7 @@ def restore(
     from runtime.loading import load
 
     jobs = plan(photos, output, mask, save_mask)
-    restorer = load(bundle, backend, threads, say=lambda line: _complain(line, "note"))
+    restorer = load(bundle, backend, device, threads, say=lambda line: _complain(line, "note"))
     restorer.bundle.table(steps)
     inputs = [job.photo for job in jobs]
     failed = 0

@@ -34,6 +34,8 @@ TITLES: dict[BackendName, str] = {
 }
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 Provider = Literal["cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda"]
+"""Where a user wants the networks to run."""
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 PLAIN_NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 """What files and folders of engines are called: no path, and no scratch."""

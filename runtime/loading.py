@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 
+from runtime.engines import Device
 from runtime.opening import load_bundle
 from runtime.restorer import Restorer
 from runtime.selection import Backend, choose, to_stderr
@@ -11,15 +12,16 @@ from runtime.selection import Backend, choose, to_stderr
 def load(
     bundle: str | os.PathLike[str] | None = None,
     backend: Backend = "auto",
+    device: Device = "auto",
     threads: int | None = None,
     say: Callable[[str], None] = to_stderr,
 ) -> Restorer:
     """Open a bundle folder (None: the built-in one) and return its Restorer.
 
-    backend: "auto" (the best engine that fits this machine, else CUDA if ONNX Runtime offers it, else the CPU),
-    "cpu" or "cuda" (without engines), or the backend of an engine. threads: CPU threads, None for one per core.
-    `say` hears why engines are passed over. Raises RestoreError for a missing or damaged bundle, or an unavailable
-    backend.
+    backend: "auto" (the best engine that fits this machine, else the portable graphs), "portable" (no engine), or
+    "tensorrt", "tensorrt-rtx" or "onnxruntime". device: "cpu", "cuda", or "auto" for CUDA where it can be used.
+    threads: CPU threads, None for one per core. `say` hears why engines are passed over. Raises RestoreError for a
+    missing or damaged bundle, or an unavailable backend or device.
     """
     opened = load_bundle(bundle)
-    return Restorer(opened, choose(opened, backend, threads, say))
+    return Restorer(opened, choose(opened, backend, device, threads, say))

@@ -5,7 +5,7 @@ import threading
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from runtime.bundle import DENOISER, MASK_HEAD, PRIOR, Bundle
 from runtime.device_inputs import DeviceInputs
-from runtime.engines import Provider, SessionSettings, StoredEngine
+from runtime.engines import Device, Provider, SessionSettings, StoredEngine
 from runtime.errors import BundleError, RestoreError
 from runtime.networks import GraphNetworks, check_finite
 from runtime.time_table import read_rows
@@ -22,21 +22,20 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Array = npt.NDArray[np.float32]
-Backend = Literal["auto", "cpu", "cuda"]
 
 
 class OnnxRuntimeNetworks(GraphNetworks):
     """The networks of one bundle, as `runtime.networks.Networks`. Sessions are created when first needed.
 
-    backend "cpu", "cuda", or "auto": CUDA where ONNX Runtime offers it and it starts, else the CPU.
+    device "cpu", "cuda", or "auto": CUDA where ONNX Runtime offers it and it starts, else the CPU.
     `threads`: CPU threads per network, None for one per core. `engine`: an engine of ONNX Runtime, whose graphs are
-    run instead of the bundle's, with its settings. Raises RestoreError for a backend that cannot be had.
+    run instead of the bundle's, with its settings. Raises RestoreError for a device that cannot be had.
     """
 
     def __init__(
         self,
         bundle: Bundle,
-        backend: Backend = "auto",
+        device: Device = "auto",
         threads: int | None = None,
         engine: StoredEngine | None = None,
     ) -> None:
@@ -52,8 +51,8 @@ class OnnxRuntimeNetworks(GraphNetworks):
             DENOISER: ({"image", "mask", "x_t", time}, {"noise", last}),
             MASK_HEAD: ({"features"}, {"shadow"}),
         }
-        self._provider = _provider(backend)
-        self._required = "CUDAExecutionProvider" if backend == "cuda" else None
+        self._provider = _provider(device)
+        self._required = "CUDAExecutionProvider" if device == "cuda" else None
         self._sessions: dict[str, Future[onnxruntime.InferenceSession]] = {}
         self._opener = ThreadPoolExecutor(1, "opener")
         self._device_inputs = DeviceInputs("cuda")
@@ -103,7 +102,7 @@ class OnnxRuntimeNetworks(GraphNetworks):
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load {path}: {_line(error)}") from error
         if self._required and self._required not in session.get_providers():
-            raise RestoreError("ONNX Runtime could not start CUDA: check the driver, or use the CPU backend")
+            raise RestoreError("ONNX Runtime could not start CUDA: check the driver, or use the CPU")
         found = tuple({node.name for node in nodes} for nodes in (session.get_inputs(), session.get_outputs()))
         if found != self._signatures[name]:
             maps = [f"{sorted(inputs)} to {sorted(outputs)}" for inputs, outputs in (found, self._signatures[name])]
@@ -135,7 +134,7 @@ def open_session(
     return onnxruntime.InferenceSession(graph, options, providers=providers)
 
 
-def _provider(backend: Backend) -> Provider:
+def _provider(device: Device) -> Provider:
     """The ONNX Runtime provider to ask for; where it does not start, the CPU takes over."""
     try:
         import onnxruntime
@@ -148,10 +147,10 @@ def _provider(backend: Backend) -> Provider:
             stacklevel=2,
         )
     available = onnxruntime.get_available_providers()
-    if backend == "cpu" or (backend == "auto" and "CUDAExecutionProvider" not in available):
+    if device == "cpu" or (device == "auto" and "CUDAExecutionProvider" not in available):
         return "cpu"
-    if backend not in ("auto", "cuda"):
-        raise RestoreError(f"backend {backend!r} is unknown: choose auto, cpu or cuda")
+    if device not in ("auto", "cuda"):
+        raise RestoreError(f"device {device!r} is unknown: choose auto, cpu or cuda")
     if "CUDAExecutionProvider" not in available:
         raise RestoreError("this ONNX Runtime has no CUDA: install onnxruntime-gpu instead of onnxruntime")
     # CUDA and cuDNN installed by pip are not on the loader's path: ONNX Runtime has to be told to look for them

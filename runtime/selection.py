@@ -13,6 +13,7 @@ from runtime.engine_networks import open_engine
 from runtime.engines import (
     TITLES,
     BackendName,
+    Device,
     EngineKey,
     Precision,
     StoredEngine,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from runtime.fit import Machine
     from runtime.golden_check import Verdict
 
-Backend = Literal["auto", "cpu", "cuda", "tensorrt", "tensorrt-rtx", "onnxruntime"]
+Backend = Literal["auto", "portable", "onnxruntime", "tensorrt", "tensorrt-rtx"]
 Say = Callable[[str], None]
 
 ORDER: tuple[BackendName, ...] = get_args(BackendName)
@@ -42,45 +43,61 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def choose(bundle: Bundle, backend: Backend = "auto", threads: int | None = None, say: Say = to_stderr) -> Loop:
-    """The loop to use: "auto" for the best that works, "cpu" or "cuda" for the portable ones, or an engine of the
-    backend that is named.
+def choose(
+    bundle: Bundle,
+    backend: Backend = "auto",
+    device: Device = "auto",
+    threads: int | None = None,
+    say: Say = to_stderr,
+) -> Loop:
+    """The loop to use.
 
-    `say` hears why stored engines are passed over. An engine that is new to this machine is checked first, which
-    takes seconds once. Raises RestoreError if what was asked for cannot be had, with the reasons.
+    backend: "auto" for the best that works, "portable" for the bundle's own graphs, run by ONNX Runtime, or one whose
+    engines are to be used, which for "onnxruntime" includes the portable graphs where no engine fits. device: "cpu",
+    "cuda", or "auto" for a GPU where it can be used. `say` hears why stored engines are passed over. An engine that is
+    new to this machine is checked first, which takes seconds once. Raises RestoreError if what was asked for cannot be
+    had, with the reasons.
     """
+    for name, value, known in (("backend", backend, get_args(Backend)), ("device", device, get_args(Device))):
+        if value not in known:
+            raise RestoreError(f"{name} {value!r} is unknown: choose one of {', '.join(known)}")
+    if backend == "portable":
+        return _portable(bundle, device, threads)
+    backends = tuple(name for name in ORDER if backend in ("auto", name))
+    falls_back = "onnxruntime" in backends
+    if device == "cpu" and not falls_back:
+        raise RestoreError(f"{TITLES[backends[0]]} runs on a GPU only: choose another backend, or device cuda")
+    reasons: list[str] = []
+    found = _first_good(bundle, backends, device, threads, say, say if falls_back else reasons.append)
+    if found is not None:
+        loop, key = found
+        if backend != "auto" or key.backend == "onnxruntime":
+            return loop
+        return WithinProfile(loop, bundle, key, partial(_portable, bundle, device, threads), say)
+    if falls_back:
+        return _portable(bundle, device, threads)
+    why = "; ".join(reasons) or f"the bundle has none: python -m export build-engine --backend {backend}"
+    raise RestoreError(f"no engine of {TITLES[backends[0]]} can be used: {why}")
+
+
+def _portable(bundle: Bundle, device: Device, threads: int | None) -> Loop:
+    """The bundle's own graphs, whose opening has begun."""
     from runtime.onnxruntime_networks import OnnxRuntimeNetworks
 
-    if backend not in get_args(Backend):
-        raise RestoreError(f"backend {backend!r} is unknown: choose one of {', '.join(get_args(Backend))}")
-    if backend in ("cpu", "cuda"):
-        return HostLoop(bundle, OnnxRuntimeNetworks(bundle, backend, threads))
-    backends = tuple(name for name in ORDER if backend in ("auto", name))
-    reasons: list[str] = []
-    found = _first_good(bundle, backends, threads, say, say if backend == "auto" else reasons.append)
-    if backend == "auto":
-
-        def portable() -> Loop:
-            return HostLoop(bundle, OnnxRuntimeNetworks(bundle, "auto", threads))
-
-        if found is None:
-            return portable()
-        loop, key = found
-        return loop if key.backend == "onnxruntime" else WithinProfile(loop, bundle, key, portable, say)
-    if found is None:
-        why = "; ".join(reasons) or f"the bundle has none: python -m export build-engine --backend {backend}"
-        raise RestoreError(f"no engine of {TITLES[backends[0]]} can be used: {why}")
-    return found[0]
+    networks = OnnxRuntimeNetworks(bundle, device, threads)
+    networks.prefetch()
+    return HostLoop(bundle, networks)
 
 
 def _first_good(
     bundle: Bundle,
     backends: tuple[BackendName, ...],
+    device: Device,
     threads: int | None,
     say: Say,
     passed_over: Say,
 ) -> tuple[Loop, EngineKey] | None:
-    """The best engine of these backends that fits, is whole, and passes the golden check."""
+    """The best engine of these backends for that device that fits, is whole, and passes the golden check."""
     folders = engine_folders(*engine_stores(bundle))
     if not folders:
         return None
@@ -93,7 +110,7 @@ def _first_good(
         except BundleError as error:
             unfit.setdefault(str(error), []).append(folder.name)
             continue
-        if engine.record.key.backend in backends:
+        if engine.record.key.backend in backends and device in ("auto", _device(engine.record.key)):
             if why := misfit(engine.record.key, bundle, machine):
                 unfit.setdefault(why, []).append(engine.name)
             else:
@@ -113,6 +130,10 @@ def _first_good(
         except RestoreError as error:
             passed_over(f"engine {engine.name} is passed over: {error}")
     return None
+
+
+def _device(key: EngineKey) -> Device:
+    return "cpu" if key.provider == "cpu" else "cuda"
 
 
 def misfit(key: EngineKey, bundle: Bundle, machine: "Machine") -> str | None:

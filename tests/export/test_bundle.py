@@ -62,7 +62,7 @@ def test_bundle_is_complete_and_says_what_it_is(model: Model, bundle: Bundle) ->
 
 
 def test_golden_check_passes_in_the_runtime(bundle: Bundle) -> None:
-    assert runtime.load(bundle.path, "cpu", 1).check() > 60
+    assert runtime.load(bundle.path, "portable", "cpu", 1).check() > 60
 
 
 def test_half_weights_are_smaller_and_declared_as_approximate(
@@ -74,7 +74,7 @@ def test_half_weights_are_smaller_and_declared_as_approximate(
     assert note.name == "half-weights"
     assert note.psnr is not None
     assert note.psnr > verify.HALF_WEIGHTS_DB
-    assert runtime.load(tmp_path / "half", "cpu", 1).check() > 60
+    assert runtime.load(tmp_path / "half", "portable", "cpu", 1).check() > 60
 
 
 def test_denoiser_alone_makes_a_bundle_that_needs_masks(model: Model, exported: None, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_denoiser_alone_makes_a_bundle_that_needs_masks(model: Model, exported: 
     assert "prior.onnx" not in manifest.files
     assert manifest.model.prior_parameters is None
     assert any("needs a mask" in note.detail for note in manifest.notes)
-    assert runtime.load(tmp_path / "alone", "cpu", 1).check() > 60
+    assert runtime.load(tmp_path / "alone", "portable", "cpu", 1).check() > 60
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_two_checkpoints_become_one_bundle(checkpoints: Path, exported: None, tm
     assert (sampling.mask_policy, sampling.clamp, sampling.data_consistency) == ("late", True, True)
     assert sampling.start_alpha_bar == sampling.tables["3"][0].alpha_bar
     assert "exporting the denoiser" in result.stderr
-    assert runtime.load(tmp_path / "b", "cpu", 1).check() > 50
+    assert runtime.load(tmp_path / "b", "portable", "cpu", 1).check() > 50
 
 
 def test_denoiser_alone_turns_data_consistency_off(checkpoints: Path, exported: None, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_without_prior(model: Model, bundle: Bundle, tmp_path: Path) -> None:
     assert set(found) == {"denoiser.noise", "denoiser.shadow", *(f"step {k}" for k in range(1, 6)), "loop"}
     write_manifest(tmp_path, manifest)
     with pytest.raises(runtime.RestoreError, match="mask"):
-        runtime.load(tmp_path, "cpu", 1)(synthetic(40, 40).transpose(1, 2, 0))
+        runtime.load(tmp_path, "portable", "cpu", 1)(synthetic(40, 40).transpose(1, 2, 0))
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 80), (61, 83), (33, 96), (5, 90), (1, 1)])
@@ -144,7 +144,7 @@ def test_whole_pipeline_on_photos_of_any_size(
     write_manifest(path, variant(bundle, model, options).manifest)
     photo, mask = synthetic(height, width), np.maximum(ellipse(height, width), np.float32(0.25))
 
-    restored = runtime.load(path, "cpu", 1)(photo.transpose(1, 2, 0), mask[0, 0], seed=11, working_size=96)
+    restored = runtime.load(path, "portable", "cpu", 1)(photo.transpose(1, 2, 0), mask[0, 0], seed=11, working_size=96)
 
     pads = [(0, -size % at_multiple(bundle)) for size in (height, width)]
     modes = ["reflect" if pad[1] < size else "edge" for pad, size in zip(pads, (height, width), strict=True)]

@@ -18,4 +18,4 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def restorer(bundle: Path) -> runtime.Restorer:
-    return runtime.load(bundle, "cpu", 1)
+    return runtime.load(bundle, "portable", "cpu", 1)

@@ -50,7 +50,7 @@ def test_a_packed_bundle_is_the_same_bundle(bundle: Path, packed: Path, cache: P
     opened = load_bundle(packed)
     assert opened.manifest == load_bundle(bundle).manifest
     assert opened.path.parent == cache
-    assert runtime.load(packed, "cpu", 1).check() > 50
+    assert runtime.load(packed, "portable", "cpu", 1).check() > 50
 
 
 def test_the_second_call_finds_the_first_ones_copy(packed: Path, cache: Path) -> None:

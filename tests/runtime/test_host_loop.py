@@ -11,7 +11,7 @@ from runtime.loading import load
 
 @pytest.fixture(scope="module")
 def shipped() -> runtime.Restorer:
-    return load(None, "cpu", 2)
+    return load(None, "portable", "cpu", 2)
 
 
 @pytest.mark.parametrize("blind", [False, True])

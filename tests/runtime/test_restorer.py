@@ -165,7 +165,7 @@ def test_arrays_that_are_no_photo_are_refused(restorer: runtime.Restorer, photo:
     ids=str,
 )
 def test_every_way_of_sampling_runs(tmp_path: Path, changes: dict[str, Any]) -> None:
-    restorer = runtime.load(write_bundle(tmp_path / "b", make_sampling(**changes)), "cpu", 1)
+    restorer = runtime.load(write_bundle(tmp_path / "b", make_sampling(**changes)), "portable", "cpu", 1)
     photo = picture(20, 30)
     first, second = restorer(photo, steps=5), restorer(photo, steps=5)
     assert np.array_equal(first.image, second.image)
@@ -174,22 +174,22 @@ def test_every_way_of_sampling_runs(tmp_path: Path, changes: dict[str, Any]) -> 
 
 def test_a_bundle_without_prior_needs_a_mask(tmp_path: Path) -> None:
     sampling = make_sampling(data_consistency=False)
-    restorer = runtime.load(write_bundle(tmp_path / "b", sampling, prior=False), "cpu", 1)
+    restorer = runtime.load(write_bundle(tmp_path / "b", sampling, prior=False), "portable", "cpu", 1)
     assert restorer(picture(9, 9), np.ones((9, 9))).image.shape == (9, 9, 3)
     with pytest.raises(RestoreError, match="give a mask"):
         restorer(picture(9, 9))
 
 
 def test_the_golden_check_passes_and_fails(bundle: Path, tmp_path: Path) -> None:
-    assert runtime.load(bundle, "cpu", 1).check() > 60
+    assert runtime.load(bundle, "portable", "cpu", 1).check() > 60
     copy = Path(shutil.copytree(bundle, tmp_path / "b"))
     manifest = load_bundle(copy).manifest
     other = msgspec.structs.replace(manifest.sampling, data_consistency=False)
     write_manifest(copy, msgspec.structs.replace(manifest, sampling=other))
     with pytest.raises(BundleError, match="cannot be trusted"):
-        runtime.load(copy, "cpu", 1).check()
+        runtime.load(copy, "portable", "cpu", 1).check()
     with pytest.raises(BundleError, match="no golden"):
-        runtime.load(write_bundle(tmp_path / "plain"), "cpu", 1).check()
+        runtime.load(write_bundle(tmp_path / "plain"), "portable", "cpu", 1).check()
 
 
 def test_backends_and_threads_that_cannot_be_had_are_named(bundle: Path) -> None:
@@ -201,13 +201,13 @@ def test_backends_and_threads_that_cannot_be_had_are_named(bundle: Path) -> None
         runtime.load(bundle, "tpu")  # type: ignore[arg-type]
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         with pytest.raises(RestoreError, match="onnxruntime-gpu"):
-            runtime.load(bundle, "cuda")
+            runtime.load(bundle, "portable", "cuda")
 
 
 def test_both_onnxruntime_packages_are_warned_about(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.onnxruntime_networks._is_installed", lambda name: True)
     with pytest.warns(UserWarning, match="both installed"):
-        runtime.load(bundle, "cpu")
+        runtime.load(bundle, "portable", "cpu")
 
 
 def test_srgb_curves_invert_each_other_and_match_known_values() -> None:

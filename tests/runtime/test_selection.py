@@ -60,7 +60,7 @@ def add(opened: Bundle, scale: float = 1.0, fields: dict[str, Any] | None = None
 def chosen(opened: Bundle, backend: Any = "auto") -> tuple[str, list[str]]:
     """Title of what is chosen, and what is said."""
     said: list[str] = []
-    return choose(opened, backend, 1, said.append).title, said
+    return choose(opened, backend, threads=1, say=said.append).title, said
 
 
 PORTABLE = "ONNX Runtime on the CPU"
@@ -76,15 +76,16 @@ def test_an_engine_that_fits_is_checked_once_and_used(opened: Bundle) -> None:
     assert chosen(opened) == (f"engine {name}", [f"checking engine {name}, which is new to this machine"])
     assert chosen(opened) == (f"engine {name}", [])
     assert chosen(opened, "onnxruntime") == (f"engine {name}", [])
-    assert chosen(opened, "cpu") == (PORTABLE, [])
+    assert choose(opened, "auto", "cpu", 1, print).title == f"engine {name}"
+    assert chosen(opened, "portable") == (PORTABLE, [])
 
 
 def test_the_engine_is_what_restores(opened: Bundle) -> None:
     """A gate of 10 dB lets an engine through that is a little off, which shows in the result."""
     add(opened, 1.1, {"gate": Gate(30.0, 10.0, ["a"])}, precision="int8")
     photo = picture(40, 48)
-    engine = runtime.load(opened.path, "onnxruntime", 1, list[str]().append)(photo).image
-    portable = runtime.load(opened.path, "cpu", 1)(photo).image
+    engine = runtime.load(opened.path, "onnxruntime", "auto", 1, list[str]().append)(photo).image
+    portable = runtime.load(opened.path, "portable", "cpu", 1)(photo).image
     assert (engine != portable).any()
 
 
@@ -110,8 +111,9 @@ def test_an_engine_that_is_wrong_is_quarantined_and_the_next_is_used(
     assert chosen(opened) == (title, said[1:2])  # remembered, and said each time
     shutil.rmtree(right)
     assert chosen(opened)[0] == PORTABLE
-    with pytest.raises(RestoreError, match=r"no engine of ONNX Runtime can be used: .*quarantined"):
-        choose(opened, "onnxruntime", 1)
+    title, (line,) = chosen(opened, "onnxruntime")
+    assert title == PORTABLE
+    assert "quarantined" in line
     forget_verdict(read_engine(wrong))
     assert len(chosen(opened)[1]) == 2
 
@@ -137,9 +139,14 @@ def test_an_engine_for_something_else_is_passed_over(opened: Bundle, changes: di
     assert title == PORTABLE
     assert line.startswith(f"engine {name} is passed over: ")
     assert words in line
-    backend = changes.get("backend", "onnxruntime")
+    if changes.get("backend") is None:
+        assert chosen(opened, "onnxruntime") == (PORTABLE, [line])
+        return
     with pytest.raises(RestoreError, match=f"no engine of .* can be used: engine {name}"):
-        choose(opened, backend, 1)
+        choose(opened, changes["backend"], threads=1)
+    with pytest.raises(RestoreError, match="TensorRT for RTX runs on a GPU only"):
+        choose(opened, changes["backend"], "cpu")
+    assert choose(opened, "auto", "cpu", 1, print).title == PORTABLE
 
 
 def test_engines_with_the_same_reason_share_a_line(opened: Bundle) -> None:
@@ -256,7 +263,7 @@ def test_an_example_outside_the_profile_is_made_to_fit(opened: Bundle) -> None:
 def test_sizes_outside_the_profile_go_to_the_portable_networks(opened: Bundle) -> None:
     """The engine is a little off, so that its results can be told from those of the portable networks."""
     engine = read_engine(add(opened, 1.5, profile="16x16:32x32:32x48"))
-    portable = choose(opened, "cpu", 1)
+    portable = choose(opened, "portable", "cpu", 1)
     made: list[Loop] = []
     said: list[str] = []
 
@@ -314,10 +321,12 @@ def test_engines_are_ranked_by_sizes_backend_time_and_precision(opened: Bundle) 
 
 
 def test_an_unknown_backend_and_a_missing_one_are_refused(opened: Bundle) -> None:
-    with pytest.raises(RestoreError, match="backend 'gpu' is unknown: choose one of auto, cpu"):
-        choose(opened, "gpu", 1)  # type: ignore[arg-type]
+    with pytest.raises(RestoreError, match="backend 'gpu' is unknown: choose one of auto, portable"):
+        choose(opened, "gpu")  # type: ignore[arg-type]
+    with pytest.raises(RestoreError, match="device 'tpu' is unknown: choose one of auto, cpu, cuda"):
+        choose(opened, "auto", "tpu")  # type: ignore[arg-type]
     with pytest.raises(RestoreError, match="the bundle has none: python -m export build-engine --backend tensorrt"):
-        choose(opened, "tensorrt", 1)
+        choose(opened, "tensorrt")
 
 
 def test_the_command_line_says_which_engines_it_passes_over(opened: Bundle, tmp_path: Path) -> None:
@@ -326,7 +335,7 @@ def test_the_command_line_says_which_engines_it_passes_over(opened: Bundle, tmp_
     result = CliRunner().invoke(app, ["restore", photo, "--bundle", str(opened.path), "--threads", "1"])
     assert result.exit_code == 0, result.output
     assert f"note: engine {name} is quarantined" in result.stderr
-    again = ["restore", photo, "--bundle", str(opened.path), "--backend", "cpu", "--overwrite", "--threads", "1"]
+    again = ["restore", photo, "--bundle", str(opened.path), "--backend", "portable", "--overwrite", "--threads", "1"]
     assert CliRunner().invoke(app, again).stderr == ""
 
 

@@ -155,7 +155,7 @@ def write_bundle(
         rng = np.random.default_rng(7)
         image = rng.random((1, 3, 16, 24), np.float32)
         mask = (rng.random((1, 1, 16, 24)) > 0.5).astype(np.float32)
-        restorer = runtime.load(path, "cpu", 1)
+        restorer = runtime.load(path, "portable", "cpu", 1)
         expected = restorer.loop.restore(image, mask, restorer.bundle.table(2), [5]).image
         (path / "golden").mkdir()
         np.savez(path / "golden/input.npz", image=image, mask=mask, seed=5, steps=2)

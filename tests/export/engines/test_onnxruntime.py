@@ -77,10 +77,10 @@ def test_an_engine_computes_what_the_bundle_does(path: Path) -> None:
 def test_the_runtime_chooses_the_engine_and_restores_the_same(path: Path) -> None:
     engine, said = build(path).engine, list[str]()
     photo = picture(60, 90)
-    tuned = runtime.load(path, "auto", None, said.append)
+    tuned = runtime.load(path, say=said.append)
     assert choose(load_bundle(path)).title == f"engine {engine.name}"
     assert said == []
-    difference = np.abs(tuned(photo).image.astype(int) - runtime.load(path, "cpu", 1)(photo).image)
+    difference = np.abs(tuned(photo).image.astype(int) - runtime.load(path, "portable", "cpu", 1)(photo).image)
     assert difference.max() <= 1
 
 

@@ -262,7 +262,7 @@ def test_an_engine_is_checked_where_it_can_run(path: Path) -> None:
     record = build(path, said).engine.record
     assert "running the golden example through the engine" in said
     assert record.status.endswith(f" dB on {find_cpu()}")
-    assert choose(load_bundle(path), "auto", 1, said.append).title.startswith("engine ")
+    assert choose(load_bundle(path), "auto", threads=1, say=said.append).title.startswith("engine ")
     assert not [line for line in said if "checking" in line]  # the build has
 
 

@@ -25,7 +25,7 @@ def networks_of(bundle: Bundle, record: list | None = None) -> SessionNetworks:
 def test_the_loop_is_that_of_the_runtime(bundle: Bundle, blind: bool) -> None:
     sample = verification_samples((), 16, side=48)[0]
     found = restore(networks_of(bundle), bundle, Loop(sample, blind, seed=4), bundle.manifest.sampling)
-    loop, mask = load(bundle.path, "cpu", 1).loop, None if blind else sample.mask
+    loop, mask = load(bundle.path, "portable", "cpu", 1).loop, None if blind else sample.mask
     truth = loop.restore(sample.image, mask, bundle.table(), [4], with_mask=True)
     np.testing.assert_allclose(found.image.clip(0, 1), truth.image, atol=1e-5)
     assert truth.mask is not None
