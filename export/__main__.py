@@ -128,7 +128,7 @@ def onnx(
         from export.bundle import BundleOptions, build_bundle, check_target
         from export.results import Exported, show, table
 
-        passes = choose("export", with_ or (), without or ())
+        passes = choose(with_ or (), without or (), "export")
         check_target(output, force)  # before the seconds that importing PyTorch and reading checkpoints take
         from training.checkpoint import load_checkpoints
         from training.sampler import SamplerOptions

@@ -168,7 +168,7 @@ def build_engine(
             hardware_compatible=hardware_compatible,
             gate=gate,
             photos=tuple(photo or ()),
-            passes=choose("engine", with_ or (), without or ()),
+            passes=choose(with_ or (), without or (), "engine", "tensorrt"),
             threads=threads,
             provider=provider,
         )

@@ -12,6 +12,10 @@ from runtime.errors import RestoreError
 Array = npt.NDArray[np.float32]
 
 
+PACKED_INPUT = "input"
+"""Input of a denoiser that takes y, mask and x_t as one tensor [N, 7, H, W], channels in this order."""
+
+
 class Networks(Protocol):
     """Prior and denoiser of one bundle. Calls may come from any thread; RestoreError says why one failed."""
 
@@ -35,11 +39,12 @@ class Networks(Protocol):
 class GraphNetworks(ABC):
     """`Networks` in terms of the bundle's graphs, or of what was made of each, run by file name.
 
-    rows: the time table, if the denoiser reads one. has_head: whether the mask head is a graph of its own.
+    rows: the time table, if the denoiser reads one. has_head: whether the mask head is a graph of its own. packed:
+    whether the denoiser takes its images as PACKED_INPUT.
     """
 
-    def __init__(self, rows: Array | None, has_head: bool) -> None:
-        self._rows, self._has_head = rows, has_head
+    def __init__(self, rows: Array | None, has_head: bool, packed: bool = False) -> None:
+        self._rows, self._has_head, self._packed = rows, has_head, packed
 
     @abstractmethod
     def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
@@ -53,6 +58,8 @@ class GraphNetworks(ABC):
     def denoise(self, y: Array, mask: Array, x_t: Array, step: Step, with_mask: bool) -> tuple[Array, Array | None]:
         """As `Networks`."""
         inputs = {"image": y, "mask": mask, "x_t": x_t}
+        if self._packed:
+            inputs = {PACKED_INPUT: np.concatenate([y, mask, x_t], axis=1)}
         if self._rows is None:
             inputs["t"] = np.full(len(y), step.t, np.float32)
         else:

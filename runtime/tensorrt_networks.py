@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import MASK_HEAD, Bundle
+from runtime.bundle import DENOISER, MASK_HEAD, Bundle
 from runtime.cuda import Buffer, Cuda
 from runtime.engines import StoredEngine
 from runtime.errors import BundleError, RestoreError
 from runtime.fit import MODULES
-from runtime.networks import GraphNetworks, check_finite
+from runtime.networks import PACKED_INPUT, GraphNetworks, check_finite
+from runtime.tensor_types import encoded
 from runtime.time_table import read_rows
 
 Array = npt.NDArray[np.float32]
@@ -42,7 +43,9 @@ class TensorRTNetworks(GraphNetworks):
             raise RestoreError(f"engine {engine.name} needs {key.backend}: pip install {key.backend}") from error
         self.title = f"engine {engine.name}"
         self._bundle, self._engine = bundle, engine
-        super().__init__(read_rows(bundle), MASK_HEAD in bundle.manifest.files)
+        denoiser = engine.record.networks.get(DENOISER)
+        packed = denoiser is not None and PACKED_INPUT in denoiser.tensors
+        super().__init__(read_rows(bundle), MASK_HEAD in bundle.manifest.files, packed)
         self._cuda = Cuda()
         self._logger = _logger(self._trt)
         self._networks: dict[str, _Network] = {}
@@ -102,7 +105,7 @@ class _Network:
         if taken != inputs.keys():
             raise BundleError(f"{self._title} takes {sorted(taken)}, not {sorted(inputs)}: build it again")
         self._check_sizes(inputs)
-        kept = {name: np.ascontiguousarray(array, np.float32) for name, array in inputs.items()}
+        kept = {name: encoded(array, self._tensors[name]["dtype"]) for name, array in inputs.items()}
         for name, array in kept.items():
             if not self._context.set_input_shape(name, array.shape):
                 raise RestoreError(f"{self._title} refuses {name} of shape {array.shape}: {self._logger.last()}")
@@ -129,10 +132,11 @@ class _Network:
         return address
 
     def _check_sizes(self, inputs: dict[str, Array]) -> None:
-        if "image" not in inputs:  # the mask head reads what the denoiser gave, at a size that was checked there
+        image = next((name for name in ("image", PACKED_INPUT) if name in inputs), None)
+        if image is None:  # the mask head reads what the denoiser gave, at a size that was checked there
             return
-        low, high = self._tensors["image"]["min"], self._tensors["image"]["max"]
-        count, _, height, width = inputs["image"].shape
+        low, high = self._tensors[image]["min"], self._tensors[image]["max"]
+        count, _, height, width = inputs[image].shape
         if not low[0] <= count <= high[0]:
             raise RestoreError(f"{self._title} takes {low[0]} to {high[0]} images at once, not {count}")
         if low[2] <= height <= high[2] and low[3] <= width <= high[3]:

@@ -31,7 +31,7 @@ def apply_asked(job: Job) -> tuple[dict[str, ModelProto], list[Note]]:
     graphs, notes = dict(job.graphs), list[Note]()
     least = LEAST.get(job.key.precision) or job.options.gate or GATES[job.key.precision]
     for item in PASSES:
-        if not job.options.passes.get(item.name):
+        if item.stage != "engine" or not job.options.passes.get(item.name):
             continue
         if item.apply is None:
             raise ExportError(f"{item.name} is no pass for engines")

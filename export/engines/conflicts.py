@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from export.engines.key import EngineOptions
 from export.errors import ExportError
+from export.passes.catalog import PASSES
 from runtime.engines import BackendName
 
 OTHER_BACKEND = "it is for --backend {}"
@@ -35,5 +36,8 @@ def check_options(options: EngineOptions) -> None:
     for name, reason in REASONS[options.backend].items():
         if getattr(options, name) != getattr(EngineOptions, name):
             raise ExportError(f"--{name.replace('_', '-')} does not go with --backend {options.backend}: {reason}")
+    own = [item.name for item in PASSES if item.stage == "tensorrt" and item.name in options.passes]
+    if own and options.backend == "onnxruntime":
+        raise ExportError(f"the pass {own[0]} does not go with --backend onnxruntime: {TENSORRT}")
     if options.gate is not None and options.precision == "fp32":
         raise ExportError("--gate does not go with --precision fp32: it compares the lower precisions with float32")

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,9 @@ from export.engines.key import EngineOptions
 from export.engines.layers import record_layers
 from export.engines.store import write_whole
 from export.errors import ExportError
+from export.passes.catalog import PASSES
 from export.sizes import shape_at
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, Note
 from runtime.device import find_gpu
 from runtime.engines import TITLES, BackendName, EngineKey, NetworkRecord
 from runtime.fit import AMPERE, MODULES
@@ -85,6 +87,7 @@ class TensorRT:
     def compile(self, job: Job) -> Parts:
         """One engine file for every network."""
         graphs, notes = apply_asked(job)
+        graphs, own = apply_own(job, graphs)
         networks = dict[str, NetworkRecord]()
         for name, graph in graphs.items():
             job.report(f"building the engine of {name}")
@@ -97,7 +100,7 @@ class TensorRT:
             if STRIPPED in job.key.flags and not _has_weights(job.bundle, name, graph):
                 (job.folder / name).write_bytes(graph.SerializeToString())
         record_layers(job, graphs)
-        return Parts(networks, notes, status=STATUS)
+        return Parts(networks, notes + own, status=STATUS)
 
     def _compile(self, job: Job, name: str, graph: ModelProto) -> Built:
         cache = job.caches / f".timing-{self.name}-{self.version}.cache"
@@ -109,6 +112,20 @@ class TensorRT:
         if built.timing_cache:
             write_whole(cache, built.timing_cache)
         return built
+
+
+def apply_own(job: Job, graphs: Mapping[str, ModelProto]) -> tuple[dict[str, ModelProto], list[Note]]:
+    """The graphs after the passes that are for TensorRT alone, unless switched off, and a note for each that fitted."""
+    changed, notes = dict(graphs), list[Note]()
+    for item in PASSES:
+        if item.stage != "tensorrt" or item.apply is None or not job.options.passes.get(item.name, item.default):
+            continue
+        passed = {name: item.apply(graph) for name, graph in changed.items()}
+        fitted = [name for name in passed if passed[name].graph.node != changed[name].graph.node]
+        if fitted:
+            notes.append(Note(item.name, item.exactness, f"{item.summary}; in {' and '.join(fitted)}"))
+        changed = passed
+    return changed, notes
 
 
 def load_tensorrt(name: BackendName) -> Backend:

@@ -1,7 +1,8 @@
 """Every graph pass by name, in running order: what it does, whether it is exact, and when it runs.
 
 Passes of the stage "export" make the portable graphs of a bundle. Passes of the stage "engine" depend on what runs the
-graph: `build-engine` measures them and keeps those that pay.
+graph: `build-engine` measures them and keeps those that pay. Passes of the stage "tensorrt" change what an engine of
+TensorRT takes, or what only TensorRT can run: nothing is there to measure or to compare them with at build time.
 """
 
 from __future__ import annotations
@@ -11,21 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from export.errors import ExportError
-from export.passes import group_norm, phase_upsample
+from export.passes import group_norm, packed_input, phase_upsample
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 Exactness = Literal["exact", "approximate"]
-Stage = Literal["export", "engine"]
+Stage = Literal["export", "engine", "tensorrt"]
 
 
 @dataclass(frozen=True)
 class Pass:
     """name: as the command line has it. default: whether it runs when nobody says; engine passes are measured instead.
 
-    apply: of an engine pass, the function from a graph to the changed copy, equal in structure where nothing fits. Two
-    that write one thing differently exclude each other: where one has run, the other finds nothing.
+    apply: of a pass for engines, the function from a graph to the changed copy, equal in structure where nothing fits.
+    Two that write one thing differently exclude each other: where one has run, the other finds nothing.
     """
 
     name: str
@@ -74,16 +75,23 @@ NATIVE_NORM = Pass(
     "group normalisation is the GroupNormalization of opset 21",
     apply=group_norm.native,
 )
-PASSES = (TIME_TABLE, MASK_HEAD, FOLD, HALF_WEIGHTS, PHASE_UPSAMPLE, TWO_PASS_NORM, NATIVE_NORM)
+PACKED_INPUT = Pass(
+    "packed-input",
+    "exact",
+    "tensorrt",
+    "the denoiser takes image, mask and x_t as one input of seven channels, in the type its first convolution reads",
+    apply=packed_input.apply,
+)
+PASSES = (TIME_TABLE, MASK_HEAD, FOLD, HALF_WEIGHTS, PHASE_UPSAMPLE, TWO_PASS_NORM, NATIVE_NORM, PACKED_INPUT)
 
 
-def choose(stage: Stage, switched_on: Iterable[str], switched_off: Iterable[str]) -> dict[str, bool]:
-    """{name: forced on or off} for the passes of a stage that the command line names.
+def choose(switched_on: Iterable[str], switched_off: Iterable[str], *stages: Stage) -> dict[str, bool]:
+    """{name: forced on or off} for the passes of some stages that the command line names.
 
-    Raises ExportError for a name that is no pass of this stage, or that is switched both ways.
+    Raises ExportError for a name that is no pass of these stages, or that is switched both ways.
     """
     forced: dict[str, bool] = {}
-    known = [item.name for item in PASSES if item.stage == stage]
+    known = [item.name for item in PASSES if item.stage in stages]
     for name, on in [(name, True) for name in switched_on] + [(name, False) for name in switched_off]:
         if name not in known:
             raise ExportError(f"there is no pass {name!r} here: choose among {', '.join(known) or 'none'}")

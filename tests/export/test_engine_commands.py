@@ -106,6 +106,7 @@ def test_an_unknown_pass_is_one_line(where: str, asked: list[Any]) -> None:
         ("onnxruntime", {"sm": (89,)}, r"--sm .* it is for --backend tensorrt-rtx"),
         ("onnxruntime", {"strip_weights": True}, r"--strip-weights .* it is for --backend tensorrt"),
         ("onnxruntime", {"workspace": 5}, r"--workspace .* it is for --backend tensorrt"),
+        ("onnxruntime", {"passes": {"packed-input": False}}, r"packed-input .* it is for --backend tensorrt"),
         ("tensorrt-rtx", {"gate": 40.0}, r"--gate does not go with --precision fp32"),
     ],
 )

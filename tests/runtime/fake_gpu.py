@@ -198,7 +198,8 @@ class Context:
             for value in self._session.get_inputs():
                 shape = self._shapes[value.name]
                 raw = bytes(memory[self._addresses[value.name]])
-                feed[value.name] = np.frombuffer(raw, np.float32, int(np.prod(shape))).reshape(shape)
+                kind = np.float16 if value.type == "tensor(float16)" else np.float32
+                feed[value.name] = np.frombuffer(raw, kind, int(np.prod(shape))).reshape(shape)
             names = [value.name for value in self._session.get_outputs()]
             for name, array in zip(names, self._session.run(names, feed), strict=True):
                 assert array.shape == self.get_tensor_shape(name)

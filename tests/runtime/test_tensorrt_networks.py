@@ -293,3 +293,43 @@ def test_an_engine_of_another_network_is_refused(bundle: Bundle, trt: TensorRT) 
     none = msgspec.structs.replace(engine.record, networks={"denoiser.onnx": networks["denoiser.onnx"]})
     with pytest.raises(BundleError, match=r"has no prior\.onnx: build it again"):
         TensorRTNetworks(bundle, StoredEngine(engine.path, none)).prior(y, mask)
+
+
+@pytest.mark.parametrize("kind", ["FLOAT", "HALF"])
+def test_a_packed_input_is_joined_and_rounded_on_the_host(tmp_path: Path, trt: TensorRT, kind: str) -> None:
+    """Of an engine whose denoiser takes one image of seven channels, in the type that the record says."""
+    bundle = load_bundle(write_bundle(tmp_path / "b"))
+    engine, (y, mask, x) = store(bundle), inputs()
+    step = bundle.manifest.sampling.tables["2"][0]
+    model = packed_denoiser(onnx.load_model(bundle.path / DENOISER), kind)
+    (engine.path / "denoiser.engine").write_bytes(model.SerializeToString())
+    taken = tensors(model, (1, 1, 2))
+    taken["input"]["dtype"] = kind
+    parts = engine.record.networks | {DENOISER: NetworkRecord("denoiser.engine", 1.0, taken)}
+    changed = StoredEngine(engine.path, msgspec.structs.replace(engine.record, networks=parts))
+    rounded = [array.astype(np.float16 if kind == "HALF" else np.float32) for array in (y, mask, x)]
+    given, matte, noisy = (array.astype(np.float32) for array in rounded)
+    reference = OnnxRuntimeNetworks(bundle, "cpu", 1).denoise(given, matte, noisy, step, True)
+    networks = TensorRTNetworks(bundle, changed)
+    for found, expected in zip(networks.denoise(y, mask, x, step, True), reference, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    large, small, other = inputs(128, 192)
+    with pytest.raises(RestoreError, match="not 128x192: use a working size"):
+        networks.denoise(large, small, other, step, False)
+
+
+def packed_denoiser(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
+    """The graph with `input` split into the three inputs that it had."""
+    graph, low = model.graph, onnx.TensorProto.FLOAT16 if kind == "HALF" else onnx.TensorProto.FLOAT
+    sizes = onnx.numpy_helper.from_array(np.array([3, 1, 3]), "sizes")
+    nodes = [
+        onnx.helper.make_node("Cast", ["input"], ["single"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("Split", ["single", "sizes"], ["image", "mask", "x_t"], axis=1),
+        *graph.node,
+    ]
+    values = [value for value in graph.input if value.name not in ("image", "mask", "x_t")]
+    del graph.node[:], graph.input[:]
+    graph.node.extend(nodes)
+    graph.input.extend([onnx.helper.make_tensor_value_info("input", low, ["N", 7, "H", "W"]), *values])
+    graph.initializer.append(sizes)
+    return model

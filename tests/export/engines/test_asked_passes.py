@@ -16,6 +16,7 @@ from export.engines import asked_passes
 from export.engines.asked_passes import apply_asked
 from export.engines.job import Job
 from export.engines.key import EngineOptions, engine_key
+from export.engines.tensorrt import apply_own
 from export.errors import ExportError
 from export.passes.catalog import NATIVE_NORM, PHASE_UPSAMPLE
 from export.precision.mixed import mixed_graph, single_graph
@@ -52,6 +53,20 @@ def test_nothing_is_done_unasked(bundle: Bundle) -> None:
     graphs, notes = apply_asked(given)
     assert graphs == given.graphs
     assert not notes
+    assert not said
+
+
+def test_what_is_for_tensorrt_alone_is_left_to_it(bundle: Bundle) -> None:
+    """Nothing here can run a graph with other inputs, so there is nothing to compare."""
+    said: list[str] = []
+    given = job(bundle, said, packed_input=True)
+    assert apply_asked(given) == (given.graphs, [])
+    graphs, (note,) = apply_own(given, given.graphs)
+    assert [value.name for value in graphs["denoiser.onnx"].graph.input] == ["input", "row"]
+    assert graphs["prior.onnx"] == given.graphs["prior.onnx"]
+    assert note.name == "packed-input"
+    assert note.detail.endswith("; in denoiser.onnx")
+    assert apply_own(job(bundle, said, packed_input=False), given.graphs) == (given.graphs, [])
     assert not said
 
 

@@ -26,7 +26,7 @@ from export.engines.layers import read_layers, summary
 from export.errors import ExportError
 from export.passes import half_weights
 from runtime import fit
-from runtime.bundle import Bundle
+from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.device import Gpu
 from runtime.engines import stored_engines
 from runtime.opening import load_bundle
@@ -63,11 +63,13 @@ def test_engines_for_four_generations(path: Path, precision: str) -> None:
     assert record["built"]
     assert record["key"]["sm"] == [80, 86, 89, 120]
     tensors = record["networks"]["denoiser.onnx"]["tensors"]
-    assert tensors["x_t"]["min"] == [1, 3, 32, 32]
-    assert tensors["x_t"]["opt"] == [2, 3, 64, 96]
+    assert tensors["input"]["min"] == [1, 7, 32, 32]
+    assert tensors["input"]["opt"] == [2, 7, 64, 96]
+    assert tensors["input"]["dtype"] == ("FLOAT" if precision == "fp32" else "HALF")
     assert tensors["row"]["min"] == tensors["row"]["max"]
     assert tensors["noise"]["kind"] == "output"
-    assert all(tensor["dtype"] == "FLOAT" for tensor in tensors.values())
+    assert all(tensor["dtype"] == "FLOAT" for name, tensor in tensors.items() if name != "input")
+    assert record["notes"][-1]["name"] == "packed-input"
     assert record["status"] == "not run on a GPU yet"
     features = record["networks"]["mask_head.onnx"]["tensors"]["features"]  # on patches of 2x2 pixels
     assert [features["min"], features["opt"]] == [[1, 16, 16, 16], [2, 16, 32, 48]]
@@ -83,6 +85,27 @@ def test_engines_for_four_generations(path: Path, precision: str) -> None:
         assert file.stat().st_size == record["files"][network["file"]]["size"]
     again = CliRunner().invoke(app, arguments)
     assert json.loads(again.stdout)["built"] is False
+
+
+def test_the_denoiser_keeps_its_three_inputs_if_asked_to(path: Path) -> None:
+    options = EngineOptions("tensorrt-rtx", profile="64x64", sm=(89,), passes={"packed-input": False})
+    record = build_engines(path, options, quiet).engine.record
+    assert record.networks["denoiser.onnx"].tensors.keys() >= {"image", "mask", "x_t", "row"}
+    assert "packed-input" not in [note.name for note in record.notes]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("precision", "kind"), [("fp32", "FLOAT"), ("fp16", "HALF"), ("bf16", "BF16"), ("int8", "HALF")]
+)
+def test_the_shipped_networks_with_one_packed_input(tmp_path: Path, precision: Any, kind: str) -> None:
+    shipped = Path(shutil.copytree(DEFAULT_BUNDLE, tmp_path / "b"))
+    options = EngineOptions("tensorrt-rtx", precision, sm=(80, 86, 89, 120))
+    record = build_engines(shipped, options, quiet).engine.record
+    shapes = {"min": [1, 7, 128, 128], "opt": [1, 7, 384, 384], "max": [4, 7, 384, 384]}
+    tensors = record.networks["denoiser.onnx"].tensors
+    assert tensors["input"] == {"kind": "input", "dtype": kind, **shapes}
+    assert tensors.keys() == {"input", "row", "noise", "features"}
 
 
 def test_a_bundle_with_half_weights(path: Path) -> None:
