@@ -65,7 +65,9 @@ def sample(
         epsilon, found = denoise(signed, seen, x, step, wanted)
 
         # the estimate of the clean image, then its data-consistent version, both in the memory of x
-        x -= sqrt(1 - step.alpha_bar) * epsilon
+        spread = 1 - step.alpha_bar
+        epsilon *= sqrt(spread)
+        x -= epsilon
         x /= sqrt(step.alpha_bar)
         if sampling.clamp:
             np.clip(x, -1, 1, out=x)
@@ -82,10 +84,12 @@ def sample(
 
         if index + 1 < len(table):  # the last estimate is the result
             x *= sqrt(step.alpha_bar_next)
-            epsilon *= sqrt(max(0.0, 1 - step.alpha_bar_next - step.sigma**2))
+            epsilon *= sqrt(max(0.0, 1 - step.alpha_bar_next - step.sigma**2) / spread)
             x += epsilon
             if step.sigma > 0:
-                x += step.sigma * noise(index + 1)
+                fresh = noise(index + 1)
+                fresh *= step.sigma
+                x += fresh
         if progress is not None:
             progress(index + 1, len(table))
     return Sampled(x, refined if with_mask else None)
