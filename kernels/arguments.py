@@ -14,6 +14,21 @@ if TYPE_CHECKING:
 NETWORK_TYPES = ("float32", "float16", "bfloat16")
 """Precisions in which a network may hand over or take tensors; state and coefficients are always float32."""
 
+GRID = 65535
+"""Programs that CUDA starts at most along y, where kernels have their images."""
+
+
+def sized(name: str, tensor: "Tensor", channels: int | str, *, bits: int = 29, programs: int = 1) -> str | None:
+    """Why `tensor` is empty, has no four dimensions, 2^bits pixels or more, or too many images, or None.
+
+    bits: so that offsets inside an image fit in 32 bits. programs: along y, per image.
+    """
+    if tensor.ndim == 4 and tensor.numel() and tensor.shape[2] * tensor.shape[3] < 1 << bits:
+        most = GRID // programs
+        return f"{name} has {len(tensor)} images: give {most} at most" if len(tensor) > most else None
+    shape = tuple(tensor.shape)
+    return f"{name} has shape {shape}: it must be [N, {channels}, H, W] with at least 1 and below 2^{bits} pixels"
+
 
 def dense(name: str, tensor: "Tensor", shape: tuple[int, ...], *types: str, device: object) -> str | None:
     """Why `tensor` is not a contiguous tensor of this shape, one of these types and this device, or None."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, strided
+from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, sized, strided
 from kernels.variant import Variant
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def confident_mask(mask: "Tensor", matte: "Tensor", threshold: "Tensor") -> "Ten
 
 def unsupported(mask: "Tensor", matte: "Tensor", threshold: "Tensor") -> str | None:
     """Why the kernel cannot run on these, or None."""
-    if matte.ndim != 4 or matte.numel() == 0 or matte.shape[2] * matte.shape[3] >= 1 << 29:
-        return f"matte has shape {tuple(matte.shape)}: it must be [N, 1, H, W] with 1 to 2^29 pixels"
+    if problem := sized("matte", matte, 1):
+        return problem
     shape = (len(matte), 1, matte.shape[2], matte.shape[3])
     return (
         strided("matte", matte, shape, *NETWORK_TYPES, device=matte.device)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import NETWORK_TYPES, dense, refuse
+from kernels.arguments import GRID, NETWORK_TYPES, dense, refuse, sized
 from kernels.variant import Variant
 
 if TYPE_CHECKING:
@@ -275,25 +275,21 @@ def unsupported(
     summed: "Tensor | None",
 ) -> str | None:
     """Why the kernels cannot run on these, or None."""
-    if x.ndim != 4 or x.numel() == 0 or x.shape[2] * x.shape[3] >= 1 << 27:
-        return f"x has shape {tuple(x.shape)}: it must be [N, C, H, W] with 1 to 2^27 pixels"
+    if problem := sized("x", x, "C", bits=27):
+        return problem
     images, channels, height, width = x.shape
+    if height * width > GRID * _tile(x)[1]:
+        return f"x has {height * width} pixels: give {GRID * _tile(x)[1]} at most in this memory layout"
     if groups < 1 or channels % groups or channels // groups > GROUP_CHANNELS:
         return f"{groups} groups of {channels} channels: they must divide them, at most {GROUP_CHANNELS} each"
     kind = str(x.dtype).removeprefix("torch.")
-    planar = x.is_contiguous()
-    order, shape = (
-        ((0, 1, 2, 3), (images, channels, height, width))
-        if planar
-        else (
-            (0, 2, 3, 1),
-            (images, height, width, channels),
-        )
-    )
+    order = (0, 1, 2, 3) if x.is_contiguous() else (0, 2, 3, 1)
+    shape = tuple(x.permute(order).shape)
     problem = dense("x", x.permute(order), shape, *NETWORK_TYPES, device=x.device)
     for name, tensor in (("out", out), ("residual", residual), ("summed", summed)):
-        if tensor is not None and tensor.ndim == 4:
-            problem = problem or dense(name, tensor.permute(order), shape, kind, device=x.device)
+        if tensor is not None:
+            arranged = tensor.permute(order) if tensor.ndim == 4 else tensor
+            problem = problem or dense(name, arranged, shape, kind, device=x.device)
     for name, tensor in (("weight", weight), ("bias", bias)):
         problem = problem or dense(name, tensor, (channels,), "float32", device=x.device)
     problem = problem or dense("eps", eps, (1,), "float32", device=x.device)

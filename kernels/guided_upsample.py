@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, strided
+from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, sized, strided
 from kernels.variant import Variant
 
 if TYPE_CHECKING:
@@ -220,9 +220,8 @@ def unsupported(
     """Why the kernels cannot run on these, or None."""
     if not 1 <= radius <= MOST_RADIUS:
         return f"radius {radius} is out of range: choose one from 1 to {MOST_RADIUS}"
-    for name, tensor in (("photo", photo), ("gain", gain)):
-        if tensor.ndim != 4 or tensor.numel() == 0 or tensor.shape[2] * tensor.shape[3] >= 1 << 29:
-            return f"{name} has shape {tuple(tensor.shape)}: it must be [N, 3, H, W] with 1 to 2^29 pixels"
+    if problem := sized("photo", photo, 3) or sized("gain", gain, 3, bits=28, programs=6):
+        return problem
     full = (photo.shape[0], 3, photo.shape[2], photo.shape[3])
     small = (photo.shape[0], 3, gain.shape[2], gain.shape[3])
     return (

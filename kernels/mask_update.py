@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, strided
+from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, sized, strided
 from kernels.step_table import COLUMNS
 from kernels.variant import Variant
 
@@ -171,8 +171,8 @@ def unsupported(
     closed_form: "tuple[Tensor, Tensor] | None",
 ) -> str | None:
     """Why the kernel cannot run on these, or None."""
-    if v.ndim != 4 or v.numel() == 0 or v.shape[2] * v.shape[3] >= 1 << 29:
-        return f"v has shape {tuple(v.shape)}: it must be [N, 1, H, W] with 1 to 2^29 pixels"
+    if problem := sized("v", v, 1):
+        return problem
     shape = (v.shape[0], 1, v.shape[2], v.shape[3])
     problem = (
         strided("v", v, shape, *NETWORK_TYPES, device=v.device)
@@ -189,8 +189,8 @@ def unsupported(
 
 
 def _unsupported_photo(h: "Tensor", mask: "Tensor") -> str | None:
-    if h.ndim != 4 or h.numel() == 0 or h.shape[2] * h.shape[3] >= 1 << 29:
-        return f"h has shape {tuple(h.shape)}: it must be [N, 3, H, W] with 1 to 2^29 pixels"
+    if problem := sized("h", h, 3):
+        return problem
     images, _, height, width = h.shape
     return dense("h", h, (images, 3, height, width), "float32", device=h.device) or dense(
         "mask", mask, (images, 1, height, width), "float32", device=h.device

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import dense, refuse
+from kernels.arguments import dense, refuse, sized
 from kernels.errors import KernelError
 from kernels.variant import Variant
 
@@ -143,10 +143,9 @@ def noise(out: "Tensor", stream: "Tensor", index: "Tensor") -> "Tensor":
 
 def unsupported(out: "Tensor", stream: "Tensor", index: "Tensor") -> str | None:
     """Why the kernel cannot run on these, or None."""
-    if out.ndim != 4 or out.numel() == 0 or out.shape[2] * out.shape[3] >= 1 << 29:
-        return f"noise has shape {tuple(out.shape)}: it must be [N, 3, H, W] with 1 to 2^29 pixels"
     return (
-        dense("noise", out, (out.shape[0], 3, *out.shape[2:]), "float32", device=out.device)
+        sized("noise", out, 3)
+        or dense("noise", out, (out.shape[0], 3, *out.shape[2:]), "float32", device=out.device)
         or dense("stream", stream, (len(out), 4), "int64", device=out.device)
         or dense("index", index, (1,), "int32", device=out.device)
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, strided
+from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, sized, strided
 from kernels.errors import KernelError
 from kernels.step_table import COLUMNS
 from kernels.variant import Variant
@@ -130,8 +130,8 @@ def unsupported(
     h: "Tensor | None",
 ) -> str | None:
     """Why the kernel cannot run on these, or None."""
-    if y.ndim != 4 or y.numel() == 0 or y.shape[2] * y.shape[3] >= 1 << 29 or 3 * len(y) > 65535:
-        return f"y has shape {tuple(y.shape)}: it must be [N, 3, H, W] with 1 to 2^29 pixels and at most 21845 images"
+    if problem := sized("y", y, 3, programs=3):
+        return problem
     shape = (y.shape[0], 3, y.shape[2], y.shape[3])
     return (
         dense("y", y, shape, "float32", device=y.device)

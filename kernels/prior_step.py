@@ -1,10 +1,14 @@
 """One step of the sampler in one pass over memory: estimate, degradation prior, DDIM move, next network input.
 
-ShadowDiffusion (CVPR 2023), Eq. 13, inside DDIM (Song et al. 2021, Eq. 12), with e the network's noise estimate,
-a = alpha_bar of this step, a' of the next, and A, B of `prior_coefficients`:
+ShadowDiffusion (CVPR 2023), Eq. 13, inside DDIM (Song et al. 2021, Eq. 12), with e the noise in x_t, a = alpha_bar
+of this step, a' of the next, and A, B of `prior_coefficients`. The network estimates e, or v = sqrt(a) e -
+sqrt(1 - a) z (Salimans & Ho, "Progressive Distillation", ICLR 2022), or the clean image z itself:
 
-    z   = (x_t - sqrt(1 - a) e) / sqrt(a)                     clamped to [-1, 1] on request
-    x~  = A + B z                                             (z itself without data consistency)
+    e:  z = (x_t - sqrt(1 - a) e) / sqrt(a)
+    v:  z = sqrt(a) x_t - sqrt(1 - a) v,                e = sqrt(1 - a) x_t + sqrt(a) v
+    z:                                                  e = (x_t - sqrt(a) z) / sqrt(1 - a)
+
+    x~  = A + B z           z clamped to [-1, 1] on request, after e is known; z itself without data consistency
     x_t <- sqrt(a') x~ + sqrt(1 - a' - sigma^2) e + sigma n   n: Philox noise of this step, made on the fly
 
 At the last step x_t becomes x~. The new state is written in float32 and, in the same pass and the network's
@@ -12,12 +16,12 @@ precision, as the x_t channels of its input (y 3, mask 1, x_t 3): [N, 7, H, W] i
 channels-last memory with a last channel of zeros. Coefficients come from `step_table`'s row in device memory.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import triton
 import triton.language as tl
 
-from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, strided
+from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, sized, strided
 from kernels.noise import gaussian
 from kernels.step_table import COLUMNS
 from kernels.variant import Variant
@@ -28,25 +32,35 @@ if TYPE_CHECKING:
 BLOCK = 512
 NONE, NCHW, NHWC = 0, 1, 2
 """Where the network's input goes: nowhere, planes, or pixels of eight channels."""
+Prediction = Literal["noise", "v", "x0"]
+PREDICTIONS: tuple[Prediction, ...] = ("noise", "v", "x0")
+"""What a network may estimate, numbered as the kernel knows it."""
 
 
 def reference(
     state: "Tensor",
-    noise_estimate: "Tensor",
+    estimate: "Tensor",
     row: "Tensor",
     a: "Tensor | None" = None,
     b: "Tensor | None" = None,
     fresh: "Tensor | None" = None,
     *,
+    prediction: Prediction = "noise",
     last: bool = False,
 ) -> "Tensor":
     """The next state in plain PyTorch, in the type of `state`; `fresh` is the step's noise if sigma > 0."""
-    e = noise_estimate.to(state.dtype)
-    z = ((state - row[0] * e) * row[1]).clamp(-row[6], row[6])
-    estimate = z if a is None or b is None else a + b * z
+    given, root = estimate.to(state.dtype), 1 / row[1]
+    if prediction == "noise":
+        z, e = (state - row[0] * given) * row[1], given
+    elif prediction == "v":
+        z, e = root * state - row[0] * given, row[0] * state + root * given
+    else:
+        z, e = given, (state - root * given) / row[0]
+    z = z.clamp(-row[6], row[6])
+    clean = z if a is None or b is None else a + b * z
     if last:
-        return estimate
-    moved = row[2] * estimate + row[3] * e
+        return clean
+    moved = row[2] * clean + row[3] * e
     return moved if fresh is None else moved + row[4] * fresh
 
 
@@ -58,9 +72,25 @@ def reference_input(y: "Tensor", mask: "Tensor", state: "Tensor") -> "Tensor":
 
 
 @triton.jit
-def next_value(x, e, n, a, b, inside, coefficients, CONSISTENT: tl.constexpr, LAST: tl.constexpr):
+def clean_and_noise(x, given, coefficients, PREDICTION: tl.constexpr):
+    """(z, e) of one channel as the network's estimate has it."""
+    if PREDICTION == 0:
+        return (x - tl.load(coefficients) * given) * tl.load(coefficients + 1), given
+    else:
+        spread = tl.load(coefficients)
+        root = tl.div_rn(1.0, tl.load(coefficients + 1))
+        if PREDICTION == 1:
+            return root * x - spread * given, spread * x + root * given
+        else:
+            return given, (x - root * given) * tl.div_rn(1.0, spread)
+
+
+@triton.jit
+def next_value(
+    x, given, n, a, b, inside, coefficients, PREDICTION: tl.constexpr, CONSISTENT: tl.constexpr, LAST: tl.constexpr
+):
     """The next state of one channel; a and b point at its coefficients, n is its fresh noise times sigma."""
-    z = (x - tl.load(coefficients) * e) * tl.load(coefficients + 1)
+    z, e = clean_and_noise(x, given, coefficients, PREDICTION)
     limit = tl.load(coefficients + 6)
     z = tl.clamp(z, -limit, limit, propagate_nan=tl.PropagateNan.ALL)  # a broken network must not look healthy
     if CONSISTENT:
@@ -99,6 +129,7 @@ def prior_step_kernel(
     estimate_channel,
     estimate_pixel,
     condition,
+    PREDICTION: tl.constexpr,
     CONSISTENT: tl.constexpr,
     STOCHASTIC: tl.constexpr,
     LAST: tl.constexpr,
@@ -129,9 +160,9 @@ def prior_step_kernel(
 
     a += whole
     b += whole
-    x0 = next_value(x0, e0, n0, a, b, inside, coefficients, CONSISTENT, LAST)
-    x1 = next_value(x1, e1, n1, a + plane, b + plane, inside, coefficients, CONSISTENT, LAST)
-    x2 = next_value(x2, e2, n2, a + 2 * plane, b + 2 * plane, inside, coefficients, CONSISTENT, LAST)
+    x0 = next_value(x0, e0, n0, a, b, inside, coefficients, PREDICTION, CONSISTENT, LAST)
+    x1 = next_value(x1, e1, n1, a + plane, b + plane, inside, coefficients, PREDICTION, CONSISTENT, LAST)
+    x2 = next_value(x2, e2, n2, a + 2 * plane, b + 2 * plane, inside, coefficients, PREDICTION, CONSISTENT, LAST)
     tl.store(out + whole, x0, mask=inside)
     tl.store(out + whole + plane, x1, mask=inside)
     tl.store(out + whole + 2 * plane, x2, mask=inside)
@@ -165,10 +196,11 @@ def warps(element_size: int, layout: int, stochastic: bool) -> int:
 
 def prior_step(
     state: "Tensor",
-    noise_estimate: "Tensor",
+    estimate: "Tensor",
     table: "Tensor",
     index: "Tensor",
     *,
+    prediction: Prediction = "noise",
     coefficients: "tuple[Tensor, Tensor] | None" = None,
     condition: "tuple[Tensor, Tensor] | None" = None,
     network: "Tensor | None" = None,
@@ -178,7 +210,8 @@ def prior_step(
 ) -> "Tensor":
     """Advance state: float32[N, 3, H, W], about [-1, 1], by one step; returns `out` (default: `state` itself).
 
-    noise_estimate: [N, 3, H, W], float32, float16 or bfloat16, planes or channels-last, slices allowed.
+    estimate: what the network says, [N, 3, H, W], float32, float16 or bfloat16, planes or channels-last,
+    slices allowed; prediction: what that is (x0, the clean image, needs alpha_bar < 1 but at the last step).
     table: float32[S, 8] of `step_table`; index: int32[1], the row. coefficients: A and B, float32[N, 3, H, W];
     None = no data consistency. network: the network's input, [N, 7, H, W] contiguous or [N, 8, H, W] in
     channels-last memory; None = not wanted. condition: y float32[N, 3, H, W] in [0, 1] and mask float32[N, 1,
@@ -187,7 +220,7 @@ def prior_step(
     Raises KernelError for tensors that `unsupported` names.
     """
     out = state if out is None else out
-    refuse(unsupported(state, noise_estimate, table, index, coefficients, condition, network, stream, last, out))
+    refuse(unsupported(state, estimate, table, index, prediction, coefficients, condition, network, stream, last, out))
     images, _, height, width = state.shape
     a, b = coefficients or (state, state)
     y, mask = condition or (state, state)
@@ -197,7 +230,7 @@ def prior_step(
         out,
         state if network is None else network,
         state,
-        noise_estimate,
+        estimate,
         a,
         b,
         y,
@@ -207,16 +240,17 @@ def prior_step(
         index if stream is None else stream,
         height * width,
         width,
-        noise_estimate.stride(0),
-        noise_estimate.stride(1),
-        pixel_stride(noise_estimate),
+        estimate.stride(0),
+        estimate.stride(1),
+        pixel_stride(estimate),
         int(condition is not None),
+        PREDICTION=PREDICTIONS.index(prediction),
         CONSISTENT=coefficients is not None,
         STOCHASTIC=stochastic,
         LAST=last,
         LAYOUT=layout,
         BLOCK=BLOCK,
-        num_warps=warps(noise_estimate.element_size(), layout, stochastic),
+        num_warps=warps(estimate.element_size(), layout, stochastic),
         enable_fp_fusion=False,
     )
     return out
@@ -224,9 +258,10 @@ def prior_step(
 
 def unsupported(
     state: "Tensor",
-    noise_estimate: "Tensor",
+    estimate: "Tensor",
     table: "Tensor",
     index: "Tensor",
+    prediction: str,
     coefficients: "tuple[Tensor, Tensor] | None",
     condition: "tuple[Tensor, Tensor] | None",
     network: "Tensor | None",
@@ -235,8 +270,10 @@ def unsupported(
     out: "Tensor",
 ) -> str | None:
     """Why the kernel cannot run on these, or None."""
-    if state.ndim != 4 or state.numel() == 0 or state.shape[2] * state.shape[3] >= 1 << 28:
-        return f"state has shape {tuple(state.shape)}: it must be [N, 3, H, W] with 1 to 2^28 pixels"
+    if problem := sized("state", state, 3, bits=28):
+        return problem
+    if prediction not in PREDICTIONS:
+        return f"prediction {prediction!r} is unknown: use one of {', '.join(PREDICTIONS)}"
     if last and network is not None:
         return "the last step has no next network input: leave network out"
     if condition is not None and network is None:
@@ -247,7 +284,7 @@ def unsupported(
     problem = (
         dense("state", state, shape, "float32", device=device)
         or dense("out", out, shape, "float32", device=device)
-        or strided("noise_estimate", noise_estimate, shape, *NETWORK_TYPES, device=device)
+        or strided("estimate", estimate, shape, *NETWORK_TYPES, device=device)
         or dense("table", table, (len(table), COLUMNS), "float32", device=device)
         or dense("index", index, (1,), "int32", device=device)
     )
@@ -275,23 +312,38 @@ POINTERS = ("out", "network", "state", "estimate", "a", "b", "y", "mask", "table
 
 
 def variants() -> list[Variant]:
-    """Every layout and precision of the network, with and without data consistency and noise; and any size."""
+    """`prior_step_<precision>_<target>[_v|_x0][_free][_noise][_any]`.
+
+    precision: fp32, fp16 or bf16, of the network. target: "nchw" or "nhwc", the layout of its next input, or
+    "last", which has none. v, x0: what the network estimates instead of the noise, with neither of the
+    following two. free: without data consistency. noise: for sigma > 0. any: for planes of any size.
+    """
     found = []
     for kind in ("fp32", "fp16", "bf16"):
         for consistent in (True, False):
             for layout in (NCHW, NHWC):
                 found += [_variant(kind, layout, consistent, stochastic) for stochastic in (False, True)]
             found.append(_variant(kind, NONE, consistent, False))
+        found += [_variant(kind, layout, True, False, other) for other in ("v", "x0") for layout in (NCHW, NONE)]
     return [*found, _variant("fp32", NCHW, True, True, aligned=False)]
 
 
-def _variant(kind: str, layout: int, consistent: bool, stochastic: bool, *, aligned: bool = True) -> Variant:
+def _variant(
+    kind: str,
+    layout: int,
+    consistent: bool,
+    stochastic: bool,
+    prediction: Prediction = "noise",
+    *,
+    aligned: bool = True,
+) -> Variant:
     last = layout == NONE
     types = dict.fromkeys(POINTERS, "*fp32") | {"index": "*i32", "stream": "*i64"}
     types |= {"network": "*fp32" if last else f"*{kind}", "estimate": f"*{kind}"}
     types |= {"plane": "i32", "width": "i32", "estimate_image": "i32", "estimate_channel": "i32", "condition": "i32"}
     constants = {
         "estimate_pixel": 8 if layout == NHWC else 1,
+        "PREDICTION": PREDICTIONS.index(prediction),
         "CONSISTENT": consistent,
         "STOCHASTIC": stochastic,
         "LAST": last,
@@ -304,7 +356,8 @@ def _variant(kind: str, layout: int, consistent: bool, stochastic: bool, *, alig
         constants["estimate_channel"] = 1
         multiples = {"plane", "estimate_image"}
     parts = ["prior_step", kind, ("last", "nchw", "nhwc")[layout]]
-    parts += ["free"] * (not consistent) + ["noise"] * stochastic + ["any"] * (not aligned)
+    parts += [prediction] * (prediction != "noise") + ["free"] * (not consistent)
+    parts += ["noise"] * stochastic + ["any"] * (not aligned)
     return Variant(
         "_".join(parts),
         prior_step_kernel,

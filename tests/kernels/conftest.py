@@ -8,6 +8,7 @@ Compiling ahead of time happens in processes of its own.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -23,3 +24,11 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") not in ("", "0")
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Where tensors live: on the CPU for the interpreter, else on the GPU."""
     return torch.device("cuda" if request.param == "cuda" else "cpu")
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory() -> Iterator[None]:
+    """New memory holds NaN or the largest integer, a launcher's own too: what a kernel fails to write shows."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)

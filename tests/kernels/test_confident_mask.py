@@ -9,10 +9,7 @@ import torch
 from kernels.confident_mask import BLOCK, confident_mask, reference
 from kernels.errors import KernelError
 from runtime import prior_update
-from tests.kernels.buffers import Guarded, arranged, random
-
-SHAPES = [(1, 1, 1), (2, 7, 5), (1, 16, 32), (1, 33, 47), (2, 24, 64)]
-TYPES = [torch.float32, torch.float16, torch.bfloat16]
+from tests.kernels.buffers import SHAPES, TYPES, Guarded, arranged, random
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc", "slice"])

@@ -7,11 +7,10 @@ import torch
 
 from kernels.errors import KernelError
 from kernels.group_norm_silu import group_norm_silu, reference
-from tests.kernels.buffers import Guarded, normal
+from tests.kernels.buffers import TYPES, Guarded, normal
 
 SHAPES = [(1, 4, 1, 2, 2), (2, 12, 5, 7, 3), (1, 34, 4, 8, 1), (1, 4, 46, 50, 2)]
 """images, channels, height, width, groups: few values, odd sizes, more channels or pixels than a tile has"""
-TYPES = [torch.float32, torch.float16, torch.bfloat16]
 TOLERANCE = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}  # bfloat16: the interpreter truncates
 
 

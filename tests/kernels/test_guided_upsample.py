@@ -8,10 +8,9 @@ import torch.nn.functional as F
 
 from kernels.errors import KernelError
 from kernels.guided_upsample import guided_upsample, reference
-from tests.kernels.buffers import Guarded, arranged, normal, random
+from tests.kernels.buffers import TYPES, Guarded, arranged, normal, random
 
 SIZES = [((1, 1), (1, 1)), ((1, 3), (5, 4)), ((7, 5), (15, 23)), ((16, 12), (16, 12)), ((9, 14), (40, 33))]
-TYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
 @pytest.mark.parametrize(

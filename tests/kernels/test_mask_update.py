@@ -7,11 +7,8 @@ import torch
 
 from kernels.errors import KernelError
 from kernels.mask_update import CONFIDENT, PARTS, confident_depth, mask_update, reference, reference_depth
-from tests.kernels.buffers import Guarded, arranged, number, random
+from tests.kernels.buffers import SHAPES, TYPES, Guarded, arranged, number, random
 from training import prior_update
-
-SHAPES = [(1, 1, 1), (2, 7, 5), (1, 16, 32), (1, 33, 47), (2, 24, 64)]
-TYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
 def table_of(rho: float, seen: float, device: torch.device) -> torch.Tensor:

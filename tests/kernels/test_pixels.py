@@ -9,10 +9,9 @@ import torch
 from kernels.errors import KernelError
 from kernels.pixels import WHOLE, reference_pixels, reference_planes, to_pixels, to_planes
 from runtime.photo import unit_floats
-from tests.kernels.buffers import MARGIN, SENTINEL, Guarded, arranged, random
+from tests.kernels.buffers import MARGIN, SENTINEL, TYPES, Guarded, arranged, random
 
 SIZES = [((1, 1), (1, 1)), ((1, 1), (8, 8)), ((7, 5), (8, 8)), ((3, 20), (8, 24)), ((16, 32), (16, 32))]
-TYPES = [torch.float32, torch.float16, torch.bfloat16]
 ROUNDING = {torch.float32: 1e-7, torch.float16: 5e-4, torch.bfloat16: 8e-3}  # bfloat16: the interpreter truncates
 
 

@@ -10,10 +10,7 @@ from kernels.errors import KernelError
 from kernels.prior_coefficients import illumination_limits, prior_coefficients, reference
 from runtime.bundle import Illumination
 from runtime.prior_update import blend_coefficients, illumination
-from tests.kernels.buffers import Guarded, arranged, number, random
-
-SHAPES = [(1, 1, 1), (2, 7, 5), (1, 16, 32), (1, 33, 47), (2, 24, 64)]
-TYPES = [torch.float32, torch.float16, torch.bfloat16]
+from tests.kernels.buffers import SHAPES, TYPES, Guarded, arranged, number, random
 
 
 def table_of(rho: float, device: torch.device) -> torch.Tensor:
