@@ -49,27 +49,26 @@ def reference(stream: "Tensor", step: int, shape: tuple[int, int, int, int]) -> 
     """The noise in plain PyTorch, float64[N, 3, H, W]: Box-Muller in float64 from the float32 u and angle."""
     import torch
 
-    images, _, height, width = shape
-    seed, image, top, left = (column[:, None, None].expand(images, height, width) for column in stream.unbind(1))
-    x, y = left + torch.arange(width), top + torch.arange(height)[:, None]
-    words = _reference_words(x, y, torch.full_like(x, step), image, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF)
-    u = [((word >> 8).float() + 0.5) * 2.0**-24 for word in words]
+    u = [((word >> 8).float() + 0.5) * 2.0**-24 for word in reference_words(stream, step, *shape[2:])]
     radius = [torch.sqrt(-2 * torch.log(value.double())) for value in (u[0], u[2])]
     angle = [(value * 6.2831855).double() for value in (u[1], u[3])]
     normals = [radius[0] * angle[0].cos(), radius[0] * angle[0].sin(), radius[1] * angle[1].cos()]
     return torch.stack(normals, dim=1)
 
 
-def _reference_words(
-    c0: "Tensor", c1: "Tensor", c2: "Tensor", c3: "Tensor", k0: "Tensor", k1: "Tensor"
-) -> tuple["Tensor", "Tensor", "Tensor", "Tensor"]:
-    """Philox4x32-10 on int64 tensors that hold 32-bit words."""
+def reference_words(stream: "Tensor", step: int, height: int, width: int) -> tuple["Tensor", ...]:
+    """The four words of every pixel in plain PyTorch, int64[N, H, W] each."""
+    import torch
 
     def product(factor: int, word: "Tensor") -> tuple["Tensor", "Tensor"]:
         low, high = (word & 0xFFFF) * factor, (word >> 16) * factor  # each below 2^48
         middle = high + (low >> 16)
         return middle >> 16, (middle & 0xFFFF) << 16 | low & 0xFFFF
 
+    seed, image, top, left = stream[:, :, None, None].expand(-1, -1, height, width).unbind(1)
+    k0, k1 = seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF
+    c0, c1 = (left + torch.arange(width)) & 0xFFFFFFFF, (top + torch.arange(height)[:, None]) & 0xFFFFFFFF
+    c2, c3 = torch.full_like(image, step & 0xFFFFFFFF), image & 0xFFFFFFFF
     for _ in range(10):
         high0, low0 = product(0xD2511F53, c0)
         high1, low1 = product(0xCD9E8D57, c2)
@@ -101,14 +100,19 @@ def unit(word):
 
 
 @triton.jit
-def gaussian(pixel, width, step, image, stream):
-    """Three standard normal deviates for each pixel (reading order, `width` per row) of one image of the batch."""
+def words(pixel, width, step, image, stream):
+    """Four random words for each pixel (reading order, `width` per row) of one image of the batch."""
     row = stream + image * 4
-    seed = tl.load(row)
     x = (pixel % width + tl.load(row + 3).to(tl.int32)).to(tl.uint32)
     y = (pixel // width + tl.load(row + 2).to(tl.int32)).to(tl.uint32)
-    number = tl.load(row + 1).to(tl.uint32)
-    r0, r1, r2, r3 = tl.philox(seed, x, y, tl.zeros_like(x) + step.to(tl.uint32), tl.zeros_like(x) + number)
+    step, number = tl.zeros_like(x) + step.to(tl.uint32), tl.zeros_like(x) + tl.load(row + 1).to(tl.uint32)
+    return tl.philox(tl.load(row), x, y, step, number)
+
+
+@triton.jit
+def gaussian(pixel, width, step, image, stream):
+    """Three standard normal deviates for each pixel, as `words`."""
+    r0, r1, r2, r3 = words(pixel, width, step, image, stream)
     radius = tl.sqrt_rn(tl.abs(-2.0 * tl.log(unit(r0))))  # abs: u = 1 gives -0
     cosine, sine = cosine_and_sine(TWO_PI * unit(r1))
     last, _ = cosine_and_sine(TWO_PI * unit(r3))

@@ -1,11 +1,17 @@
 """Photos as a camera stores them <-> planes as a network takes them.
 
     planes = v / whole           in [0, 1], or 2 v / whole - 1 in [-1, 1];  whole = 255 (uint8) or 65535 (uint16)
-    v      = round_half_even(whole * clamp(planes, 0, 1))
+    w      = whole * clamp(planes, 0, 1)
+    v      = round_half_even(w), or dithered floor(w) + (1 if u < w - floor(w) else 0)
 
 `to_planes` also extends right and below to the network's padding multiple: mirrored without repeating the edge, or,
 along an axis too short to mirror, the edge repeated. `to_pixels` crops that again and carries alpha over untouched.
 Photos are interleaved [N, H, W, 3 or 4] with alpha last; planes are [N, 3, height, width].
+
+Dither, for uint8, trades the steps in smooth gradients for white noise whose mean is w. It is rectangular, u being
+uniform in [0, 1): a whole w, 0 and 255 among them, stays, so that what a restoration leaves alone keeps its bits;
+triangular dither would put noise there too. u is Philox word c of the pixel for channel c, drawn as `noise` draws
+step 2^32 - 1, which no sampler reaches: tiles agree with the whole.
 """
 
 from typing import TYPE_CHECKING
@@ -13,7 +19,8 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, strided
+from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, sized, strided
+from kernels.noise import reference_words, words
 from kernels.variant import Variant
 
 if TYPE_CHECKING:
@@ -40,14 +47,20 @@ def reference_planes(pixels: "Tensor", height: int, width: int, signed: bool) ->
     return 2 * planes - 1 if signed else planes
 
 
-def reference_pixels(planes: "Tensor", source: "Tensor", signed: bool) -> "Tensor":
+def reference_pixels(planes: "Tensor", source: "Tensor", signed: bool, dither: "Tensor | None" = None) -> "Tensor":
     """`to_pixels` in plain PyTorch: the colours of `planes`, the size, type and alpha of `source`."""
     import torch
 
+    height, width = source.shape[1:3]
     whole = WHOLE[str(source.dtype).removeprefix("torch.")]
-    unit = (planes.float() + 1) * 0.5 if signed else planes.float()
-    values = (unit.clamp(0, 1) * whole).round().to(torch.int32).permute(0, 2, 3, 1)
-    colours = values[:, : source.shape[1], : source.shape[2]].to(source.dtype)
+    cropped = planes[:, :, :height, :width].float()
+    values = ((cropped + 1) * 0.5 if signed else cropped).clamp(0, 1).nan_to_num(0) * whole
+    if dither is None:
+        values = values.round()
+    else:
+        uniform = torch.stack(reference_words(dither.cpu(), -1, height, width)[:3], dim=1) >> 8
+        values = values.floor() + (uniform.to(values) * 2.0**-24 < values.frac())
+    colours = values.to(torch.int32).permute(0, 2, 3, 1).to(source.dtype)
     return torch.cat((colours, source[..., 3:]), dim=3)
 
 
@@ -98,9 +111,11 @@ def to_pixels_kernel(
     planes_image,
     planes_channel,
     planes_pixel,
+    stream,
     CHANNELS: tl.constexpr,
     WHOLE: tl.constexpr,
     SIGNED: tl.constexpr,
+    DITHER: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """One program: BLOCK consecutive components of one image as it is stored, so that it writes whole words."""
@@ -116,7 +131,14 @@ def to_pixels_kernel(
     if SIGNED:
         value = (value + 1.0) * 0.5
     value = tl.minimum(tl.maximum(value, 0.0), 1.0) * WHOLE
-    value = ((value + ROUND) - ROUND).to(tl.int32).to(pixels.dtype.element_ty)
+    if DITHER:
+        r0, r1, r2, _ = words(pixel, image_width, tl.full((), 0xFFFFFFFF, tl.uint32), tl.program_id(1), stream)
+        word = tl.where(channel == 0, r0, tl.where(channel == 1, r1, r2))
+        below = tl.floor(value)
+        value = below + ((word >> 8).to(tl.float32) * 5.9604644775390625e-8 < value - below).to(tl.float32)
+    else:
+        value = (value + ROUND) - ROUND
+    value = value.to(tl.int32).to(pixels.dtype.element_ty)
     stored = image * count + component
     if CHANNELS == 4:
         value = tl.where(channel < 3, value, tl.load(source + stored, mask=inside & (channel == 3), other=0))
@@ -149,15 +171,17 @@ def to_planes(planes: "Tensor", pixels: "Tensor", *, signed: bool = False) -> "T
     return planes
 
 
-def to_pixels(pixels: "Tensor", planes: "Tensor", source: "Tensor", *, signed: bool = False) -> "Tensor":
+def to_pixels(
+    pixels: "Tensor", planes: "Tensor", source: "Tensor", *, signed: bool = False, dither: "Tensor | None" = None
+) -> "Tensor":
     """Fill pixels: uint8 or uint16[N, H, W, 3 or 4], contiguous, and return it.
 
     planes: [N, 3, height >= H, width >= W] in [0, 1], or [-1, 1] if signed, beyond which values are clamped and
     NaN becomes black; float32, float16 or bfloat16, planes or channels-last, slices allowed. source: the photo
-    whose alpha is carried over, like `pixels` and possibly the same memory. Raises KernelError for tensors
-    that `unsupported_pixels` names.
+    whose alpha is carried over, like `pixels` and possibly the same memory. dither: int64[N, 4] of
+    `noise_stream`, for uint8; None = round. Raises KernelError for tensors that `unsupported_pixels` names.
     """
-    refuse(unsupported_pixels(pixels, planes, source))
+    refuse(unsupported_pixels(pixels, planes, source, dither))
     images, height, width, channels = pixels.shape
     to_pixels_kernel[(triton.cdiv(height * width * channels, PIXEL_BLOCK), images)](
         pixels,
@@ -169,9 +193,11 @@ def to_pixels(pixels: "Tensor", planes: "Tensor", source: "Tensor", *, signed: b
         planes.stride(0),
         planes.stride(1),
         pixel_stride(planes),
+        0 if dither is None else dither,
         CHANNELS=channels,
         WHOLE=WHOLE[str(pixels.dtype).removeprefix("torch.")],
         SIGNED=signed,
+        DITHER=dither is not None,
         BLOCK=PIXEL_BLOCK,
         num_warps=4,
         enable_fp_fusion=False,
@@ -186,13 +212,18 @@ def unsupported_planes(planes: "Tensor", pixels: "Tensor") -> str | None:
     )
 
 
-def unsupported_pixels(pixels: "Tensor", planes: "Tensor", source: "Tensor") -> str | None:
+def unsupported_pixels(
+    pixels: "Tensor", planes: "Tensor", source: "Tensor", dither: "Tensor | None" = None
+) -> str | None:
     """Why `to_pixels` cannot run on these, or None."""
     kind = str(pixels.dtype).removeprefix("torch.")
+    if dither is not None and kind != "uint8":
+        return f"dither is for uint8: {kind} pixels need none"
     return (
         _unsupported_photo(pixels, planes)
         or dense("source", source, tuple(pixels.shape), kind, device=pixels.device)
-        or strided("planes", planes, (pixels.shape[0], 3, *planes.shape[2:]), *NETWORK_TYPES, device=pixels.device)
+        or strided("planes", planes, (len(pixels), 3, *planes.shape[2:]), *NETWORK_TYPES, device=pixels.device)
+        or (None if dither is None else dense("dither", dither, (len(pixels), 4), "int64", device=pixels.device))
     )
 
 
@@ -202,17 +233,25 @@ def _unsupported_photo(pixels: "Tensor", planes: "Tensor") -> str | None:
     height, width = pixels.shape[1:3]
     if planes.ndim != 4 or planes.shape[2] < height or planes.shape[3] < width:
         return f"planes have shape {tuple(planes.shape)}, too small for {height} rows of {width} pixels"
-    if planes.shape[2] * planes.shape[3] >= 1 << 29:
-        return f"planes have shape {tuple(planes.shape)}: 2^29 pixels or more"
-    return dense("pixels", pixels, tuple(pixels.shape), *WHOLE, device=pixels.device)
+    return sized("planes", planes, 3) or dense("pixels", pixels, tuple(pixels.shape), *WHOLE, device=pixels.device)
 
 
 def variants() -> list[Variant]:
-    """Both pixel types, with and without alpha: to [0, 1] for any network, and back from a float32 state or image."""
+    """To planes in [0, 1] for a network of any precision, and back from a float32 state or image.
+
+    `to_planes_<precision>_<photo>`: planes fp32, fp16 or bf16, of a multiple of 16 pixels; photo u8 or u16, x3
+    or x4 with alpha. `to_pixels_fp32_<photo>[_signed][_dither][_any]`: signed: from [-1, 1]; dither: for u8;
+    any: for photos whose width is no multiple of 16.
+    """
     photos = [(pixel, channels) for pixel in ("u8", "u16") for channels in (3, 4)]
     there = [_planes(kind, *photo) for kind in ("fp32", "fp16", "bf16") for photo in photos]
     back = [
-        _pixels(*photo, signed, aligned) for signed in (False, True) for aligned in (True, False) for photo in photos
+        _pixels(*photo, signed, dither, aligned)
+        for dither in (False, True)
+        for signed in (False, True)
+        for aligned in (True, False)
+        for photo in photos
+        if photo[0] == "u8" or not dither
     ]
     return there + back
 
@@ -237,17 +276,20 @@ def _planes(kind: str, pixel: str, channels: int) -> Variant:
     )
 
 
-def _pixels(pixel: str, channels: int, signed: bool, aligned: bool) -> Variant:
+def _pixels(pixel: str, channels: int, signed: bool, dither: bool, aligned: bool) -> Variant:
     types = {"pixels": f"*{pixel}", "planes": "*fp32", "source": f"*{pixel}"}
+    types |= {"stream": "*i64"} if dither else {}
     numbers = ("image_height", "image_width", "width", "planes_image", "planes_channel")
+    constants = _constants(pixel, channels, signed) | {"planes_pixel": 1, "DITHER": dither, "BLOCK": PIXEL_BLOCK}
+    name = f"to_pixels_fp32_{pixel}x{channels}" + "_signed" * signed + "_dither" * dither + "_any" * (not aligned)
     return Variant(
-        f"to_pixels_fp32_{pixel}x{channels}" + "_signed" * signed + "_any" * (not aligned),
+        name,
         to_pixels_kernel,
         types | dict.fromkeys(numbers, "i32"),
-        _constants(pixel, channels, signed) | {"planes_pixel": 1, "BLOCK": PIXEL_BLOCK},
+        constants if dither else constants | {"stream": 0},
         frozenset({*types, "image_width"} if aligned else types),
         (f"ceil(image_height * image_width * {channels} / {PIXEL_BLOCK})", "images", "1"),
         4,
-        80,
+        80 if not dither else 96 if aligned else 168,
         wide=frozenset({"stores"} if aligned else ()),
     )
