@@ -65,7 +65,7 @@ class ModelInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prior_parameters: Positive | None
     """None when the bundle has no prior.onnx."""
     multiple: Annotated[int, Meta(ge=1, le=512)]
-    """Height and width fed to the networks are multiples of this many pixels: a damaged one must not fill the memory."""
+    """Height and width fed to the networks are multiples of this; bounded: a damaged one must not fill the memory."""
     working_size: Positive
     """Default long side at which the networks run, pixels."""
     illumination: Illumination
