@@ -102,7 +102,7 @@ class FakeGpu:
     """Stands in for torch.cuda: every replay takes `ms`, and runs begin before they are queued while `late` > 0."""
 
     def __init__(self, ms: float, late: int) -> None:
-        self.ms, self.late, self.replays, self.kept = ms, late, 0, 0
+        self.ms, self.late, self.replays = ms, late, 0
         gpu = self
 
         class Event:
@@ -149,13 +149,18 @@ def test_the_device_clock_divides_the_time_of_the_graph(monkeypatch: pytest.Monk
 
 def test_a_run_that_was_not_queued_in_time_is_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = FakeGpu(ms=6.0, late=3)
-    device_run(monkeypatch, gpu, calls=2)
-    assert gpu.replays == 4
+    run = device_run(monkeypatch, gpu, calls=2)
+    uploaded = gpu.replays
+    assert run() == 3.0
+    assert gpu.replays - uploaded == 4
+    assert run() == 3.0
+    assert gpu.replays - uploaded == 5
 
 
 def test_a_host_that_never_keeps_up_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = device_run(monkeypatch, FakeGpu(ms=6.0, late=1000), calls=2)
     with pytest.raises(BenchmarkError, match="cannot queue a run in time"):
-        device_run(monkeypatch, FakeGpu(ms=6.0, late=1000), calls=2)
+        run()
 
 
 @pytest.mark.gpu
