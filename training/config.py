@@ -10,6 +10,7 @@ import msgspec
 
 from training.datasets import CropConfig
 from training.errors import TrainingError
+from training.exposure import ExposureConfig
 from training.shadows import ShadowConfig
 
 SHIPPED = Path(__file__).parent / "configs"
@@ -18,13 +19,15 @@ SHIPPED = Path(__file__).parent / "configs"
 class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where samples come from.
 
-    layout "photos": clean photos in `train`, synthetic shadows made on the fly; validation photos in `val`.
+    layout "photos": clean photos in `train`, validation photos in `val`, degraded on the fly as the task wants it:
+    by `shadow` for shadows, by `exposure` for low light and exposure.
     layout "pairs": photographed pairs in the field's layouts (ISTD, ISTD+, SRD: train_A/B/C and test_A/B/C).
     """
 
     layout: Literal["photos", "pairs"] = "photos"
     crop: CropConfig = CropConfig()
     shadow: ShadowConfig = ShadowConfig()
+    exposure: ExposureConfig = ExposureConfig()
     groups: dict[str, float] = {}
     resize: int = 256
     unknown_mask: float = 0.0
@@ -38,6 +41,7 @@ class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: int
     task: Literal["shadow", "low-light", "exposure"] = "shadow"
     batch: int = 8  # per process
+    log_weight: tuple[float, float] = (-4.0, 1.5)  # prior: limits of log w, the light left in linear scale
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-6  # cosine from learning_rate; equal values keep it constant
     warmup: int = 200
@@ -58,6 +62,8 @@ class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name in ("steps", "batch", "validate_every", "checkpoint_every", "validation_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if not self.log_weight[0] < self.log_weight[1]:
+            raise ValueError("log_weight must be (lower, upper)")
         if not 0 < self.final_learning_rate <= self.learning_rate:
             raise ValueError("0 < final_learning_rate <= learning_rate must hold")
 

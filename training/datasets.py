@@ -1,4 +1,4 @@
-"""Training samples: clean photos with synthetic shadows, and the field's folders of photographed pairs.
+"""Training samples: clean photos degraded on the fly, and the field's folders of photographed pairs.
 
 A dataset is a pure function of (seed, index): sample i is the same whatever the number of workers or processes and
 whether training was interrupted, which is what makes a resumed loss curve equal to an uninterrupted one.
@@ -17,9 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.camera import Pair
 from training.errors import TrainingError
-from training.shadows import ShadowConfig, ShadowPair, cast_shadow
+from training.exposure import ExposureConfig, misexpose
+from training.shadows import ShadowConfig, cast_shadow
 
+WELL_EXPOSED = "mid"  # name of the reference shot in an exposure stack
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 
 
@@ -48,6 +51,7 @@ class CropConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: int = 192
     smallest_side: int = 256
     largest_side: int = 560
+    turned: float = 0.3  # probability of a crop that does not stand upright
     recolour: float = 0.7  # probability of changed exposure, tone and saturation
     composite: float = 0.25  # probability of a second photo behind a hard edge: edges that are not shadows
 
@@ -80,7 +84,7 @@ def _to_tensor(image: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1) if image.ndim == 3 else image[None]))
 
 
-def as_sample(pair: ShadowPair) -> Sample:
+def as_sample(pair: Pair) -> Sample:
     """The pair as tensors, channels first."""
     return Sample(
         image=_to_tensor(pair.degraded),
@@ -103,7 +107,8 @@ def _crop(rng: np.random.Generator, photo: NDArray[np.uint8], config: CropConfig
     crop = region.thumbnail_image(config.size, height=config.size, size="force").numpy()
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
-    crop = np.rot90(crop, int(rng.choice(4, p=(0.7, 0.1, 0.1, 0.1))))
+    turned = config.turned / 3
+    crop = np.rot90(crop, int(rng.choice(4, p=(1 - config.turned, turned, turned, turned))))
     return crop.astype(np.float32) / np.float32(255)
 
 
@@ -118,8 +123,8 @@ def _recolour(rng: np.random.Generator, image: NDArray[np.float32]) -> NDArray[n
 
 
 @dataclass(frozen=True)
-class SyntheticShadows:
-    """Clean photos of one folder with shadows made on the fly.
+class SyntheticPairs:
+    """Clean photos of one folder with shadows or a wrong exposure made on the fly.
 
     `groups` weights the draw by the part of the file name before the first `_` (a folder's sources); files of other
     groups share what is left of 1. Empty: every file alike.
@@ -128,7 +133,7 @@ class SyntheticShadows:
     folder: Path
     seed: int
     crop: CropConfig = field(default_factory=CropConfig)
-    shadow: ShadowConfig = field(default_factory=ShadowConfig)
+    degradation: ShadowConfig | ExposureConfig = field(default_factory=ShadowConfig)
     groups: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -161,15 +166,18 @@ class SyntheticShadows:
         if rng.random() < self.crop.composite:
             inside = draw(rng, Grid.of(*clean.shape[:2])) < 0
             clean = np.where(inside[..., None], self._draw(rng), clean)
+        if isinstance(self.degradation, ExposureConfig):
+            return as_sample(misexpose(rng, clean, self.degradation))
         # the truth of a camera is never finer than its 8 bits
         clean = np.round(clean * 255).astype(np.float32) / np.float32(255)
-        return as_sample(cast_shadow(rng, clean, self.shadow))
+        return as_sample(cast_shadow(rng, clean, self.degradation))
 
 
 @dataclass(frozen=True)
 class Triplet:
     """Files of one photographed pair."""
 
+    name: str
     degraded: Path
     mask: Path | None
     clean: Path
@@ -180,7 +188,7 @@ def triplets(root: Path, split: str) -> list[Triplet]:
 
     ISTD, ISTD+ and SRD-like: `{split}_A` (degraded), `{split}_B` (mask), `{split}_C` (clean), directly in `root` or
     in `root/{split}`. A plain set: `input`, `mask`, `gt`. The mask folder may be absent. SRD's clean files end in
-    `_no_shadow` or `_free`.
+    `_no_shadow` or `_free`. Exposure stacks: one folder per scene with the shots `{split}` (degraded) and `mid`.
     """
     candidates = [(base / f"{split}_A", base / f"{split}_B", base / f"{split}_C") for base in (root, root / split)] + [
         (root / "input", root / "mask", root / "gt"),
@@ -198,10 +206,23 @@ def triplets(root: Path, split: str) -> list[Triplet]:
                 f"{len(missing)} of {len(inputs)} photos in {degraded} lack a partner of the same name in "
                 f"{clean} or {mask}, {missing[0]} for one"
             )
-        return [Triplet(p, masks.get(_stem(p)), truths[_stem(p)]) for p in inputs]
+        return [Triplet(p.stem, p, masks.get(_stem(p)), truths[_stem(p)]) for p in inputs]
+    if stacks := _stacks(root, split):
+        return stacks
     raise TrainingError(
-        f"no pairs in {root}: expected {split}_A, {split}_B, {split}_C (ISTD, SRD) or input, mask, gt below it"
+        f"no pairs in {root}: expected {split}_A, {split}_B, {split}_C (ISTD, SRD), or input, mask, gt, or folders "
+        f"of shots called {split} and {WELL_EXPOSED}"
     )
+
+
+def _stacks(root: Path, shot: str) -> list[Triplet]:
+    """Exposure stacks `root/SCENE/{shot}`, each with the well exposed shot beside it."""
+    shots = sorted(p for p in root.glob(f"*/{shot}.*") if p.suffix.lower() in EXTENSIONS)
+    pairs = [Triplet(p.parent.name, p, None, p.with_stem(WELL_EXPOSED)) for p in shots]
+    for pair in pairs:
+        if not pair.clean.is_file():
+            raise TrainingError(f"{pair.degraded} lacks its partner {pair.clean}")
+    return pairs
 
 
 def _stem(path: Path) -> str:
@@ -211,19 +232,24 @@ def _stem(path: Path) -> str:
     return stem
 
 
-def read_pair(files: Triplet) -> ShadowPair:
-    """A photographed pair at its native size; without a mask file the m* rule of the authors' code gives one."""
+def read_pair(files: Triplet, everywhere: bool = False) -> Pair:
+    """A photographed pair at its native size; without a mask file the m* rule of the authors' code gives one.
+
+    everywhere: the whole photo is degraded (low light, exposure): the mask is 1 whatever the files say.
+    """
     degraded = read_photo(files.degraded).astype(np.float32) / np.float32(255)
     clean = read_photo(files.clean).astype(np.float32) / np.float32(255)
     if degraded.shape != clean.shape:
         raise TrainingError(f"{files.degraded} and {files.clean} have different sizes")
-    if files.mask is None:
+    if everywhere:
+        mask = np.ones(clean.shape[:2], np.float32)
+    elif files.mask is None:
         mask = ((clean - degraded).mean(-1) >= 0.05).astype(np.float32)
     else:
         mask = read_photo(files.mask)[..., 0].astype(np.float32) / np.float32(255)
         if mask.shape != clean.shape[:2]:
             raise TrainingError(f"{files.mask} and {files.clean} have different sizes")
-    return ShadowPair(degraded, clean, mask, mask)
+    return Pair(degraded, clean, mask, mask)
 
 
 @dataclass(frozen=True)
@@ -235,13 +261,14 @@ class PhotographedPairs:
     size: int = 160
     resize: int = 256
     unknown_mask: float = 0.0
+    everywhere: bool = False  # see `read_pair`
 
     def sample(self, index: int) -> Sample:
         """Sample number `index` of an endless stream; every pair is seen once per pass, in a shuffled order."""
         turn, place = divmod(index, len(self.files))
         order = np.random.default_rng((self.seed, turn)).permutation(len(self.files))
         rng = np.random.default_rng((self.seed, turn, place))
-        pair = read_pair(self.files[int(order[place])])
+        pair = read_pair(self.files[int(order[place])], self.everywhere)
         top, left = (int(v) for v in rng.integers(self.resize - self.size + 1, size=2))
         flip = -1 if rng.random() < 0.5 else 1
         window = (slice(top, top + self.size), slice(left, left + self.size))
@@ -252,7 +279,7 @@ class PhotographedPairs:
         mask = cut(pair.mask)
         if rng.random() < self.unknown_mask:
             mask = np.full_like(mask, 0.5)
-        return as_sample(ShadowPair(cut(pair.degraded), cut(pair.clean), mask, cut(pair.matte)))
+        return as_sample(Pair(cut(pair.degraded), cut(pair.clean), mask, cut(pair.matte)))
 
 
 def _resize(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:

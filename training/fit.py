@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from training.checkpoint import Model, save_checkpoint
+from training.checkpoint import Model, load_checkpoints, save_checkpoint
 from training.config import FitConfig
-from training.datasets import Dataset, PhotographedPairs, Sample, SyntheticShadows, triplets
+from training.datasets import Dataset, PhotographedPairs, Sample, SyntheticPairs, triplets
 from training.degradation import DegradationPrior
 from training.denoiser import Denoiser
 from training.ema import Ema
@@ -48,12 +49,18 @@ def open_data(config: FitConfig, folder: Path) -> tuple[Dataset, Dataset]:
     """Training and validation data below `folder`, by the configured layout."""
     data = config.data
     if data.layout == "photos":
-        fixed = {"crop": data.crop, "shadow": data.shadow, "groups": data.groups}
+        degradation = data.shadow if config.task == "shadow" else data.exposure
+        fixed = {"crop": data.crop, "degradation": degradation, "groups": data.groups}
         return (
-            SyntheticShadows(folder / "train", config.seed, **fixed),  # type: ignore[arg-type]
-            SyntheticShadows(folder / "val", config.seed + VALIDATION_SEED, **fixed),  # type: ignore[arg-type]
+            SyntheticPairs(folder / "train", config.seed, **fixed),  # type: ignore[arg-type]
+            SyntheticPairs(folder / "val", config.seed + VALIDATION_SEED, **fixed),  # type: ignore[arg-type]
         )
-    cut = {"size": data.crop.size, "resize": data.resize, "unknown_mask": data.unknown_mask}
+    cut = {
+        "size": data.crop.size,
+        "resize": data.resize,
+        "unknown_mask": data.unknown_mask,
+        "everywhere": config.task != "shadow",
+    }
     return (
         PhotographedPairs(triplets(folder, "train"), config.seed, **cut),  # type: ignore[arg-type]
         PhotographedPairs(triplets(folder, "test"), config.seed + VALIDATION_SEED, **cut),  # type: ignore[arg-type]
@@ -68,7 +75,14 @@ def learning_rate(config: FitConfig, step: int) -> float:
     return warm * (low + (config.learning_rate - low) * cosine)
 
 
-def fit(config: FitConfig, data: Path, output: Path, resume: Path | None = None, quiet: bool = False) -> Path:
+def fit(
+    config: FitConfig,
+    data: Path,
+    output: Path,
+    resume: Path | None = None,
+    initial: Path | None = None,
+    quiet: bool = False,
+) -> Path:
     """Train one network and return the best checkpoint's path.
 
     `output` receives `best.safetensors` (by validation score) and `last.safetensors`, both holding the averaged
@@ -77,6 +91,7 @@ def fit(config: FitConfig, data: Path, output: Path, resume: Path | None = None,
     Args:
         data: folder with the photos or pairs, see `DataConfig`.
         resume: a `step_N` folder, or the `checkpoints` folder for the newest one in it.
+        initial: checkpoint file whose weights to begin with, of any task; `resume` takes precedence.
 
     Raises:
         TrainingError: bad data, an unusable checkpoint, or a loss that is no longer finite.
@@ -89,6 +104,8 @@ def fit(config: FitConfig, data: Path, output: Path, resume: Path | None = None,
     train_data, validation_data = open_data(config, data)
     diffusion = DiffusionConfig()
     objective = make_objective(config, diffusion)
+    if initial is not None:
+        _begin_with(objective.network, initial)
     objective.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trainable = Trainable(objective)
     optimizer = torch.optim.AdamW(
@@ -96,7 +113,7 @@ def fit(config: FitConfig, data: Path, output: Path, resume: Path | None = None,
     )
     prepared, optimizer = accelerator.prepare(trainable, optimizer)
     ema = Ema(objective.network, config.ema)
-    state = {"step": 0, "best": -math.inf}
+    state: dict[str, Any] = {"step": 0, "best": -math.inf, "initial": None if initial is None else initial.name}
     if resume is not None:
         state = _load_state(accelerator, ema, _newest(resume))
     done = int(state["step"])
@@ -105,6 +122,7 @@ def fit(config: FitConfig, data: Path, output: Path, resume: Path | None = None,
     if accelerator.is_main_process:
         output.mkdir(parents=True, exist_ok=True)
         (output / "config.json").write_text(json.dumps(config.as_dict(), indent=1))
+    recipe = {**config.as_dict(), "initial": state.get("initial")}
     accelerator.init_trackers("tensorboard")
     validation = list(DataLoader(_Stream(validation_data, 0, config.validation_samples), batch_size=config.batch))
 
@@ -145,7 +163,7 @@ def fit(config: FitConfig, data: Path, output: Path, resume: Path | None = None,
                     accelerator,
                     objective,
                     ema,
-                    config,
+                    recipe,
                     diffusion,
                     validation,
                     output,
@@ -154,16 +172,28 @@ def fit(config: FitConfig, data: Path, output: Path, resume: Path | None = None,
                     progress,
                 )
             if done % config.checkpoint_every == 0 or last:
-                _save_state(accelerator, ema, {"step": done, "best": state["best"]}, output, config.keep_checkpoints)
+                _save_state(accelerator, ema, {**state, "step": done}, output, config.keep_checkpoints)
     accelerator.end_training()
     return output / "best.safetensors"
+
+
+def _begin_with(network: nn.Module, path: Path) -> None:
+    """Copy the weights of the same network in another checkpoint, whatever its task: fine-tuning."""
+    model = load_checkpoints(path)
+    source = model.prior if isinstance(network, DegradationPrior) else model.denoiser
+    if source is None:
+        raise TrainingError(f"{path} holds no {type(network).__name__} to begin with")
+    try:
+        network.load_state_dict(source.state_dict())
+    except RuntimeError:
+        raise TrainingError(f"{path} holds a {type(network).__name__} of another size than configured") from None
 
 
 def _validate(
     accelerator: Accelerator,
     objective: Objective,
     ema: Ema,
-    config: FitConfig,
+    recipe: dict[str, Any],
     diffusion: DiffusionConfig,
     batches: list[Sample],
     output: Path,
@@ -178,13 +208,12 @@ def _validate(
         with torch.no_grad():
             scores = objective.score(ema.module, (send_to_device(batch, accelerator.device) for batch in batches))
         network = ema.module
-        recipe: dict[str, Any] = {**config.as_dict(), "trained_steps": step, "validation": scores}
         model = Model(
             denoiser=network if isinstance(network, Denoiser) else None,
             prior=network if isinstance(network, DegradationPrior) else None,
             diffusion=diffusion,
-            task=config.task,
-            recipe={config.network: recipe},
+            task=recipe["task"],
+            recipe={recipe["network"]: {**recipe, "trained_steps": step, "validation": scores}},
         )
         save_checkpoint(output / "last.safetensors", model)
         # a run resumed into a new folder keeps the score to beat, but has no file of it there

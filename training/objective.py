@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ from training.degradation import SMALL as SMALL_PRIOR
 from training.degradation import UNKNOWN_MASK, DegradationConfig, DegradationPrior
 from training.denoiser import SIZES, Denoiser
 from training.diffusion import diffusion_loss
-from training.metrics import psnr
-from training.prior_loss import prior_loss
+from training.metrics import psnr, ssim
+from training.prior_loss import exposure_loss, shadow_loss
 from training.schedule import DiffusionConfig, alpha_bars
 
 Loss = Callable[[nn.Module, Sample, torch.Generator], dict[str, Tensor]]
@@ -48,7 +48,11 @@ class Trainable(nn.Module):
 def make_objective(config: FitConfig, diffusion: DiffusionConfig) -> Objective:
     """The objective that `config.network` names; weights drawn from torch's global generator."""
     if config.network == "prior":
-        return Objective(DegradationPrior(PRIOR_SIZES[config.size]), _prior_loss, score_prior)
+        low, high = config.log_weight
+        size = replace(PRIOR_SIZES[config.size], min_log_weight=low, max_log_weight=high)
+        if config.task == "shadow":
+            return Objective(DegradationPrior(size), _shadow_loss, score_shadow)
+        return Objective(DegradationPrior(size), _exposure_loss, score_exposure)
 
     levels = alpha_bars(diffusion)
 
@@ -64,12 +68,29 @@ def make_objective(config: FitConfig, diffusion: DiffusionConfig) -> Objective:
     return Objective(Denoiser(SIZES[config.size]), denoiser_loss, score)
 
 
-def _prior_loss(network: nn.Module, batch: Sample, generator: torch.Generator) -> dict[str, Tensor]:
+def _shadow_loss(network: nn.Module, batch: Sample, generator: torch.Generator) -> dict[str, Tensor]:
     assert isinstance(network, DegradationPrior)
-    return prior_loss(network, batch, generator)
+    return shadow_loss(network, batch)
 
 
-def score_prior(network: nn.Module, batches: Iterable[Sample]) -> dict[str, float]:
+def _exposure_loss(network: nn.Module, batch: Sample, generator: torch.Generator) -> dict[str, Tensor]:
+    assert isinstance(network, DegradationPrior)
+    return exposure_loss(network, batch)
+
+
+def score_exposure(network: nn.Module, batches: Iterable[Sample]) -> dict[str, float]:
+    """Mean PSNR (dB) and SSIM of x_hat with the mask 1 everywhere, and PSNR of doing nothing."""
+    values: dict[str, list[float]] = {"masked": [], "ssim": [], "identity": []}
+    for batch in batches:
+        clean = network(batch["image"], batch["mask"])[0]
+        values["masked"] += psnr(clean, batch["clean"]).tolist()
+        values["ssim"] += ssim(clean, batch["clean"]).tolist()
+        values["identity"] += psnr(batch["image"], batch["clean"]).tolist()
+    mean = {key: sum(v) / len(v) for key, v in values.items()}
+    return {**mean, "score": mean["masked"]}
+
+
+def score_shadow(network: nn.Module, batches: Iterable[Sample]) -> dict[str, float]:
     """Mean PSNR (dB) of x_hat with the drawn mask where there is one, with no mask, and of doing nothing."""
     values: dict[str, list[float]] = {"masked": [], "blind": [], "identity": []}
     for batch in batches:

@@ -1,4 +1,4 @@
-"""Loss of the degradation prior network."""
+"""Losses of the degradation prior network, for photos with shadows and for photos degraded everywhere."""
 
 from __future__ import annotations
 
@@ -9,32 +9,46 @@ from torch import Tensor
 from training.color import to_linear
 from training.datasets import Sample
 from training.degradation import DegradationPrior
+from training.metrics import ssim
 
 DARK = 0.02  # linear light below which relative errors stop counting: sensor noise and quantisation rule there
 
 
-def prior_loss(prior: DegradationPrior, batch: Sample, generator: torch.Generator) -> dict[str, Tensor]:
-    """Parts of the loss and their sum, key `loss`.
+def shadow_loss(prior: DegradationPrior, batch: Sample) -> dict[str, Tensor]:
+    """Parts of the loss and their sum, key `loss`: those of `_likeness`, and
 
-    pixel:  mean |x_hat - x| in sRGB, what is seen and scored;
-    light:  mean |log x_hat - log x| in linear light, which weighs dark photos like bright ones;
-    edge:   mean |gradient of (x_hat - x)|, against contours left along the shadow's edge;
-    matte:  binary cross-entropy of the matte with the true one.
+    matte: binary cross-entropy of the matte with the true one.
 
     Args:
         batch: float32 [N, C, H, W] tensors, see `Sample`.
-        generator: unused, the prior has no randomness; every objective is called alike.
     """
     estimate = prior.estimate(batch["image"], batch["mask"])
-    error = estimate.clean - batch["clean"]
-    pixel = error.abs().mean()
-    light = (torch.log(to_linear(estimate.clean) + DARK) - torch.log(to_linear(batch["clean"]) + DARK)).abs().mean()
-    edge = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    parts = _likeness(estimate.clean, batch["clean"])
     matte = F.binary_cross_entropy_with_logits(estimate.matte, batch["matte"])
-    return {
-        "loss": pixel + 0.1 * light + 0.5 * edge + 0.05 * matte,
-        "pixel": pixel.detach(),
-        "light": light.detach(),
-        "edge": edge.detach(),
-        "matte": matte.detach(),
-    }
+    return {**parts, "loss": parts["loss"] + 0.05 * matte, "matte": matte.detach()}
+
+
+def exposure_loss(prior: DegradationPrior, batch: Sample) -> dict[str, Tensor]:
+    """The same for degradation everywhere: no matte is true, and the network's is free to be the gain's finest part.
+
+    structure: 1 - SSIM.
+    """
+    clean = prior.estimate(batch["image"], batch["mask"]).clean
+    parts = _likeness(clean, batch["clean"])
+    structure = 1 - ssim(clean, batch["clean"]).mean()
+    return {**parts, "loss": parts["loss"] + 0.25 * structure, "structure": structure.detach()}
+
+
+def _likeness(found: Tensor, clean: Tensor) -> dict[str, Tensor]:
+    """What every task asks of x_hat.
+
+    pixel:  mean |x_hat - x| in sRGB, what is seen and scored;
+    light:  mean |log x_hat - log x| in linear light, which weighs dark photos like bright ones;
+    edge:   mean |gradient of (x_hat - x)|, against contours left along the shadow's edge.
+    """
+    error = found - clean
+    pixel = error.abs().mean()
+    light = (torch.log(to_linear(found) + DARK) - torch.log(to_linear(clean) + DARK)).abs().mean()
+    edge = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    total = pixel + 0.1 * light + 0.5 * edge
+    return {"loss": total, "pixel": pixel.detach(), "light": light.detach(), "edge": edge.detach()}

@@ -8,12 +8,11 @@ follows: tone curve, sensor noise, eight bits, sometimes JPEG.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from training.camera import Pair, save_pixels, to_linear, to_srgb
 from training.silhouettes import Field, Grid, draw, smooth_noise
 
 
@@ -29,16 +28,6 @@ class ShadowConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unknown_mask: float = 0.4  # probability that the mask is withheld (0.5 everywhere)
     noise: float = 0.012  # upper bound of the sensor noise's standard deviation in linear light
     jpeg: float = 0.5  # probability of JPEG compression
-
-
-@dataclass(frozen=True)
-class ShadowPair:
-    """One training sample; float32 in [0, 1], images sRGB-encoded [H, W, 3], fields [H, W]."""
-
-    degraded: NDArray[np.float32]
-    clean: NDArray[np.float32]
-    mask: Field
-    matte: Field
 
 
 def penumbra(rng: np.random.Generator, distance: Field, pixel: float) -> Field:
@@ -104,7 +93,7 @@ def _blur(field: Field, radius: int) -> Field:
     return field.astype(np.float32)
 
 
-def cast_shadow(rng: np.random.Generator, clean: NDArray[np.float32], config: ShadowConfig) -> ShadowPair:
+def cast_shadow(rng: np.random.Generator, clean: NDArray[np.float32], config: ShadowConfig) -> Pair:
     """Throw random shadows on a clean photo.
 
     Args:
@@ -126,7 +115,7 @@ def cast_shadow(rng: np.random.Generator, clean: NDArray[np.float32], config: Sh
         light = 1 - (1 - weight) * (1 - lit)[..., None]
     matte = 1 - lit
     degraded = camera(rng, clean, light, config)
-    return ShadowPair(degraded, clean, drawn_mask(rng, config, matte), matte)
+    return Pair(degraded, clean, drawn_mask(rng, config, matte), matte)
 
 
 def camera(
@@ -138,28 +127,10 @@ def camera(
     curve applied again; a curve other than sRGB's makes the apparent gain depend on brightness, as in real photos.
     """
     exponent = float(rng.uniform(1.9, 2.6)) if rng.random() < 0.5 else 0.0
-    linear = clean**exponent if exponent else _to_linear(clean)
+    linear = clean**exponent if exponent else to_linear(clean)
     linear = linear * light
     sigma = config.noise * float(rng.random()) ** 2
     noisy = linear + rng.standard_normal(linear.shape, dtype=np.float32) * sigma * np.sqrt(linear + 0.01)
     noisy = np.clip(noisy, 0, 1)
-    photo = noisy ** np.float32(1 / exponent) if exponent else _to_srgb(noisy)
-    pixels = np.round(photo * 255).astype(np.uint8)
-    if rng.random() < config.jpeg:
-        pixels = _jpeg(pixels, int(rng.integers(75, 98)))
-    return (pixels / np.float32(255)).astype(np.float32)
-
-
-def _to_linear(srgb: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def _to_srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
-
-
-def _jpeg(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    import pyvips
-
-    data = pyvips.Image.new_from_array(pixels).jpegsave_buffer(Q=quality)
-    return np.asarray(pyvips.Image.new_from_buffer(data, "").numpy(), dtype=np.uint8)
+    photo = noisy ** np.float32(1 / exponent) if exponent else to_srgb(noisy)
+    return save_pixels(rng, photo, config.jpeg)

@@ -10,7 +10,7 @@ import torch
 from training.datasets import (
     CropConfig,
     PhotographedPairs,
-    SyntheticShadows,
+    SyntheticPairs,
     photos_in,
     read_pair,
     read_photo,
@@ -42,17 +42,17 @@ def _pairs(root: Path, names: tuple[str, str, str], count: int = 3, mask: bool =
 
 
 def test_samples_are_a_function_of_seed_and_index() -> None:
-    a, b = (SyntheticShadows(PHOTOS, 7, CROP) for _ in range(2))
+    a, b = (SyntheticPairs(PHOTOS, 7, CROP) for _ in range(2))
     first = [a.sample(i) for i in (0, 1, 5)]
     again = [b.sample(i) for i in (5, 1, 0)][::-1]
     for x, y in zip(first, again, strict=True):
         for key in x:
             assert torch.equal(x[key], y[key])  # type: ignore[literal-required]
-    assert not torch.equal(first[0]["image"], SyntheticShadows(PHOTOS, 8, CROP).sample(0)["image"])
+    assert not torch.equal(first[0]["image"], SyntheticPairs(PHOTOS, 8, CROP).sample(0)["image"])
 
 
 def test_sample_shapes_and_ranges() -> None:
-    dataset = SyntheticShadows(PHOTOS, 0, CROP)
+    dataset = SyntheticPairs(PHOTOS, 0, CROP)
     for index in range(12):
         sample = dataset.sample(index)
         assert sample["image"].shape == sample["clean"].shape == (3, 48, 48)
@@ -65,13 +65,13 @@ def test_sample_shapes_and_ranges() -> None:
 
 
 def test_groups_weight_the_draw() -> None:
-    only = SyntheticShadows(PHOTOS, 0, CropConfig(size=32, recolour=0, composite=0), groups={"osm2world": 1.0})
+    only = SyntheticPairs(PHOTOS, 0, CropConfig(size=32, recolour=0, composite=0), groups={"osm2world": 1.0})
     chosen = only._cumulative  # type: ignore[attr-defined]
     names = [f.name for f in only._files]  # type: ignore[attr-defined]
     share = np.diff(chosen, prepend=0)
     assert sum(s for s, n in zip(share, names, strict=True) if n.startswith("osm2world")) == pytest.approx(1)
     with pytest.raises(TrainingError, match="select no photo"):
-        SyntheticShadows(PHOTOS, 0, groups={"nothing": 1.0})
+        SyntheticPairs(PHOTOS, 0, groups={"nothing": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,27 @@ def test_srd_names_and_missing_masks(tmp_path: Path) -> None:
     files = triplets(tmp_path, "test")
     assert files[0].mask is None
     assert read_pair(files[0]).mask.mean() == pytest.approx(0.5)
+
+
+def test_exposure_stacks_pair_every_scene_with_its_mid_shot(tmp_path: Path) -> None:
+    for scene in ("002", "001"):
+        for shot, value in (("low", 40), ("mid", 118), ("over", 230)):
+            _write(tmp_path / scene / f"{shot}.png", np.full((20, 30, 3), value, np.uint8))
+    assert [f.name for f in triplets(tmp_path, "low")] == ["001", "002"]
+    for shot, value in (("low", 40), ("over", 230)):
+        pair = read_pair(triplets(tmp_path, shot)[0], everywhere=True)
+        assert pair.degraded.mean() * 255 == pytest.approx(value)
+        assert pair.clean.mean() * 255 == pytest.approx(118)
+        assert (pair.mask == 1).all()
+    (tmp_path / "002" / "mid.png").unlink()
+    with pytest.raises(TrainingError, match=r"002/low\.png lacks its partner"):
+        triplets(tmp_path, "low")
+
+
+def test_pairs_degraded_everywhere_have_the_mask_one(tmp_path: Path) -> None:
+    _pairs(tmp_path, ("train_A", "train_B", "train_C"))
+    dataset = PhotographedPairs(triplets(tmp_path, "train"), seed=0, size=32, resize=64, everywhere=True)
+    assert float(dataset.sample(0)["mask"].min()) == 1
 
 
 def test_pairs_crop_all_fields_alike(tmp_path: Path) -> None:

@@ -74,6 +74,46 @@ def test_it_learns(tmp_path: Path) -> None:
     assert last["val_masked"] > first["val_masked"]
 
 
+@pytest.mark.parametrize("task", ["exposure", "low-light"])
+def test_exposure_learns_without_a_true_matte(tmp_path: Path, task: str) -> None:
+    config = replace(TINY, task=task, steps=40, batch=4, validate_every=20, warmup=5, ema=0.9, log_weight=(-5.0, 3.0))
+    fit(config, PHOTOS, tmp_path, quiet=True)
+    first, last = _log(tmp_path)
+    assert "matte" not in last
+    assert last["loss"] < 0.9 * first["loss"]
+    assert last["val_score"] == last["val_masked"] > first["val_masked"]
+    model = load_checkpoints(tmp_path / "last.safetensors")
+    assert model.task == task
+    assert model.prior is not None
+    assert (model.prior.config.min_log_weight, model.prior.config.max_log_weight) == (-5.0, 3.0)
+
+
+def test_fine_tuning_begins_with_the_weights_of_another_task(tmp_path: Path) -> None:
+    source = fit(TINY, PHOTOS, tmp_path / "shadow", quiet=True)
+    still = replace(TINY, task="exposure", learning_rate=1e-12, final_learning_rate=1e-12)
+    fit(still, PHOTOS, tmp_path / "tuned", initial=source, quiet=True)
+    a, b = (load_checkpoints(path) for path in (source, tmp_path / "tuned/last.safetensors"))
+    assert a.prior is not None
+    assert b.prior is not None
+    for key, value in a.prior.state_dict().items():
+        assert torch.allclose(value, b.prior.state_dict()[key], atol=1e-6)
+    assert b.recipe["prior"]["initial"] == "best.safetensors"
+    # the origin is not forgotten when such a run is resumed
+    fit(replace(still, steps=9), PHOTOS, tmp_path / "tuned", tmp_path / "tuned/checkpoints", quiet=True)
+    assert load_checkpoints(tmp_path / "tuned/last.safetensors").recipe["prior"]["initial"] == "best.safetensors"
+
+
+def test_weights_to_begin_with_must_fit(tmp_path: Path) -> None:
+    source = fit(TINY, PHOTOS, tmp_path, quiet=True)
+    with pytest.raises(TrainingError, match="holds no Denoiser"):
+        fit(replace(TINY, network="denoiser"), PHOTOS, tmp_path / "a", initial=source, quiet=True)
+    with pytest.raises(TrainingError, match="another size"):
+        fit(replace(TINY, size="paper"), PHOTOS, tmp_path / "b", initial=source, quiet=True)
+    with pytest.raises(TrainingError, match="does not exist"):
+        fit(TINY, PHOTOS, tmp_path / "c", initial=tmp_path / "absent", quiet=True)
+    assert not any((tmp_path / name).exists() for name in "abc")
+
+
 def test_shipped_weights_are_the_averaged_ones(tmp_path: Path) -> None:
     fit(TINY, PHOTOS, tmp_path, quiet=True)
     from safetensors.torch import load_file
@@ -145,6 +185,8 @@ def test_shipped_configurations_are_valid(name: str) -> None:
         ('network = "prior"', "missing required field"),
         ('network = "gan"\nsize = "small"\nsteps = 1', "network"),
         ('network = "prior"\nsize = "small"\nsteps = 0', "steps"),
+        ('network = "prior"\nsize = "small"\nsteps = 1\nlog_weight = [1, -1]', "log_weight"),
+        ('network = "prior"\nsize = "small"\nsteps = 1\n[data.exposure]\ndarkest = 9', "darkest"),
         ('network = "prior"\nsize = "small"\nsteps = 1\nstesp = 2', "stesp"),
         ('network = "prior"\nsize = "small"\nsteps = 1\n[data.crop]\nsize = "big"', "data.crop.size"),
         ("network = ", "Invalid value"),
