@@ -6,14 +6,17 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from training.evaluate import Quality
 
 app = typer.Typer(
     help="Train, evaluate and import the networks of ShadowDiffusion.",
@@ -47,6 +50,9 @@ def fit(
     resume: Annotated[
         Path | None, typer.Option(help="A step_N folder, or the checkpoints folder for its newest.")
     ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Checkpoint whose weights to begin with, of any task (fine-tuning).")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Train for this many steps instead of the configured.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed instead of the configured.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
@@ -71,16 +77,20 @@ def fit(
                 chosen = replace(chosen, seed=seed)
         except ValueError as error:
             raise TrainingError(str(error)) from None
-        best = run(chosen, data, output, resume, quiet)
+        best = run(chosen, data, output, resume, init, quiet)
         if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
             print(f"best checkpoint: {best}")
 
 
 @app.command()
 def evaluate(
-    checkpoints: Annotated[list[Path], typer.Argument(help="Checkpoint files: prior and denoiser, or one with both.")],
+    checkpoints: Annotated[
+        list[Path], typer.Argument(help="Checkpoint files: prior and denoiser, one with both, or the prior alone.")
+    ],
     data: Data,
-    split: Annotated[str, typer.Option(help="Prefix of the folders in ISTD-like layouts.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="Prefix of the folders in ISTD-like layouts, shot in exposure stacks.")
+    ] = "test",
     mask: Annotated[Literal["given", "blind", "both"], typer.Option(help="With the masks, without, or both.")] = "both",
     steps: Annotated[int, typer.Option(help="Sampling steps S.")] = 5,
     eta: Annotated[float, typer.Option(help="0 = DDIM, 1 = ancestral noise.")] = 0.0,
@@ -98,14 +108,16 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON record per photo instead of the table.")] = False,
 ) -> None:
-    """PSNR on photographed pairs at native size: input, prior alone, prior and diffusion.
+    """PSNR and SSIM on photographed pairs at native size: input, prior alone, prior and diffusion.
 
     Example: python -m training evaluate prior.safetensors denoiser.safetensors --data shadow_val --start 200
+
+    Exposure stacks, SCENE/low.jpg against SCENE/mid.jpg: --data stacks --split low
     """
     with _one_line_errors():
         from training.checkpoint import load_checkpoints
         from training.datasets import triplets
-        from training.evaluate import MASKS
+        from training.evaluate import MASKS, mean_qualities
         from training.evaluate import evaluate as run
         from training.sampler import SamplerOptions
 
@@ -123,22 +135,23 @@ def evaluate(
         pairs = triplets(data, split)
         scores = []
         if not as_json:
-            print(f"{'photo':<20} {'mask':<6} {'input':>8} {'prior':>8} {'diffusion':>10}   PSNR in dB, native size")
+            print(_row("photo", "mask", ["input", "prior", "diffusion"]) + "   PSNR in dB / SSIM, native size")
         for score in run(load_checkpoints(checkpoints), pairs, options, MASKS if mask == "both" else (mask,), seed):
             scores.append(score)
             if as_json:
                 print(json.dumps(dataclasses.asdict(score)), flush=True)
             else:
-                print(_row(score.photo, score.mask, score.identity, score.prior, score.diffusion), flush=True)
-        for kind in () if as_json else MASKS:
-            rows = [s for s in scores if s.mask == kind]
-            if rows:
-                means = [sum(getattr(s, k) for s in rows) / len(rows) for k in ("identity", "prior", "diffusion")]
-                print(_row("mean", kind, *means))
+                print(_row(score.photo, score.mask, map(_cell, score.qualities)), flush=True)
+        for kind in () if as_json else dict.fromkeys(s.mask for s in scores):
+            print(_row("mean", kind, map(_cell, mean_qualities([s for s in scores if s.mask == kind]))))
 
 
-def _row(photo: str, mask: str, identity: float, prior: float, diffusion: float) -> str:
-    return f"{photo:<20} {mask:<6} {identity:8.2f} {prior:8.2f} {diffusion:10.2f}"
+def _cell(quality: Quality | None) -> str:
+    return "-" if quality is None else f"{quality.psnr:.2f}/{quality.ssim:.3f}"
+
+
+def _row(photo: str, mask: str, cells: Iterable[str]) -> str:
+    return f"{photo:<20} {mask:<6}" + "".join(f" {cell:>12}" for cell in cells)
 
 
 @app.command("import-checkpoint")
@@ -164,7 +177,7 @@ def contact_sheet(
     output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write (PNG or JPEG).")],
     count: Annotated[int, typer.Option(help="Number of pairs.", min=1)] = 48,
 ) -> None:
-    """Draw pairs as training sees them, shadowed beside clean, into one picture.
+    """Draw pairs as training sees them, degraded beside clean, into one picture.
 
     Example: python -m training contact-sheet --config shadow-small-prior --data photos -o sheet.png
     """

@@ -14,27 +14,43 @@ from training.checkpoint import Model
 from training.datasets import Triplet, as_sample, read_pair
 from training.degradation import MATTE_THRESHOLD, UNKNOWN_MASK, illumination
 from training.errors import TrainingError
-from training.metrics import psnr
+from training.metrics import psnr, ssim
 from training.sampler import SamplerOptions, sample
 
 MASKS = ("given", "blind")
 
 
 @dataclass(frozen=True)
+class Quality:
+    """Likeness of a picture to its truth, whole image."""
+
+    psnr: float  # dB
+    ssim: float
+
+    @classmethod
+    def of(cls, picture: Tensor, truth: Tensor) -> Quality:
+        return cls(float(psnr(picture, truth)), float(ssim(picture, truth)))
+
+
+@dataclass(frozen=True)
 class Score:
-    """PSNR in dB of one photo against its truth, whole image: before, after the prior, after the sampler."""
+    """Quality of one photo before, after the prior, and after the sampler (None without a denoiser)."""
 
     photo: str
     mask: str
-    identity: float
-    prior: float
-    diffusion: float
+    identity: Quality
+    prior: Quality
+    diffusion: Quality | None
+
+    @property
+    def qualities(self) -> tuple[Quality, Quality, Quality | None]:
+        return self.identity, self.prior, self.diffusion
 
 
 @torch.no_grad()
 def restore(
     model: Model, image: Tensor, mask: Tensor | None, options: SamplerOptions, seed: int
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor | None, Tensor, Tensor]:
     """The whole chain in PyTorch, as the runtime does it at the working size.
 
     Args:
@@ -43,15 +59,15 @@ def restore(
             prior's matte is sure.
 
     Returns:
-        (restored, x_hat of the prior, mask), sizes as `image`, in [0, 1].
+        (restored, x_hat of the prior, mask), sizes as `image`, in [0, 1]; restored is None without a denoiser.
 
     Raises:
-        TrainingError: the checkpoint lacks one of the two networks.
+        TrainingError: the checkpoint lacks the prior.
     """
-    if model.prior is None or model.denoiser is None:
-        raise TrainingError("evaluation needs a prior and a denoiser: give both checkpoints")
+    if model.prior is None:
+        raise TrainingError("evaluation needs a prior: give its checkpoint too")
     height, width = image.shape[-2:]
-    multiple = math.lcm(model.prior.config.multiple, model.denoiser.config.multiple)
+    multiple = math.lcm(*(n.config.multiple for n in (model.prior, model.denoiser) if n is not None))
     y = _pad(image, multiple)
     if mask is None:
         # find the shadow first, then restore it as if somebody had drawn it
@@ -60,6 +76,8 @@ def restore(
     else:
         seen = _pad(mask, multiple)
     clean, _ = model.prior(y, seen)
+    if model.denoiser is None:
+        return None, clean[..., :height, :width], seen[..., :height, :width]
     generator = torch.Generator().manual_seed(seed)
     shape = y.shape
     result = sample(
@@ -87,16 +105,30 @@ def _pad(image: Tensor, multiple: int) -> Tensor:
 def evaluate(
     model: Model, pairs: Sequence[Triplet], options: SamplerOptions, masks: Sequence[str] = MASKS, seed: int = 0
 ) -> Iterator[Score]:
-    """Scores as they are computed: every pair with its mask ("given") and without one ("blind")."""
+    """Scores as they are computed: every pair with its mask ("given") and without one ("blind").
+
+    Models of low light and exposure see every pair once, with the mask 1 everywhere ("whole").
+    """
+    everywhere = model.task != "shadow"
     for files in pairs:
-        pair = as_sample(read_pair(files))
+        pair = as_sample(read_pair(files, everywhere))
         image, clean, mask = pair["image"][None], pair["clean"][None], pair["mask"][None]
-        for kind in masks:
-            restored, prior, _ = restore(model, image, mask if kind == "given" else None, options, seed)
+        for kind in ("whole",) if everywhere else masks:
+            restored, prior, _ = restore(model, image, None if kind == "blind" else mask, options, seed)
             yield Score(
-                files.degraded.stem,
+                files.name,
                 kind,
-                float(psnr(image, clean)),
-                float(psnr(prior, clean)),
-                float(psnr(restored, clean)),
+                Quality.of(image, clean),
+                Quality.of(prior, clean),
+                None if restored is None else Quality.of(restored, clean),
             )
+
+
+def mean_qualities(scores: Sequence[Score]) -> list[Quality | None]:
+    """Means over photos, in the order of `Score.qualities`."""
+    means: list[Quality | None] = []
+    for column in zip(*(score.qualities for score in scores), strict=True):
+        known = [quality for quality in column if quality is not None]
+        n = len(known)
+        means.append(Quality(sum(q.psnr for q in known) / n, sum(q.ssim for q in known) / n) if known else None)
+    return means

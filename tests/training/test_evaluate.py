@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from training.__main__ import app
 from training.checkpoint import Model, save_checkpoint
+from training.datasets import as_sample, read_pair, triplets
 from training.degradation import DegradationConfig, DegradationPrior
 from training.denoiser import Denoiser, DenoiserConfig
 from training.errors import TrainingError
-from training.evaluate import evaluate, restore
+from training.evaluate import Quality, evaluate, restore
 from training.sampler import SamplerOptions
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"
@@ -47,31 +48,53 @@ def test_any_size_in_same_size_out(model: Model, size: tuple[int, int], masked: 
     image = torch.rand(1, 3, *size)
     mask = torch.ones(1, 1, *size) if masked else None
     restored, clean, found = restore(model, image, mask, SamplerOptions(steps=2), seed=0)
+    assert restored is not None
     assert restored.shape == clean.shape == image.shape
     assert found.shape[-2:] == image.shape[-2:]
     assert restored.min() >= 0
     assert restored.max() <= 1
 
 
+def _restored(model: Model, image: torch.Tensor, seed: int) -> torch.Tensor:
+    restored = restore(model, image, None, SamplerOptions(steps=2), seed)[0]
+    assert restored is not None
+    return restored
+
+
 def test_same_seed_same_picture(model: Model) -> None:
     image = torch.rand(1, 3, 16, 16)
-    a, b, c = (restore(model, image, None, SamplerOptions(steps=2), seed)[0] for seed in (1, 1, 2))
+    a, b, c = (_restored(model, image, seed) for seed in (1, 1, 2))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
 
 
-def test_both_networks_are_needed(model: Model) -> None:
-    with pytest.raises(TrainingError, match="give both checkpoints"):
-        restore(Model(prior=model.prior), torch.rand(1, 3, 16, 16), None, SamplerOptions(), 0)
+def test_the_prior_is_needed_and_enough(model: Model, pairs: Path) -> None:
+    with pytest.raises(TrainingError, match="needs a prior"):
+        restore(Model(denoiser=model.denoiser), torch.rand(1, 3, 16, 16), None, SamplerOptions(), 0)
+    (both, alone) = (
+        list(evaluate(m, triplets(pairs, "test"), SamplerOptions(steps=1))) for m in (model, Model(prior=model.prior))
+    )
+    assert [s.prior for s in alone] == [s.prior for s in both]
+    assert [s.diffusion for s in alone] == [None, None]
+
+
+def test_exposure_is_scored_once_with_the_mask_one_everywhere(model: Model, pairs: Path) -> None:
+    """The prior sees the mask 1, whatever the pair's mask says and whichever masks were asked for."""
+    exposure = Model(prior=model.prior, task="exposure")
+    (score,) = evaluate(exposure, triplets(pairs, "test"), SamplerOptions())
+    sample = as_sample(read_pair(triplets(pairs, "test")[0]))
+    image, clean = sample["image"][None], sample["clean"][None]
+    _, expected, _ = restore(exposure, image, torch.ones_like(image[:, :1]), SamplerOptions(), 0)
+    assert score.mask == "whole"
+    assert score.prior == Quality.of(expected, clean)
 
 
 def test_scores(model: Model, pairs: Path) -> None:
-    from training.datasets import triplets
-
     scores = list(evaluate(model, triplets(pairs, "test"), SamplerOptions(steps=1)))
     assert [s.mask for s in scores] == ["given", "blind"]
     assert scores[0].identity == scores[1].identity
-    assert 5 < scores[0].identity < 40
+    assert 5 < scores[0].identity.psnr < 40
+    assert 0 < scores[0].identity.ssim < 1
 
 
 def test_command_line_evaluates(model: Model, pairs: Path, tmp_path: Path) -> None:
@@ -83,6 +106,11 @@ def test_command_line_evaluates(model: Model, pairs: Path, tmp_path: Path) -> No
     table = CliRunner().invoke(app, ["evaluate", str(checkpoint), "--data", str(pairs), "--mask", "given"])
     assert "mean" in table.output
     assert "blind" not in table.output
+    save_checkpoint(checkpoint, Model(prior=model.prior, task="low-light"))
+    alone = CliRunner().invoke(app, ["evaluate", str(checkpoint), "--data", str(pairs)])
+    mean = alone.output.splitlines()[-1].split()
+    assert mean[:2] == ["mean", "whole"]
+    assert mean[-1] == "-"
 
 
 @pytest.mark.parametrize(
@@ -107,12 +135,13 @@ def test_bad_input_is_one_line_and_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_contact_sheet(tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", ["shadow-small-prior", "exposure-small-prior"])
+def test_contact_sheet(tmp_path: Path, config: str) -> None:
     output = tmp_path / "sheet.png"
     command = [
         "contact-sheet",
         "--config",
-        "shadow-small-prior",
+        config,
         "--data",
         str(PHOTOS),
         "-o",
