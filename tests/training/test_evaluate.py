@@ -120,6 +120,10 @@ def test_command_line_evaluates(model: Model, pairs: Path, tmp_path: Path) -> No
         (["fit", "--config", "absent", "--data", ".", "-o", "out"], "no configuration"),
         (["fit", "--config", "shadow-small-prior", "--data", "absent", "-o", "out"], "no folder"),
         (["fit", "--config", "shadow-small-prior", "--data", ".", "-o", "out", "--steps", "0"], "steps"),
+        (
+            ["fit", "--config", "exposure-small-prior", "--data", str(PHOTOS), "-o", "out", "--init", "absent"],
+            "checkpoint absent does not exist",
+        ),
         (["import-checkpoint", "absent.pth", "-o", "out.safetensors"], "absent.pth"),
         (["contact-sheet", "--config", "absent", "--data", ".", "-o", "x.png"], "no configuration"),
     ],
