@@ -51,7 +51,8 @@ SCRATCH = (("global_scratch", "*i8", 1), ("profile_scratch", "*i8", 1))
 class Build:
     """One cubin. sm: compute capability times ten. file: POSIX path below the build folder. registers: per thread.
 
-    spilled: bytes of local memory per thread. shared: bytes of dynamic shared memory per program.
+    spilled: bytes of local memory per thread. shared: bytes of dynamic shared memory per program. wide: "loads"
+    if tensors are read in 128-bit accesses, "stores" if they are written in those and none by 8 or 16 bits.
     """
 
     sm: int
@@ -59,6 +60,7 @@ class Build:
     registers: int
     spilled: int
     shared: int
+    wide: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,18 @@ def build(
             for variant in chosen:
                 progress(sum(map(len, builds.values())) / (len(chosen) * len(set(capabilities))), variant.name)
                 file = f"sm_{capability}/{variant.name}.cubin"
-                entries[variant.name], shared = _compile(variant, capability, directory / file)
-                builds[variant.name].append(Build(capability, file, *_resource_usage(directory / file), shared))
+                compiled = _compile(variant, capability)
+                (directory / file).write_bytes(compiled.asm["cubin"])
+                registers, spilled = _resource_usage(directory / file)
+                wide = _wide_accesses(compiled.asm["ptx"])
+                entries[variant.name] = compiled.metadata.name
+                builds[variant.name].append(Build(capability, file, registers, spilled, compiled.metadata.shared, wide))
             report(f"sm_{capability}: {len(chosen)} kernels")
     return [_record(variant, entries[variant.name], tuple(builds[variant.name])) for variant in chosen]
 
 
-def _compile(variant: Variant, capability: int, file: Path) -> tuple[str, int]:
-    """Write one cubin; returns its entry point and dynamic shared memory in bytes."""
+def _compile(variant: Variant, capability: int) -> Any:
+    """Triton's compiled kernel."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -133,9 +139,7 @@ def _compile(variant: Variant, capability: int, file: Path) -> tuple[str, int]:
     constants = {(names.index(name),): value for name, value in variant.constants.items()}
     source = ASTSource(variant.kernel, signature, constants, attributes)
     options = {"num_warps": variant.warps, "enable_fp_fusion": False}  # fusing would round differently
-    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-    file.write_bytes(compiled.asm["cubin"])
-    return compiled.metadata.name, compiled.metadata.shared
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
 
 
 def _record(variant: Variant, entry: str, builds: tuple[Build, ...]) -> Record:
@@ -177,6 +181,14 @@ def _resource_usage(file: Path) -> tuple[int, int]:
         raise KernelError(f"cuobjdump cannot read the compiled {file.name}: {error.stderr.strip()}") from error
     found = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", text)}
     return found["REG"], found["STACK"] + found["LOCAL"]
+
+
+def _wide_accesses(ptx: str) -> tuple[str, ...]:
+    """`Build.wide` of a kernel's PTX, whose vector accesses the assembler keeps."""
+    widths = {kind: set(re.findall(rf"\b{kind}\.global(?:\.\w+)*?(\.v4)?\.b(\d+)", ptx)) for kind in ("ld", "st")}
+    full = (".v4", "32")
+    loads, stores = full in widths["ld"], full in widths["st"] and not {("", "8"), ("", "16")} & widths["st"]
+    return ("loads",) * loads + ("stores",) * stores
 
 
 def nvidia_tool(name: str) -> Path:

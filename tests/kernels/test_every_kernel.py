@@ -1,0 +1,59 @@
+"""What holds for every kernel: equal inputs give equal bits, and on a GPU no tool finds a bad access or a race."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kernels.ahead_of_time import OPERATIONS
+from tests.kernels.every_kernel import EVERY
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_no_kernel_is_left_out() -> None:
+    assert set(EVERY) == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("operation", EVERY)
+def test_equal_inputs_give_equal_bits(operation: str, device: torch.device) -> None:
+    runs, size = (10, (96, 161)) if device.type == "cuda" else (1, (5, 9))
+    first = EVERY[operation](device, *size)
+    assert first
+    for _ in range(runs):
+        for one, other in zip(first, EVERY[operation](device, *size), strict=True):
+            assert not one.isnan().any()
+            assert torch.equal(one, other)
+
+
+def sanitizer() -> str | None:
+    """NVIDIA's compute-sanitizer: on the PATH, or in the CUDA toolkit that a variable, nvcc or custom points to."""
+    nvcc = shutil.which("nvcc")
+    homes = [os.environ.get("CUDA_HOME"), nvcc and str(Path(nvcc).resolve().parents[1]), "/usr/local/cuda"]
+    places = [f"{home}/{folder}" for home in homes if home for folder in ("bin", "compute-sanitizer")]
+    return shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path=os.pathsep.join(places))
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.xdist_group("cuda")
+@pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
+def test_compute_sanitizer_finds_nothing(tool: str) -> None:
+    program = sanitizer()
+    if program is None:
+        pytest.skip("compute-sanitizer is neither on the PATH nor in a CUDA toolkit")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"  # so that the end of a tensor is the end of its memory
+    command = [program, "--tool", tool, "--error-exitcode", "3", sys.executable, "-m", "tests.kernels.every_kernel"]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    if tool == "memcheck":  # and it would have found something
+        command.append("--broken")
+        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
+        assert run.returncode == 3, run.stdout[-3000:] + run.stderr[-3000:]
