@@ -72,7 +72,10 @@ def unsupported(mask: "Tensor", matte: "Tensor", threshold: "Tensor") -> str | N
 
 
 def variants() -> list[Variant]:
-    """`confident_mask_<fp32|fp16|bf16>`: the precision of the matte's planes; `_any`: of any size."""
+    """`confident_mask_<precision>[_any]`.
+
+    precision: fp32, fp16 or bf16, of the matte's planes. any: of any size, the others of a multiple of 16 pixels.
+    """
     return [*(_variant(kind) for kind in ("fp32", "fp16", "bf16")), _variant("fp32", aligned=False)]
 
 

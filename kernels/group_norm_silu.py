@@ -297,7 +297,11 @@ def unsupported(
 
 
 def variants() -> list[Variant]:
-    """Both layouts and every precision, as a residual block uses them: plain, with time, with a kept residual sum."""
+    """As a residual block uses them: plain, with time, with a residual whose sum is kept.
+
+    `partial_statistics_<precision>_<layout>[_residual]`, `merge_statistics[_time]` and
+    `normalise_<precision>_<layout>[_silu][_residual]`; precision: fp32, fp16 or bf16; layout: nchw or nhwc.
+    """
     found = [_merging(False), _merging(True)]
     for kind in ("fp32", "fp16", "bf16"):
         for planar in (True, False):

@@ -234,7 +234,11 @@ def unsupported(
 
 
 def variants() -> list[Variant]:
-    """The two small kernels for any size, and the full-size one for photos of every precision; and any size."""
+    """`window_fit` and `window_mean` for any small size, then `guided_apply_<precision>[_any]`.
+
+    precision: fp32, fp16 or bf16, of the full photo's planes. any: of any size, the others of a multiple of 16
+    pixels. `window_mean` averages six planes per image.
+    """
     numbers = dict.fromkeys(("height", "width", "radius"), "i32")
     fit = dict.fromkeys(("fit", "gain", "guide", "eps"), "*fp32")
     mean = {"out": "*fp32", "values": "*fp32"}

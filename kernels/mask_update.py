@@ -198,7 +198,11 @@ def _unsupported_photo(h: "Tensor", mask: "Tensor") -> str | None:
 
 
 def variants() -> list[Variant]:
-    """The reduction, and the update in every precision of the network, by Eq. 14 or from the mask head."""
+    """`mask_update_<precision>[_closed_form][_any]`, and the reduction that Eq. 14 needs, `confident_depth[_any]`.
+
+    precision: fp32, fp16 or bf16, of the mask head's plane. closed_form: Eq. 14, else the mask head's own. any:
+    for planes of any size, the others for a multiple of 16 pixels.
+    """
     found = [_variant(kind, closed_form) for kind in ("fp32", "fp16", "bf16") for closed_form in (False, True)]
     return [*found, _variant("fp32", True, aligned=False), _reduction(True), _reduction(False)]
 

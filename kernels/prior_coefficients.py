@@ -146,7 +146,11 @@ def unsupported(
 
 
 def variants() -> list[Variant]:
-    """Every precision of the prior's planes, with and without h; and any size."""
+    """`prior_coefficients_<precision>[_h][_any]`.
+
+    precision: fp32, fp16 or bf16, of the prior's planes. h: writes it too. any: for planes of any size, the
+    others for a multiple of 16 pixels.
+    """
     found = [_variant(kind, write_h) for kind in ("fp32", "fp16", "bf16") for write_h in (False, True)]
     return [*found, _variant("fp32", True, aligned=False)]
 

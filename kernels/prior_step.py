@@ -316,7 +316,8 @@ def variants() -> list[Variant]:
 
     precision: fp32, fp16 or bf16, of the network. target: "nchw" or "nhwc", the layout of its next input, or
     "last", which has none. v, x0: what the network estimates instead of the noise, with neither of the
-    following two. free: without data consistency. noise: for sigma > 0. any: for planes of any size.
+    following two. free: without data consistency. noise: for sigma > 0. any: for planes of any size, the
+    others for a multiple of 16 pixels.
     """
     found = []
     for kind in ("fp32", "fp16", "bf16"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 
 SHAPES = [(1, 1, 1), (2, 7, 5), (2, 1, 9), (2, 9, 1), (1, 16, 32), (1, 33, 47), (2, 24, 64), (1, 130, 257)]
@@ -22,21 +24,25 @@ class Guarded:
         dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
     ) -> None:
-        images, channels, height, width = shape
-        count = images * channels * height * width
+        count = prod(shape)
         self.buffer = torch.full((count + 2 * MARGIN,), SENTINEL, dtype=dtype, device=device)
         view = self.buffer[MARGIN : MARGIN + count]
         if dtype.is_floating_point:
             view.fill_(float("nan"))
         if channels_last:
+            images, channels, height, width = shape
             self.tensor = view.view(images, height, width, channels).permute(0, 3, 1, 2)
         else:
             self.tensor = view.view(shape)
 
-    def written(self) -> torch.Tensor:
-        """The tensor as float64 on the CPU, after checking that it holds no poison and its margins are intact."""
+    def check_margins(self) -> None:
+        """Fail if something around the tensor was written."""
         assert bool((self.buffer[:MARGIN] == SENTINEL).all()), "written before the tensor"
         assert bool((self.buffer[-MARGIN:] == SENTINEL).all()), "written after the tensor"
+
+    def written(self) -> torch.Tensor:
+        """The tensor as float64 on the CPU, after checking that it holds no poison and its margins are intact."""
+        self.check_margins()
         assert not bool(self.tensor.isnan().any()), "elements were not written"
         return self.tensor.double().cpu()
 

@@ -107,13 +107,13 @@ def run_pixels(device: torch.device, height: int, width: int) -> Outputs:
 
 
 def run_group_norm(device: torch.device, height: int, width: int) -> Outputs:
-    weight, bias, eps = normal((64,), device, 1), normal((64,), device, 2), torch.tensor([1e-5], device=device)
-    time, found = normal((IMAGES, 64), device, 3), []
+    weight, bias, eps = normal((24,), device, 1), normal((24,), device, 2), torch.tensor([1e-5], device=device)
+    time, found = normal((IMAGES, 24), device, 3), []
     for memory in (torch.contiguous_format, torch.channels_last):
-        x = normal((IMAGES, 64, height, width), device, 0).half().to(memory_format=memory)
+        x = normal((IMAGES, 24, height, width), device, 0).half().to(memory_format=memory)
         y, summed = torch.empty_like(x), torch.empty_like(x)
-        group_norm_silu(y, x, weight, bias, eps, 16, time=time, residual=x, summed=summed)
-        found += [y, summed, group_norm_silu(torch.empty_like(x), x, weight, bias, eps, 16)]
+        group_norm_silu(y, x, weight, bias, eps, 4, time=time, residual=x, summed=summed)
+        found += [y, summed, group_norm_silu(torch.empty_like(x), x, weight, bias, eps, 4)]
     return found
 
 

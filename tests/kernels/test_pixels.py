@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernels.errors import KernelError
-from kernels.noise import noise_stream
+from kernels.noise import noise_stream, reference_words
 from kernels.pixels import WHOLE, reference_pixels, reference_planes, to_pixels, to_planes
 from runtime.photo import unit_floats
 from tests.kernels.buffers import MARGIN, SENTINEL, TYPES, Guarded, arranged, random
@@ -150,9 +150,10 @@ def test_dither_keeps_the_mean_and_stays_within_a_step(value: float, seed: int, 
 
 
 def test_dither_leaves_black_and_white_alone(device: torch.device) -> None:
-    planes = torch.tensor([0.0, 1.0, -0.3, 1.7], device=device).repeat(1, 3, 16, 16)
-    found = dithered(planes, noise_stream(1, on=device))
-    assert torch.equal(found, (255 * planes.clamp(0, 1)).double().cpu())
+    planes = torch.tensor([0.0, 1.7, -0.3, 1.0], device=device).repeat(1, 3, 16, 4)
+    stream = noise_stream(0, top=1250, left=816, on=device)
+    assert reference_words(stream.cpu(), -1, 16, 16)[0][0, 3, 3] >> 8 == 0  # even where u is exactly 0
+    assert torch.equal(dithered(planes, stream), (255 * planes.clamp(0, 1)).double().cpu())
 
 
 def test_dither_is_the_same_for_a_tile_and_alone_but_not_for_channels_and_photos(device: torch.device) -> None:
