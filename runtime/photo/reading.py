@@ -6,8 +6,9 @@ pixels once and its tag dropped. (libvips neither reads nor writes EXIF in TIFF.
 """
 
 import os
-from io import BytesIO
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO, FileIO
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -44,11 +45,17 @@ def read_photo(source: FilePath | bytes, max_pixels: int = MAX_PIXELS, name: str
     """
     if isinstance(source, bytes):
         return _decode(BytesIO(source), name or "the image", max_pixels)
-    path = Path(source)
-    name = name or str(path)
+    with opened(source, name) as file:
+        return _decode(file if file.seekable() else BytesIO(file.readall()), name or os.fspath(source), max_pixels)
+
+
+@contextmanager
+def opened(path: FilePath, name: str | None = None) -> Iterator[FileIO]:
+    """A file to read. Whatever goes wrong, until it is closed, is a PhotoError about `name` or else the path."""
+    name = name or os.fspath(path)
     try:
-        with path.open("rb", buffering=0) as file:
-            return _decode(file if file.seekable() else BytesIO(file.readall()), name, max_pixels)
+        with open(path, "rb", buffering=0) as file:
+            yield file
     except FileNotFoundError:
         raise PhotoError(f"{name} does not exist") from None
     except IsADirectoryError:

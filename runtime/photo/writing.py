@@ -4,7 +4,7 @@ target, `.NAME.<random>.tmp`, and renamed. Only a process that is killed leaves 
 
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,22 +26,14 @@ _SAVE_OPTIONS: dict[Format, dict[str, Any]] = {
 _THUMBNAIL = "jpeg-thumbnail-data"
 
 
-def check_target(
-    path: FilePath, overwrite: bool, inputs: Iterable[FilePath] = (), form: Format | None = None
-) -> Format:
-    """The format to write `path` in: `form`, or by its name; raises PhotoError if it cannot be written.
-
-    Files in `inputs` are never written, even with `overwrite`.
-    """
+def check_target(path: FilePath, overwrite: bool, form: Format | None = None) -> Format:
+    """The format to write `path` in: `form`, or by its name; raises PhotoError if it cannot be written."""
     path = Path(path)
     form = format_of(path, form)
     if path.is_dir():
         raise PhotoError(f"cannot write {path}: it is a folder")
-    if path.exists():
-        if any(os.path.exists(other) and path.samefile(other) for other in inputs):
-            raise PhotoError(f"cannot write {path}: it is an input; choose another name")
-        if not overwrite:
-            raise PhotoError(f"cannot write {path}: it exists already (--overwrite replaces it)")
+    if path.exists() and not overwrite:
+        raise PhotoError(f"cannot write {path}: it exists already (--overwrite replaces it)")
     return form
 
 
@@ -51,11 +43,13 @@ def write_photo(
     overwrite: bool = False,
     form: Format | None = None,
     quality: int | None = None,
+    finished: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a photo in the format `form`, or that of the file name, atomically. Missing folders are made.
 
-    quality: 1 to 100, of JPEG and WebP only [95]. These hold 8 bits: 16-bit pixels are rounded. Raises PhotoError when
-    it cannot be written; the target is then as it was.
+    quality: 1 to 100, of JPEG and WebP only [95]. These hold 8 bits: 16-bit pixels are rounded. `finished` is called
+    with the whole file before it takes its name. Raises PhotoError when it cannot be written; the target is then as it
+    was.
     """
     path = Path(path)
     form = check_target(path, overwrite, form=form)
@@ -71,6 +65,10 @@ def write_photo(
             os.fsync(file)  # some disks say only now that they are full
         finally:
             os.close(file)
+        if finished is not None:
+            finished(temporary)
+        if not overwrite:
+            check_target(path, overwrite, form=form)  # another may have been written meanwhile
         os.replace(temporary, path)
     except OSError as error:
         raise PhotoError(f"cannot write {path}: {error.strerror}") from error
