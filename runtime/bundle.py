@@ -41,6 +41,7 @@ ENGINES = "engines"
 DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "shadow"
 """Where an installation keeps its built-in shadow-removal bundle."""
 
+Task = Literal["shadow", "low-light", "exposure"]
 Positive = Annotated[int, Meta(ge=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -170,7 +171,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     format_version: int
     name: str
-    task: Literal["shadow", "low-light", "exposure"]
+    task: Task
     created: str
     """ISO 8601, UTC."""
     model: ModelInfo

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from runtime.archive import unpack
-from runtime.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, load_folder
+from runtime.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, Task, load_folder
 from runtime.errors import BundleError
 
 
@@ -22,3 +22,14 @@ def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
             raise BundleError(f"{missing}: name one with --bundle BUNDLE")
         raise BundleError(f"bundle {root} does not exist: name a folder that holds a {MANIFEST}, or a zip file of one")
     return load_folder(root)
+
+
+def built_in(task: Task) -> Path:
+    """The bundle for a task that comes with this installation. Raises BundleError if there is none."""
+    folder = DEFAULT_BUNDLE.parent
+    if not (folder / task / MANIFEST).is_file():
+        have = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))) or "none"
+        raise BundleError(
+            f"there is no built-in bundle for {task} (there is: {have}): name your own with --bundle BUNDLE"
+        )
+    return folder / task

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -39,9 +41,9 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return partial(Run, capfd, monkeypatch)
 
 
-def refused(run: Run, *words: str) -> None:
-    """One line on stderr with these words, exit code 2."""
-    assert run.code == 2
+def refused(run: Run, *words: str, code: int = 2) -> None:
+    """One line on stderr with these words, and nothing else."""
+    assert run.code == code
     assert run.out == ""
     assert run.err.count("\n") == 1
     assert run.err.startswith("error: ")
@@ -50,19 +52,19 @@ def refused(run: Run, *words: str) -> None:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """What a folder shows."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-def test_restoring_one_photo(call: Call, bundle: Path, tmp_path: Path, suffix: str) -> None:
-    photo = save(tmp_path / f"a{suffix}", picture(33, 65))
-    run = call("restore", photo, "--bundle", bundle, "--threads", 1)
-    assert run.code == 0
-    assert run.err == ""
-    assert run.out.count("\n") == 1
-    assert f"a.restored{suffix}" in run.out
-    assert load_pixels(tmp_path / f"a.restored{suffix}").shape == (33, 65, 3)
-    assert names(tmp_path) == sorted([f"a{suffix}", f"a.restored{suffix}"])
+def test_restoring_one_photo(call: Call, bundle: Path, tmp_path: Path) -> None:
+    for suffix in (".jpg", ".png", ".webp", ".tif"):
+        photo = save(tmp_path / f"a{suffix}", picture(33, 65))
+        run = call("restore", photo, "--bundle", bundle, "--threads", 1, "--device", "cpu")
+        assert (run.code, run.err) == (0, "")
+        assert run.out.count("\n") == 1
+        assert f"a{suffix} -> {tmp_path}/a.restored{suffix} (" in run.out
+        assert load_pixels(tmp_path / f"a.restored{suffix}").shape == (33, 65, 3)
+    assert len(list(tmp_path.iterdir())) == 2 * 4 + 1  # and the notes
 
 
 def test_alpha_is_untouched_and_depth_kept(call: Call, bundle: Path, tmp_path: Path) -> None:
@@ -75,69 +77,154 @@ def test_alpha_is_untouched_and_depth_kept(call: Call, bundle: Path, tmp_path: P
     assert not np.array_equal(result, rgba)
 
 
-def test_outputs_masks_and_seeds(call: Call, bundle: Path, tmp_path: Path) -> None:
+def test_what_is_written_where(call: Call, bundle: Path, tmp_path: Path) -> None:
     photo = save(tmp_path / "a.png", picture(20, 30))
     mask = save(tmp_path / "m.png", picture(20, 30, channels=1))
     common = ["restore", photo, "--bundle", bundle, "--steps", 5, "-q"]
-    assert call(*common, "-o", tmp_path / "new" / "x.tif", "--save-mask", tmp_path / "new" / "m.png").code == 0
-    assert names(tmp_path / "new") == ["m.png", "x.tif"]
-    assert load_pixels(tmp_path / "new" / "m.png").shape == (20, 30)
-    assert call(*common, "-o", tmp_path / "dir", "--mask", mask, "--save-mask", tmp_path / "dir").code == 0
-    assert names(tmp_path / "dir") == ["a.mask.png", "a.restored.png"]
-    for seed, name in ((0, "s0.png"), (0, "s0b.png"), (1, "s1.png")):
-        assert call(*common, "--seed", seed, "-o", tmp_path / name).code == 0
-    assert (tmp_path / "s0.png").read_bytes() == (tmp_path / "s0b.png").read_bytes()
-    assert (tmp_path / "s0.png").read_bytes() != (tmp_path / "s1.png").read_bytes()
+    new = tmp_path / "new"
+    extras = ["--save-mask", new / "m.png", "--save-illumination", new, "--compare"]
+    assert call(*common, "-o", new / "x.tif", *extras).code == 0
+    assert names(new) == ["a.illumination.png", "m.png", "x.compare.jpg", "x.tif"]
+    assert load_pixels(new / "m.png").shape == (20, 30)
+    assert load_pixels(new / "x.compare.jpg").shape == (20, 68, 3)
+    light = load_pixels(new / "a.illumination.png")
+    assert light.shape == (20, 30, 3)
+    assert light.dtype == np.uint16
+    assert call(*common, "-o", tmp_path / "dir", "--mask", mask, "--format", "webp", "--quality", 50).code == 0
+    assert names(tmp_path / "dir") == ["a.webp"]
+
+
+def test_settings_reach_the_result(call: Call, bundle: Path, tmp_path: Path) -> None:
+    pixels = picture(60, 90)
+    photo = save(tmp_path / "a.png", pixels)
+
+    def result(*words: object) -> bytes:
+        assert call("restore", photo, "--bundle", bundle, "-o", tmp_path / "x.png", "--overwrite", *words).code == 0
+        return (tmp_path / "x.png").read_bytes()
+
+    plain = result()
+    assert result("--seed", 0, "--strength", 1, "--task", "shadow", "--force") == plain
+    choices = [("--seed", 1), ("--steps", 5), ("--strength", 0.5), ("--working-size", 40), ("--native",)]
+    others = [result(*words) for words in choices]
+    assert len({plain, *others}) == 6
+    result("--strength", 0)
+    assert np.array_equal(load_pixels(tmp_path / "x.png"), pixels)
+
+
+def test_a_folder_is_mirrored_and_done_once(call: Call, bundle: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "sub/b.png", "sub/deep/c.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        save(tmp_path / "in" / name, picture(9, 9))
+    words = ["restore", tmp_path / "in", "--bundle", bundle, "-o", tmp_path / "in/out"]
+    first, second = call(*words), call(*words)
+    assert (first.code, second.code) == (0, 0)
+    results = [f"{tmp_path}/in/out/{name}" for name in ("a.png", "sub/b.png", "sub/deep/c.png")]
+    assert sorted(line.split(" -> ")[1].split(" (")[0] for line in first.out.splitlines()) == results
+    assert [line.split(" -> ")[1] for line in sorted(second.out.splitlines())] == [
+        f"{path} (done before)" for path in results
+    ]
+    os.unlink(results[1])
+    third = call(*words, "--json")
+    statuses = {record["output"]: record["status"] for record in map(json.loads, third.out.splitlines())}
+    assert [statuses[path] for path in results] == ["skipped", "restored", "skipped"]
+
+
+def test_records(call: Call, bundle: Path, tmp_path: Path) -> None:
+    photo = save(tmp_path / "plain.png", picture(9, 12)).rename(tmp_path / "caf\udce9\n.png")
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    words = ["restore", photo, tmp_path / "bad.jpg", tmp_path / "x*.png", "--bundle", bundle, "--json", "--compare"]
+    run = call(*words, "-o", tmp_path / "out")
+    assert run.code == 1
+    assert all(line.startswith("error: ") for line in run.err.splitlines())
+    records = {Path(record["input"]).name: record for record in map(json.loads, run.out.splitlines())}
+    assert set(records) == {photo.name, "bad.jpg", "x*.png"}
+    good = records[photo.name]
+    assert (good["status"], good["width"], good["height"], good["error"]) == ("restored", 12, 9, None)
+    assert good["settings"] == {"steps": 2, "seed": 0, "strength": 1.0, "working_size": 48}
+    assert set(good["timings"]) == {"read", "prepare", "prior", "diffusion", "full size", "write"}
+    assert good["output"] == f"{tmp_path}/out/{photo.name}"
+    assert set(good["extras"]) == {"compare"}
+    assert records["bad.jpg"]["status"] == "failed"
+    assert "is empty" in records["bad.jpg"]["error"]
+    assert records["x*.png"]["error"] == "matches no photos"
 
 
 def test_existing_results_and_inputs_are_safe(call: Call, bundle: Path, tmp_path: Path) -> None:
     photo = save(tmp_path / "a.png", picture(9, 9))
     before = photo.read_bytes()
     common = ["restore", photo, "--bundle", bundle, "-q"]
-    refused(call(*common, "-o", photo, "--overwrite"), "is an input")
-    assert call(*common).code == 0
-    refused(call(*common), "exists already", "--overwrite")
-    assert call(*common, "--overwrite").code == 0
-    mask = save(tmp_path / "m.png", picture(9, 9, channels=1))
-    refused(call(*common, "--mask", mask, "-o", mask, "--overwrite"), "is an input")
+    refused(call(*common, "-o", photo), "is the photo itself", "--overwrite", code=1)
     assert photo.read_bytes() == before
+    assert call(*common).code == 0
+    refused(call(*common, "--seed", 1), "exists already, made with seed 0", "--overwrite", code=1)
+    assert call(*common, "--seed", 1, "--overwrite").code == 0
+    mask = save(tmp_path / "m.png", picture(9, 9, channels=1))
+    refused(call(*common, "--mask", mask, "-o", mask, "--overwrite"), "is the mask", code=1)
+    assert photo.read_bytes() == before
+    assert call(*common, "-o", photo, "--overwrite").code == 0
+    assert photo.read_bytes() != before
 
 
-def test_bad_input_is_one_line_and_leaves_nothing(call: Call, bundle: Path, tmp_path: Path) -> None:
+def test_bad_photos_are_one_line_and_leave_nothing(call: Call, bundle: Path, tmp_path: Path) -> None:
     good = save(tmp_path / "good.png", picture(9, 9))
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
     whole = save(tmp_path / "whole.jpg", picture(90, 90)).read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     black = save(tmp_path / "black.png", np.zeros((9, 9), np.uint8))
     wrong = save(tmp_path / "wrong.png", np.full((9, 8), 255, np.uint8))
     (tmp_path / "folder").mkdir()
-    before = names(tmp_path)
+    before = sorted(os.listdir(tmp_path))
     cases: list[tuple[list[object], str]] = [
         ([tmp_path / "absent.jpg"], "does not exist"),
         ([tmp_path / "empty.jpg"], "is empty"),
         ([tmp_path / "text.png"], "is not a PNG"),
+        ([tmp_path / "clip.mp4"], "ends in none of .jpg"),
+        ([tmp_path / "clip.mp4", "--format", "png"], "is not a PNG"),
         ([tmp_path / "cut.jpg"], "cut short"),
         ([tmp_path / "folder"], "holds no photos"),
+        ([tmp_path / "a*b.jpg"], "matches no photos"),
         ([good, "--mask", black], "all black"),
         ([good, "--mask", wrong], "8x9 pixels, the photo 9x9"),
+        ([good, "--mask", tmp_path / "folder"], "no mask for"),
+    ]
+    for words, expected in cases:
+        refused(call("restore", *words, "--bundle", bundle), expected, code=1)
+        assert sorted(os.listdir(tmp_path)) == before
+        assert names(tmp_path / "folder") == []
+
+
+def test_bad_usage_is_one_line_and_leaves_nothing(call: Call, bundle: Path, tmp_path: Path) -> None:
+    good, other = save(tmp_path / "good.png", picture(9, 9)), save(tmp_path / "other.png", picture(9, 9))
+    before = sorted(os.listdir(tmp_path))
+    cases: list[tuple[list[object], str]] = [
         ([good, "--mask", tmp_path / "none.png"], "none.png does not exist"),
-        ([good, "--mask", tmp_path / "folder"], "no mask for good.png"),
+        ([good, other, "--mask", good], "one file for 2 photos"),
         ([good, "--steps", 3], "choose one of 2, 5"),
-        ([good, "--seed", -1], "seed -1"),
-        ([good, "--working-size", 0], "working size 0"),
-        ([good, "--threads", 0], "0 threads"),
-        ([good, "-o", tmp_path / "x.png", good], "one file for several photos"),
-        ([good, good], "two results"),
+        ([good, "--seed", -1], "--seed"),
+        ([good, "--seed", 1 << 64], "seed 18446744073709551616"),
+        ([good, "--working-size", 0], "--working-size"),
+        ([good, "--working-size", 40, "--native"], "leave out --working-size 40"),
+        ([good, "--strength", 1.5], "--strength"),
+        ([good, "--quality", 101], "--quality"),
+        ([good, "--format", "png", "--quality", 90], "lossless"),
+        ([good, "--format", "gif"], "--format"),
+        ([good, "--threads", 0], "--threads"),
+        ([good, "--jobs", 0], "--jobs"),
+        ([good, "--task", "exposure"], "is for shadow, not for --task exposure"),
+        ([good, "--backend", "tensorrt", "--device", "cpu"], "GPU only"),
+        ([good, "-o", tmp_path / "x.png", other], "one file for 2 photos"),
+        ([good, "-o", tmp_path / "x.jpg", "--format", "png"], "its name says jpeg"),
         ([good, "--nonsense"], "--nonsense"),
         ([good, "--steps", "many"], "--steps"),
         ([], "PHOTO"),
     ]
     for words, expected in cases:
         refused(call("restore", *words, "--bundle", bundle), expected)
-        assert names(tmp_path) == before
-        assert names(tmp_path / "folder") == []
+        assert sorted(os.listdir(tmp_path)) == before
     refused(call("restore", good, "--bundle", tmp_path), "manifest.json")
+    refused(call("restore", good, "--task", "low-light"), "no built-in bundle for low-light", "there is: shadow")
     refused(call())
 
 
@@ -153,22 +240,32 @@ def test_a_batch_goes_on_after_a_bad_photo(call: Call, bundle: Path, tmp_path: P
         save(masks / name, np.full((12, 10), 200, np.uint8))
     run = call("restore", folder, "--bundle", bundle, "-o", tmp_path / "out", "--mask", masks)
     assert run.code == 1
-    assert names(tmp_path / "out") == ["a.restored.png", "b.restored.JPG"]
+    assert names(tmp_path / "out") == ["a.png", "b.JPG"]
     assert run.out.count("\n") == 2
     errors = run.err.splitlines()
     assert len(errors) == 3
-    assert "no mask for c.webp" in errors[0]
     assert all(str(folder) in error for error in errors[:2])
-    assert "d.png is empty" in errors[1]
-    assert "2 of 4 photos failed" in errors[2]
+    assert any("no mask for" in error and "c.webp" in error for error in errors[:2])
+    assert any("d.png is empty" in error for error in errors[:2])
+    assert errors[2] == "error: 2 of 4 photos failed"
 
 
-def test_earlier_results_in_a_folder_are_not_restored_again(call: Call, bundle: Path, tmp_path: Path) -> None:
-    save(tmp_path / "a.png", picture(9, 9))
-    words = ["restore", tmp_path, "--bundle", bundle, "--save-mask", tmp_path, "--overwrite"]
-    for _ in range(2):
-        assert call(*words).code == 0
-        assert names(tmp_path) == ["a.mask.png", "a.png", "a.restored.png"]
+def test_odd_names_work_and_messages_stay_one_line(call: Call, bundle: Path, tmp_path: Path) -> None:
+    plain = save(tmp_path / "plain.png", picture(9, 9))
+    odd = ["new\nline.png", "caf\udce9.png", 'it\'s "so".png', "-dash.png", "a b\t\x1b[31m.png", "[*]?.png"]
+    (tmp_path / "in").mkdir()
+    for name in odd:
+        os.link(plain, tmp_path / "in" / name)
+    run = call("restore", tmp_path / "in", "--bundle", bundle, "-o", tmp_path / "out")
+    assert (run.code, run.err) == (0, "")
+    assert run.out.count("\n") == len(odd)
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([".shadowdiffusion.jsonl", *odd])
+    for shown in ("new\\nline.png", "caf\\xe9.png", "a b\\t\\x1b[31m.png"):
+        assert shown in run.out
+    run = call("restore", "--bundle", bundle, "--", *(f"{tmp_path}/in/{name}" for name in odd), "-no\nsuch\udcff.png")
+    assert run.code == 1
+    assert run.out.count("\n") == len(odd)
+    assert run.err == "error: -no\\nsuch\\xff.png does not exist\nerror: 1 of 7 photos failed\n"
 
 
 def test_info(call: Call, bundle: Path, tmp_path: Path) -> None:
@@ -207,6 +304,17 @@ def test_help_and_version(call: Call) -> None:
         assert run.code == 0
         assert "Usage: shadowdiffusion" in run.out
     assert call("--version").out.startswith("shadowdiffusion")
+
+
+def test_help_of_restore_has_sections_and_examples_that_can_be_run(call: Call) -> None:
+    text = call("restore", "--help").out
+    sections = [line[:-1] for line in text.splitlines() if line and line[0] != " " and line.endswith(":")]
+    assert sections == ["Photos", "Results", "Restoration", "Model and machine", "Run", "Options", "Examples"]
+    for example in text[text.index("Examples:") :].splitlines()[1:]:
+        words = shlex.split(example.split("   ")[0].split(" <")[0].split(" >")[0])
+        assert words[:2] == ["shadowdiffusion", "restore"]
+        flags = [word for word in words if word.startswith("--")]
+        assert all(f"{flag} " in text for flag in flags)
 
 
 MISSING = """

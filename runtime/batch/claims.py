@@ -1,0 +1,73 @@
+"""One process at a time makes a result: `.NAME.lock` beside it is locked meanwhile.
+
+The lock dies with its process. A file that is left behind says that one was killed, and what else it left is removed.
+"""
+
+import fcntl
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to write a result, until `release`."""
+
+    path: str
+    file: int
+
+    def release(self) -> None:
+        """Let others have it."""
+        with suppress(OSError):
+            os.unlink(self.path)
+        os.close(self.file)
+
+
+def claim(target: str, *others: str) -> Claim | None:
+    """Claim the file `target`, in a folder that exists, and with it what is made along with it; None if another process
+    has it. Raises OSError.
+    """
+    folder, name = os.path.split(target)
+    path = os.path.join(folder, f".{name}.lock")
+    while True:
+        file, is_new = _open(path)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return None
+        except OSError:
+            return Claim(path, file)  # there are file systems without locks
+        if _is(path, file):
+            if not is_new:
+                for abandoned in (target, *others):
+                    _sweep(*os.path.split(abandoned))
+            return Claim(path, file)
+        os.close(file)  # its owner has just released and removed it
+
+
+def _open(path: str) -> tuple[int, bool]:
+    """A descriptor of the file, and whether it is new."""
+    while True:
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True
+        except FileExistsError:
+            with suppress(FileNotFoundError):
+                return os.open(path, os.O_RDWR), False
+
+
+def _is(path: str, file: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file))
+    except FileNotFoundError:
+        return False
+
+
+def _sweep(folder: str, name: str) -> None:
+    """Remove what a killed process was writing (see `runtime.photo.writing`)."""
+    with suppress(OSError):
+        for entry in os.listdir(folder or os.curdir):
+            random = entry.removeprefix(f".{name}.").removesuffix(".tmp")
+            if entry == f".{name}.{random}.tmp" and fnmatchcase(random, "[0-9a-f]" * 8):
+                os.unlink(os.path.join(folder, entry))

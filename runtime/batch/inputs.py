@@ -1,0 +1,138 @@
+"""Which photos a command line means: files, folders, patterns, and `-` for stdin, in any mix and in a fixed order."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import NamedTuple
+
+from runtime.batch.patterns import is_pattern, match, split
+from runtime.photo import SUFFIXES
+
+STDIN = "-"
+ADDED = (".restored", ".mask", ".illumination", ".compare")
+"""Put between the name of a photo and the extension of what is written beside it."""
+
+Identity = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One photo to restore."""
+
+    path: str
+    """As it is opened and shown; "-" is stdin."""
+    inner: str
+    """Where it lies below the folder or pattern that was named, otherwise only its name."""
+    real: str
+    """The same for every path that leads to this file."""
+
+
+class Problem(NamedTuple):
+    """Something on the command line that cannot be restored, and why."""
+
+    name: str
+    message: str
+
+
+class Inputs:
+    """What `arguments` mean. Files in folders count if they are named like photos; hidden ones, what was written
+    earlier (`ADDED`) and the folders `left_out` do not. A file that is reached twice counts once.
+    """
+
+    def __init__(self, arguments: Sequence[str], left_out: Iterable[str] = ()) -> None:
+        self.found: list[Found] = []
+        self.problems: list[Problem] = []
+        self._left_out = {_identity(folder) for folder in left_out} - {None}
+        known = set[str]()
+        for argument in arguments:
+            for found in self._expand(argument):
+                if found.real not in known:
+                    known.add(found.real)
+                    self.found.append(found)
+
+    def _expand(self, argument: str) -> Iterator[Found]:
+        if argument == STDIN:
+            yield Found(STDIN, "stdin", STDIN)
+        elif os.path.isdir(argument):
+            yield from self._several(argument, argument, ("**",), f"holds no photos ({', '.join(SUFFIXES)})")
+        elif is_pattern(argument) and not os.path.lexists(argument):
+            yield from self._several(argument, *split(argument), "matches no photos")
+        elif name := PurePath(argument).name:
+            yield Found(argument, name, os.path.realpath(argument))
+        else:
+            self.problems.append(Problem(argument, "is no name of a file"))
+
+    def _several(self, argument: str, folder: str, pattern: Sequence[str], none: str) -> Iterator[Found]:
+        before, found = len(self.problems), False
+        for photo in self._walk(folder, pattern):
+            found = True
+            yield photo
+        if not found and len(self.problems) == before:
+            self.problems.append(Problem(argument, none))
+
+    def _walk(self, root: str, pattern: Sequence[str]) -> Iterator[Found]:
+        """The photos below `root` that match: those of a folder by name, then those of its folders.
+
+        Links to folders are followed, but no folder is entered twice, so that links in a circle end.
+        """
+        entered = set[Identity | None]()
+        folders = [(root, list[str]())]
+        while folders:
+            folder, parts = folders.pop()
+            identity = _identity(folder)
+            if identity in entered or (parts and identity in self._left_out):
+                continue
+            entered.add(identity)
+            entries = [(entry, [*parts, entry.name]) for entry in self._entries(folder)]
+            photos = [(entry, inner) for entry, inner in entries if _kind(entry) == "photo"]
+            below = [(os.path.join(folder, entry.name), inner) for entry, inner in entries if _kind(entry) == "folder"]
+            real = os.path.realpath(folder) if photos else ""
+            for entry, inner in photos:
+                if match(inner, pattern) == "yes":
+                    path = os.path.join(folder, entry.name)
+                    own = os.path.realpath(path) if entry.is_symlink() else os.path.join(real, entry.name)
+                    yield Found(path, "/".join(inner), own)
+            folders.extend((path, inner) for path, inner in reversed(below) if match(inner, pattern) != "no")
+
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+        """What a folder holds and does not hide, by name."""
+        try:
+            with os.scandir(folder or os.curdir) as entries:
+                return sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+        except OSError as error:
+            self.problems.append(Problem(folder, f"cannot be read: {error.strerror}"))
+            return []
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file is named like a photo."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def is_earlier_result(name: str) -> bool:
+    """Whether a file is named like something that was written beside a photo."""
+    return os.path.splitext(name)[0].endswith(ADDED)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Whether it is a "photo", a "folder", or nothing of interest.
+
+    A link to nothing that is named like a photo counts as one: reading it says what is wrong.
+    """
+    try:
+        if entry.is_dir():
+            return "folder"
+        is_file = entry.is_file() or not os.path.exists(entry.path)
+    except OSError:
+        is_file = True
+    return "photo" if is_file and is_photo(entry.name) and not is_earlier_result(entry.name) else ""
+
+
+def _identity(folder: str) -> Identity | None:
+    """The same for every path to a folder; None where there is none."""
+    try:
+        status = os.stat(folder or os.curdir)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,34 @@
+"""What became of one photo, and its record for programs."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["restored", "skipped", "failed", "dropped", "busy"]
+"""skipped: it was done before; dropped: the user interrupted it; busy: another process is at it."""
+
+
+@dataclass
+class Outcome:
+    """What became of one photo."""
+
+    input: str
+    output: str | None = None
+    status: Status = "failed"
+    error: str | None = None
+    seconds: float = 0.0
+    timings: dict[str, float] = field(default_factory=dict)
+    """Seconds of each part; `seconds` is more, as it includes waiting for the networks."""
+    width: int | None = None
+    height: int | None = None
+    mask: str | None = None
+    extras: dict[str, str] = field(default_factory=dict)
+    """Files written beside the result, by kind."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    picture: bytes | None = field(default=None, repr=False)
+    """What stdout is to get."""
+
+    def record(self) -> dict[str, Any]:
+        """As JSON: everything but the picture."""
+        fields = {name: value for name, value in vars(self).items() if name != "picture"}
+        rounded = {name: round(seconds, 4) for name, seconds in self.timings.items()}
+        return fields | {"seconds": round(self.seconds, 4), "timings": rounded}

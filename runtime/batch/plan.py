@@ -1,0 +1,152 @@
+"""Where the results of each photo go, and that no two of them, nor any photo, end up in one place."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import PurePath
+from typing import Literal
+
+from runtime.batch.inputs import ADDED, STDIN, Found, Problem, is_earlier_result, is_photo
+from runtime.errors import RestoreError
+from runtime.photo import SUFFIXES, Format, suffix_of
+from runtime.photo.formats import format_of
+
+Kind = Literal["photo", "mask", "illumination", "compare"]
+STDOUT = "-"
+RESULT, MASK, ILLUMINATION, COMPARE = ADDED
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to write, as the command line says: a file for a single photo, a folder for any number; None: nothing,
+    except for the photo itself, which then goes beside its original.
+    """
+
+    photo: str | None = None
+    mask: str | None = None
+    illumination: str | None = None
+    compare: bool = False
+    format: Format | None = None
+    """Of the photo; None: the original's."""
+
+    @property
+    def folders(self) -> list[str]:
+        """The folders among them."""
+        return [path for path in (self.photo, self.mask, self.illumination) if path and not _is_file(path)]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One photo to restore."""
+
+    source: str
+    inner: str
+    targets: dict[Kind, str]
+    """Where to write what; for the photo "-" is stdout."""
+
+    @property
+    def into_stdout(self) -> bool:
+        """Whether the restored photo goes to stdout."""
+        return self.targets["photo"] == STDOUT
+
+
+def plan(found: Sequence[Found], wanted: Wanted) -> tuple[list[Job], list[Problem]]:
+    """A job for every photo, but for those that cannot be written anywhere, with the reason.
+
+    A photo that is what an earlier run made of another one is left out. Raises RestoreError for places that cannot be
+    meant.
+    """
+    _check(wanted, len(found))
+    jobs, problems = list[Job](), list[Problem]()
+    for photo in found:
+        try:
+            jobs.append(Job(photo.path, photo.inner, _targets(photo, wanted)))
+        except RestoreError as error:
+            problems.append(Problem(photo.path, str(error)))
+    return _without_conflicts(jobs, {photo.path: photo.real for photo in found}, problems)
+
+
+def _without_conflicts(
+    jobs: list[Job], inputs: dict[str, str], problems: list[Problem]
+) -> tuple[list[Job], list[Problem]]:
+    """A conflict is the later job's, and only where it could cost a file: a photo that an earlier run made of another
+    one may be written again, so it gives way.
+    """
+    real_folder = cache(os.path.realpath)
+
+    def place(path: str) -> str:  # a link counts as itself: it would be replaced, not followed
+        return os.path.join(real_folder(os.path.dirname(path)), os.path.basename(path))
+
+    places = {place(target) for job in jobs for target in job.targets.values()}
+    results = {job.source for job in jobs if is_earlier_result(job.inner) and inputs[job.source] in places}
+    owners = {real: path for path, real in inputs.items() if path not in results}
+    taken: dict[str, str] = {}
+    kept = []
+    for job in jobs:
+        if job.source in results:
+            continue
+        mine = {place(target): target for target in job.targets.values()}
+        if double := [name for name in mine if name in taken]:
+            other = f"as is the result of {taken[double[0]]}: name different folders"
+            problems.append(Problem(job.source, f"would be written to {mine[double[0]]}, {other}"))
+        elif lost := [name for name in mine if owners.get(name, job.source) != job.source]:
+            problems.append(Problem(job.source, f"would be written to {mine[lost[0]]}, which is to be restored itself"))
+        elif len(mine) < len(job.targets):
+            problems.append(Problem(job.source, "two of its results have the same name"))
+        else:
+            taken.update(dict.fromkeys(mine, job.source))
+            kept.append(job)
+    return kept, problems
+
+
+def _targets(photo: Found, wanted: Wanted) -> dict[Kind, str]:
+    targets: dict[Kind, str] = {"photo": _result(photo, wanted)}
+    if wanted.compare:
+        if targets["photo"] == STDOUT:
+            raise RestoreError("its picture for comparison has no place beside stdout: name the result with -o")
+        targets["compare"] = f"{os.path.splitext(targets['photo'])[0].removesuffix(RESULT)}{COMPARE}.jpg"
+    if wanted.mask is not None:
+        targets["mask"] = _extra(photo, wanted.mask, MASK)
+    if wanted.illumination is not None:
+        targets["illumination"] = _extra(photo, wanted.illumination, ILLUMINATION)
+    return targets
+
+
+def _result(photo: Found, wanted: Wanted) -> str:
+    if wanted.photo == STDOUT or (wanted.photo is None and photo.path == STDIN):
+        return STDOUT
+    if wanted.photo is not None and _is_file(wanted.photo):
+        return wanted.photo
+    stem, suffix = os.path.splitext(photo.inner)
+    if wanted.format is not None and SUFFIXES.get(suffix.lower()) != wanted.format:
+        suffix = suffix_of(wanted.format)
+    if suffix.lower() not in SUFFIXES:
+        raise RestoreError(f"its name ends in none of {', '.join(SUFFIXES)}: say with --format what to write")
+    if wanted.photo is None:
+        return os.path.join(os.path.dirname(photo.path), f"{os.path.basename(stem)}{RESULT}{suffix}")
+    return os.path.join(wanted.photo, f"{stem}{suffix}")
+
+
+def _extra(photo: Found, where: str, added: str) -> str:
+    return where if _is_file(where) else os.path.join(where, f"{os.path.splitext(photo.inner)[0]}{added}.png")
+
+
+def _check(wanted: Wanted, count: int) -> None:
+    named = {"--output": wanted.photo, "--save-mask": wanted.mask, "--save-illumination": wanted.illumination}
+    for option, path in named.items():
+        if path is None:
+            continue
+        if path == STDOUT and option != "--output":
+            raise RestoreError(f"{option} cannot go to stdout: name a file or a folder")
+        if _is_file(path) and count > 1:
+            raise RestoreError(f"{option} {path} is one file for {count} photos: name a folder")
+        if not _is_file(path) and os.path.exists(path) and not os.path.isdir(path):
+            raise RestoreError(f"{option} {path} is a file whose name tells no format: {', '.join(SUFFIXES)}")
+    if wanted.photo is not None and wanted.photo != STDOUT and _is_file(wanted.photo):
+        format_of(PurePath(wanted.photo), wanted.format)
+
+
+def _is_file(path: str) -> bool:
+    """Whether an option names a file, which need not exist: by an extension, unless a folder has that name."""
+    return path == STDOUT or (is_photo(path) and not path.endswith("/") and not os.path.isdir(path))

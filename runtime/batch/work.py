@@ -1,0 +1,215 @@
+"""One photo from file to file: is it done already, whose turn is it, read, restore, write."""
+
+import hashlib
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+from runtime.batch.claims import claim
+from runtime.batch.extras import comparison, illumination_picture, mask_picture
+from runtime.batch.masks import Masks
+from runtime.batch.notes import Note, Notes, Origin
+from runtime.batch.outcome import Outcome
+from runtime.batch.plan import STDOUT, Job, Kind
+from runtime.batch.reading import read_bytes
+from runtime.batch.settings import Settings
+from runtime.batch.standing import hash_of, look, same_file
+from runtime.batch.stopping import Stop, Stopped
+from runtime.errors import PhotoError, RestoreError
+from runtime.loop import Progress
+from runtime.photo import Format, Photo, encode_photo, read_photo, write_photo
+from runtime.photo.formats import format_of, sniff
+from runtime.restorer import Restored
+
+PATIENCE = 0.2
+"""Seconds between looks at a photo that another process restores."""
+
+
+class Worker:
+    """Restores photos from file to file; may be called from several threads."""
+
+    def __init__(
+        self,
+        restore: Callable[..., Restored],
+        settings: Settings,
+        stop: Stop,
+        *,
+        masks: Masks | None = None,
+        format: Format | None = None,
+        overwrite: bool = False,
+        force: bool = False,
+        on_step: Progress | None = None,
+    ) -> None:
+        """restore: a Restorer. format: of what goes to stdout, None for the photo's own. overwrite: replace what is
+        something else; force: make again what is done.
+        """
+        self._restore = restore
+        self._settings = settings
+        self._stop = stop
+        self._masks = masks
+        self._format = format
+        self._overwrite = overwrite
+        self._force = force
+        self._on_step = on_step
+        self._notes: dict[str, Notes] = {}
+
+    def __call__(self, job: Job, patient: bool = False) -> Outcome:
+        """Restore one photo; whatever goes wrong is in the outcome. A photo that another process is at is "busy", or if
+        `patient` is waited for.
+        """
+        started = perf_counter()
+        outcome = Outcome(job.source, job.targets["photo"])
+        try:
+            self._process(job, patient, outcome)
+        except Stopped:
+            outcome.status = "dropped"
+        except RestoreError as error:
+            outcome.error = str(error)
+        except MemoryError:
+            outcome.error = "it does not fit into memory: choose fewer --jobs"
+        except Exception as error:  # one photo must not end the others
+            outcome.error = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+        outcome.seconds = perf_counter() - started
+        return outcome
+
+    def _process(self, job: Job, patient: bool, outcome: Outcome) -> None:
+        started = perf_counter()
+        self._stop.check()
+        data = read_bytes(job.source, self._stop)
+        mask_path = self._masks.of(job) if self._masks else None
+        mask_data = read_bytes(mask_path, self._stop) if mask_path else None
+        form = self._form(job, data)
+        outcome.mask, outcome.settings = mask_path, self._settings.record(form)
+        origin = Origin(
+            _sha256(data), None if mask_data is None else _sha256(mask_data), self._settings.bundle, outcome.settings
+        )
+        if not self._wanted(job, origin, mask_path):
+            outcome.status = "skipped"
+            return
+        photo = read_photo(data, name=_shown(job.source))
+        mask = read_photo(mask_data, name=f"mask {mask_path}") if mask_data is not None else None
+        outcome.height, outcome.width = photo.pixels.shape[:2]
+        outcome.timings["read"] = perf_counter() - started
+        del data, mask_data  # they can be as large as the pixels
+        with self._claimed(job, patient) as mine:
+            if not mine:
+                outcome.status = "busy"
+                return
+            wanted = self._wanted(job, origin, mask_path)  # while waiting it may have been made
+            if not wanted:
+                outcome.status = "skipped"
+                return
+            restored = self._restore(
+                photo, mask, **self._settings.arguments(), with_mask="mask" in wanted, progress=self._progress
+            )
+            outcome.timings |= {part: time for part, time in restored.timings.items() if part != "total"}
+            self._write(wanted, photo, restored, origin, form, outcome)
+        outcome.status = "restored"
+
+    def _wanted(self, job: Job, origin: Origin, mask: str | None) -> dict[Kind, tuple[str, bool]]:
+        """What to write where, and whether that replaces something; the photo comes last, so that if it is there, all
+        is. Raises PhotoError where something else would be lost.
+        """
+        wanted: dict[Kind, tuple[str, bool]] = {}
+        for kind, path in reversed(job.targets.items()):
+            if path == STDOUT:
+                wanted[kind] = (path, False)
+                continue
+            if mask is not None and same_file(path, mask):
+                raise PhotoError(f"cannot write {path}: it is the mask")
+            place = look(path, origin, self._notes_beside(path), job.source)
+            if place.standing == "other" and not self._overwrite:
+                raise PhotoError(f"cannot write {path}: {place.what} (--overwrite replaces it)")
+            if place.standing != "done" or self._force:
+                wanted[kind] = (path, place.standing != "absent")
+        return wanted
+
+    def _write(
+        self,
+        wanted: dict[Kind, tuple[str, bool]],
+        photo: Photo,
+        restored: Restored,
+        origin: Origin,
+        form: Format,
+        outcome: Outcome,
+    ) -> None:
+        started = perf_counter()
+        for kind, (path, replaces) in wanted.items():
+            picture = _picture(kind, photo, restored)
+            if path == STDOUT:
+                outcome.picture = encode_photo(picture, form, self._settings.quality_in(form))
+                continue
+            quality = self._settings.quality_in(format_of(Path(path)))
+            write_photo(path, picture, replaces, quality=quality, finished=partial(self._note, path, origin))
+            if kind != "photo":
+                outcome.extras[kind] = path
+        outcome.timings["write"] = perf_counter() - started
+
+    def _note(self, path: str, origin: Origin, file: Path) -> None:
+        """Note what the file that is about to become `path` was made from."""
+        try:
+            self._notes_beside(path).add(os.path.basename(path), Note(hash_of(file), origin))
+        except OSError as error:
+            warnings.warn(f"{path} will not be known as done: {error.strerror or error}", stacklevel=2)
+
+    def _notes_beside(self, path: str) -> Notes:
+        folder = os.path.dirname(path)
+        return self._notes.setdefault(folder, Notes(folder))
+
+    def _form(self, job: Job, data: bytes) -> Format:
+        """The format of the restored photo."""
+        if not job.into_stdout:
+            return format_of(Path(job.targets["photo"]))
+        return self._format or sniff(data[:16], _shown(job.source))
+
+    def _progress(self, done: int, steps: int) -> None:
+        self._stop.check()
+        if self._on_step is not None:
+            self._on_step(done, steps)
+
+    @contextmanager
+    def _claimed(self, job: Job, patient: bool) -> Iterator[bool]:
+        """Keep other processes from making the same; False if one is at it."""
+        if job.into_stdout:
+            yield True
+            return
+        target = job.targets["photo"]
+        try:
+            os.makedirs(os.path.dirname(target) or os.curdir, exist_ok=True)
+            mine = claim(*job.targets.values())
+            while mine is None and patient:
+                self._stop.check()
+                time.sleep(PATIENCE)
+                mine = claim(*job.targets.values())
+        except OSError as error:
+            raise PhotoError(f"cannot write {target}: {error.strerror}") from error
+        try:
+            yield mine is not None
+        finally:
+            if mine is not None:
+                mine.release()
+
+
+def _picture(kind: Kind, photo: Photo, restored: Restored) -> Photo:
+    if kind == "photo":
+        return replace(photo, pixels=restored.image)
+    if kind == "compare":
+        return comparison(photo, restored.image)
+    if kind == "illumination":
+        return illumination_picture(restored.illumination, *photo.pixels.shape[:2])
+    assert restored.mask is not None  # it was asked for
+    return mask_picture(restored.mask)
+
+
+def _shown(source: str) -> str:
+    return "stdin" if source == "-" else source
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
