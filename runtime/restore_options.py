@@ -8,7 +8,7 @@ import typer
 Photos = Annotated[
     list[str],
     typer.Argument(
-        metavar="PHOTO",
+        metavar="PHOTO...",
         help="Photos (PNG, JPEG, WebP, TIFF), folders, quoted patterns, or - for stdin.",
         show_default=False,
         rich_help_panel="Photos",
