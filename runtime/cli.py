@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from runtime.console import complain, survive_any_name
+from runtime.doctor_command import doctor
 from runtime.errors import RestoreError
 from runtime.info_command import info
 from runtime.restore_command import restore
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command(cls=SectionedCommand, epilog=ENDING)(restore)
 app.command()(info)
+app.command()(doctor)
 
 
 def main() -> None:
