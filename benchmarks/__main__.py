@@ -129,5 +129,36 @@ def report(
         raise typer.Exit(2) from None
 
 
+@app.command()
+def full_size(
+    data: Annotated[Path, typer.Option("--data", help="Photographed pairs: input/mask/gt, or ISTD and SRD folders.")],
+    bundle: Annotated[Path | None, typer.Option(help="Bundle to measure.  [default: the one that is shipped]")] = None,
+    split: Annotated[str, typer.Option(help="Prefix of the folders in ISTD-like layouts.")] = "test",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Append one JSON record per row.")] = None,
+) -> None:
+    """PSNR of a result carried from the working size to the photo's, whole image and near the shadow's border.
+
+    Rows: working images that are perfect, or restored by the networks, smaller than the photo by 2 to 8.
+
+    Example: python -m benchmarks full-size --data shadow_val
+    """
+    from benchmarks.full_size import measure, table
+    from runtime.errors import RestoreError
+    from runtime.loading import load
+    from training.errors import TrainingError
+
+    rows = []
+    try:
+        for row in measure(load(bundle), data, split):
+            rows.append(row)
+            if output is not None:
+                with output.open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(row.record()) + "\n")
+    except (RestoreError, TrainingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    print(table(rows))
+
+
 if __name__ == "__main__":
     app()

@@ -10,10 +10,12 @@ import numpy.typing as npt
 
 from runtime.bundle import Bundle
 from runtime.errors import BundleError, RestoreError
+from runtime.full_size import brighten
 from runtime.golden_example import GOLDEN_TOLERANCE, psnr, read_golden
-from runtime.illumination import apply_gain, enlarge, log_gain
+from runtime.illumination import log_gain
 from runtime.loop import Loop, Progress
-from runtime.photo import WHOLE, Photo, as_mask, check_pixels, read_photo, unit_floats
+from runtime.photo import Photo, as_mask, check_pixels, read_photo
+from runtime.resizing import enlarged, reduced
 
 Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[Any]
@@ -80,18 +82,23 @@ class Restorer:
         plane = None
         if mask is not None:
             name = f"mask {mask}" if isinstance(mask, str | os.PathLike) else "mask"
-            plane = _planes(_shrink(as_mask(_decoded(mask).pixels, height, width, name), size))
-        y = _planes(photo.to_srgb(_shrink(photo.pixels, size)))
+            plane = _planes(reduced(as_mask(_decoded(mask).pixels, height, width, name), size))
+        small = reduced(photo.pixels, size)
+        seen = photo.to_srgb(small)
         prepared = perf_counter()
 
-        result = self.loop.restore(y, plane, table, [seed], with_mask, progress)
+        result = self.loop.restore(_planes(seen), plane, table, [seed], with_mask, progress)
         networks_done = perf_counter()
 
-        degraded = _rows(y)
-        found = _rows(result.image)
-        restored = _brighten(photo, degraded, found, strength)
-        prior = _brighten(photo, degraded, _rows(result.clean), strength) if with_prior else None
-        full_mask = None if result.mask is None else enlarge(result.mask[0, 0], height, width)
+        found, clean = _rows(result.image), _rows(result.clean)
+        start = photo.from_srgb(seen)
+
+        def carried(restored: Array) -> Pixels:
+            return brighten(photo.pixels, small, log_gain(start, photo.from_srgb(restored)), strength)
+
+        image = carried(found)
+        prior = carried(clean) if with_prior else None
+        full_mask = None if result.mask is None else enlarged(result.mask[0, 0], height, width)
         ended = perf_counter()
         timings = {
             "prepare": prepared - started,
@@ -100,7 +107,7 @@ class Restorer:
             "full size": ended - networks_done,
             "total": ended - started,
         }
-        return Restored(restored, full_mask, np.exp(-log_gain(degraded, found)), prior, timings)
+        return Restored(image, full_mask, np.exp(-log_gain(seen, found)), prior, timings)
 
     def _long_side(self, own: int, working_size: int | None, native: bool) -> int:
         """The long side in pixels at which the networks run, for a photo whose own is `own`."""
@@ -124,40 +131,6 @@ class Restorer:
             text = f"reproduces its golden output to {found:.1f} dB only, {GOLDEN_TOLERANCE:g} dB are needed"
             raise BundleError(f"bundle {self.bundle.path} {text}: results on this machine cannot be trusted")
         return found
-
-
-def _shrink(pixels: Pixels, long_side: int) -> Array:
-    """float32 [h, w, C] in [0, 1], long side at most `long_side`, reduced with a triangle filter; never
-    enlarged.
-    """
-    height, width = pixels.shape[:2]
-    factor = long_side / max(height, width)
-    if factor >= 1:
-        return np.atleast_3d(unit_floats(pixels))
-    import pyvips
-
-    if pixels.dtype.kind != "u":
-        pixels = pixels.astype(np.float32)
-    kind = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}[pixels.dtype.name]
-    bands = 1 if pixels.ndim == 2 else pixels.shape[2]
-    image = pyvips.Image.new_from_memory(np.ascontiguousarray(pixels), width, height, bands, kind)
-    small_height, small_width = max(1, round(height * factor)), max(1, round(width * factor))
-    image = image.cast("float").resize(small_width / width, vscale=small_height / height, kernel="linear")
-    values: Array = image.numpy().reshape(small_height, small_width, bands)
-    values /= WHOLE.get(pixels.dtype.name, 1)
-    return values.clip(0, 1)
-
-
-def _brighten(photo: Photo, degraded: Array, restored: Array, strength: float) -> Pixels:
-    """Carry the change from `degraded` to `restored`, sRGB-encoded float32 [h, w, 3] in [0, 1], over to the full-size
-    photo, in its own colours.
-    """
-    if strength == 0:
-        return photo.pixels.copy()
-    gain = log_gain(photo.from_srgb(degraded), photo.from_srgb(restored))
-    gain *= np.float32(strength)
-    height, width = photo.pixels.shape[:2]
-    return apply_gain(photo.pixels.reshape(height, width, -1), gain).reshape(photo.pixels.shape)
 
 
 def _decoded(source: Source) -> Photo:

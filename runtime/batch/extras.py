@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from runtime.illumination import enlarge
 from runtime.photo import Photo
 from runtime.photo.colour import ICC
 from runtime.photo.pixels import Pixels
+from runtime.resizing import enlarged
 
 Array = npt.NDArray[np.float32]
 
@@ -41,5 +41,5 @@ def illumination_picture(illumination: Array, height: int, width: int) -> Photo:
     """
     stops = np.log2(illumination)
     if stops.shape[:2] != (height, width):
-        stops = enlarge(stops, height, width)
+        stops = enlarged(stops, height, width)
     return Photo(np.rint(np.clip(UNCHANGED + PER_STOP * stops, 0, 65535)).astype(np.uint16))

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime import illumination
 from runtime.bundle import write_manifest
 from runtime.errors import BundleError, PhotoError, RestoreError
-from runtime.illumination import apply_gain, enlarge, log_gain, to_encoded, to_linear
+from runtime.illumination import to_linear
 from runtime.opening import load_bundle
 from runtime.photo import read_photo
 from tests.runtime.tiny import make_sampling, picture, save, write_bundle
@@ -56,7 +55,7 @@ def test_the_illumination_is_the_photo_over_the_result_in_linear_light(restorer:
 
 
 def test_strength_scales_the_logarithm_of_the_gain(restorer: runtime.Restorer) -> None:
-    photo = picture(60, 90, np.float32)
+    photo = picture(60, 90, np.float32, channels=1)
     whole, half, none = (restorer(photo, strength=strength) for strength in (1.0, 0.5, 0.0))
     assert np.array_equal(none.image, photo)
     assert none.image is not photo
@@ -208,49 +207,3 @@ def test_both_onnxruntime_packages_are_warned_about(bundle: Path, monkeypatch: p
     monkeypatch.setattr("runtime.onnxruntime_networks._is_installed", lambda name: True)
     with pytest.warns(UserWarning, match="both installed"):
         runtime.load(bundle, "portable", "cpu")
-
-
-def test_srgb_curves_invert_each_other_and_match_known_values() -> None:
-    values = np.linspace(0, 1, 65536, dtype=np.float32)
-    assert np.abs(to_encoded(to_linear(values)) - values).max() < 2e-6
-    known = np.array([0.0, 0.04045, 0.5, 1.0], np.float32)
-    assert np.allclose(to_linear(known), [0, 0.0031308, 0.2140411, 1], atol=1e-6)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_no_gain_changes_no_pixel(dtype: Any) -> None:
-    photo = picture(70, 50, dtype)
-    out = apply_gain(photo, np.zeros((7, 5, 3), np.float32))
-    assert out.dtype == dtype
-    assert np.allclose(out, photo, atol=0 if dtype != np.float32 else 1e-6)
-
-
-def test_at_equal_size_the_gain_reproduces_the_restored_image() -> None:
-    degraded, restored = picture(40, 50, np.float32), picture(40, 50, np.float32, seed=1)
-    assert np.abs(apply_gain(degraded, log_gain(degraded, restored)) - restored).max() < 1e-5
-
-
-def test_black_and_clipped_pixels_do_not_explode() -> None:
-    black, white = np.zeros((1, 1, 3), np.float32), np.ones((1, 1, 3), np.float32)
-    assert np.exp(log_gain(black, white)).max() == pytest.approx(128, rel=1e-5)
-    assert np.exp(log_gain(white, black)).min() == pytest.approx(1 / 16, rel=1e-5)
-    photo = np.array([0, 1, 254, 255], np.uint8).reshape(1, 4, 1).repeat(3, 2)
-    out = apply_gain(photo, np.full((1, 1, 3), np.log(4), np.float32))
-    assert out[0, :, 0].tolist()[2:] == [255, 255]
-    assert out[0, 0, 0] < 2
-
-
-def test_strips_agree_with_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    photo = picture(90, 70)
-    gain = np.random.default_rng(0).normal(0, 0.5, (9, 7, 3)).astype(np.float32)
-    whole = apply_gain(photo, gain)
-    for pixels in (1, 70, 1000):
-        monkeypatch.setattr(illumination, "STRIP", pixels)
-        assert np.array_equal(apply_gain(photo, gain), whole)
-
-
-def test_enlarging_is_bilinear_with_aligned_centres() -> None:
-    plane = np.array([[0, 1], [2, 3]], np.float32)
-    assert np.array_equal(enlarge(plane, 2, 2), plane)
-    assert np.allclose(enlarge(plane, 4, 4)[0], [0, 0.25, 0.75, 1])
-    assert np.allclose(enlarge(plane, 4, 4)[:, 0], [0, 0.5, 1.5, 2])

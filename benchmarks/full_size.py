@@ -1,0 +1,110 @@
+"""What carrying a result from the working size to the photo's own costs, on photographed pairs.
+
+The working image is restored perfectly (the truth, reduced) or by a bundle's networks, given the mask, and carried to
+full size in three ways. Everything that is lost with a perfect one is lost on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.full_size import brighten
+from runtime.illumination import FLOOR, log_gain, to_encoded, to_linear
+from runtime.resizing import enlarged, reduced
+from runtime.restorer import Restorer
+from training.datasets import read_photo, triplets
+
+Array = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+FACTORS = (2, 3, 4, 6, 8)
+BORDER = 8
+"""Pixels on both sides of the mask's border that are looked at by themselves."""
+METHODS = ("result enlarged", "gain enlarged", "as deployed")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One photo, carried one way."""
+
+    photo: str
+    working_image: str  # "perfect" or "networks"
+    factor: int  # the photo's size over the working size
+    method: str
+    psnr: float  # dB, whole image at the photo's size
+    border_psnr: float  # dB, within BORDER pixels of the shadow's border
+
+    def record(self) -> dict[str, Any]:
+        """Flat JSON record."""
+        return {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self).items()}
+
+
+def measure(restorer: Restorer, data: Path, split: str = "test") -> Iterator[Row]:
+    """Every pair with a mask, at every factor. Raises TrainingError for data that is not a set of pairs, RestoreError
+    for a bundle that does not run.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    for files in triplets(data, split):
+        if files.mask is None:
+            continue
+        photo, truth = read_photo(files.degraded), read_photo(files.clean)
+        mask = read_photo(files.mask)[..., 0] > 127
+        near = np.minimum(distance_transform_edt(mask), BORDER) + np.minimum(distance_transform_edt(~mask), BORDER)
+        border = near < BORDER
+        for factor in FACTORS:
+            side = round(max(photo.shape) / factor)
+            small = reduced(photo, side)
+            shadow = reduced(mask.astype(np.float32), side)
+            found = restorer.loop.restore(_planes(small), _planes(shadow), restorer.bundle.table(), [0]).image
+            for kind, restored in (("perfect", reduced(truth, side)), ("networks", found[0].transpose(1, 2, 0))):
+                for method in METHODS:
+                    result = _carried(method, photo, small, restored)
+                    whole, near_border = _psnr(result, truth), _psnr(result[border], truth[border])
+                    yield Row(files.degraded.stem, kind, factor, method, whole, near_border)
+
+
+def _carried(method: str, photo: Pixels, small: Array, restored: Array) -> Pixels:
+    """The full-size result of one of METHODS."""
+    height, width = photo.shape[:2]
+    gain = log_gain(small, restored)
+    if method == "as deployed":
+        return brighten(photo, small, gain)
+    if method == "gain enlarged":
+        light = (to_linear(reduced(photo, max(photo.shape))) + FLOOR) * np.exp(enlarged(gain, height, width)) - FLOOR
+        encoded = to_encoded(light.clip(0, 1))
+    else:
+        encoded = enlarged(restored, height, width)
+    return np.rint(encoded * np.float32(255)).astype(np.uint8)
+
+
+def _psnr(result: Pixels, truth: Pixels) -> float:
+    error = np.square(result.astype(np.float64) - truth).mean() if result.size else np.nan
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def _planes(pixels: Array) -> Array:
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown table of mean PSNR over the photos, "whole image / near the border", in dB."""
+    lines = [f"| working image | factor | {' | '.join(METHODS)} |", "|---" * (2 + len(METHODS)) + "|"]
+    for kind, factor in dict.fromkeys((row.working_image, row.factor) for row in sorted(rows, key=_order)):
+        cells = []
+        for method in METHODS:
+            chosen = [row for row in rows if (row.working_image, row.factor, row.method) == (kind, factor, method)]
+            means = (np.nanmean([getattr(row, name) for row in chosen]) for name in ("psnr", "border_psnr"))
+            cells.append(" / ".join(f"{mean:.2f}" for mean in means))
+        lines.append(f"| {kind} | {factor} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _order(row: Row) -> tuple[bool, int]:
+    return row.working_image != "perfect", row.factor
