@@ -5,18 +5,17 @@ carried to the full-size photo, whose colours are never converted. Relative colo
 in both directions, so that a way there and back changes nothing but what sRGB cannot hold, which is clipped.
 """
 
-import warnings
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from runtime.photo.metadata import ICC
 from runtime.photo.pixels import LUMINANCE, Pixels
 
 Array = npt.NDArray[np.float32]
 
-ICC = "icc-profile-data"
 _HOW = {"pcs": "xyz", "intent": "relative", "black_point_compensation": True}
 """XYZ, because Lab of libvips ends before the most colourful corners of ProPhoto RGB."""
 _PROBE = np.stack(np.meshgrid(*[np.linspace(0, 1, 9, dtype=np.float32)] * 3), axis=-1).reshape(27, 27, 3)
@@ -47,22 +46,13 @@ def from_srgb(colours: Array, profile: bytes | None, bands: int) -> Array:
     return _floats(light.icc_export(depth=16, **_HOW))
 
 
-def working_profile(embedded: bytes | None, bands: int, name: str) -> bytes | None:
-    """The profile that the two functions above need for a photo with this one embedded: None where it says sRGB.
-
-    One that cannot be used both ways is taken for sRGB, with a warning about the photo `name`.
-    """
-    if embedded is None:
-        return None
-    verdict = _judge(embedded, bands)
-    if verdict == "unusable":
-        warnings.warn(f"the colour profile of {name} cannot be used: its colours are taken for sRGB", stacklevel=3)
-    return embedded if verdict == "own" else None
-
-
 @lru_cache(maxsize=64)
-def _judge(profile: bytes, bands: int) -> str:
-    """What an embedded profile is to us: "sRGB", "own", or "unusable"."""
+def judge(profile: bytes, bands: int) -> Literal["sRGB", "own", "unusable"]:
+    """What an embedded ICC profile says of pixels with 1 (grey) or 3 bands: that they are sRGB, or colours of their own
+    that can be converted both ways. Where it is unusable for that, they are best taken for sRGB.
+    """
+    if int.from_bytes(profile[:4], "big") != len(profile):  # cut short; what PNG does not take
+        return "unusable"
     import pyvips
 
     try:

@@ -1,9 +1,9 @@
 """A decoded photo: pixels in the file's own colours, and everything that travels with them."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from runtime.photo.colour import Array, from_srgb, to_srgb
+from runtime.photo.metadata import Metadata
 from runtime.photo.pixels import Pixels
 
 
@@ -15,12 +15,11 @@ class Photo:
     """uint8 or uint16, [H, W] (grey) or [H, W, 3]."""
     alpha: Pixels | None = None
     """[H, W] of the same type, carried over untouched."""
-    metadata: dict[str, tuple[int, Any]] = field(default_factory=dict)
-    """libvips fields by name: (type, value)."""
+    metadata: Metadata = field(default_factory=dict)
     resolution: tuple[float, float] = (1.0, 1.0)
     """Pixels per millimetre, horizontally and vertically."""
     profile: bytes | None = None
-    """The ICC profile that says what colours the pixels are; None for sRGB. What is written comes from `metadata`."""
+    """The ICC profile that says what colours the pixels are; None for sRGB, which may have a profile in `metadata`."""
 
     def to_srgb(self, values: Array) -> Array:
         """What the networks see: float32 [h, w, 1 or 3] in [0, 1], the photo's pixels at any size -> sRGB-encoded

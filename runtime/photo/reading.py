@@ -1,11 +1,11 @@
 """Photos from files or bytes: refused by their header where they are too large or of an unsupported kind, and whole or
 not at all otherwise.
 
-The colour profile, EXIF, XMP and IPTC data travel along untouched, except that an EXIF orientation is applied to the
-pixels once and its tag dropped. (libvips neither reads nor writes EXIF in TIFF.)
+Pixels stay in the colours of the file, but an EXIF orientation is applied to them, once.
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO, FileIO
@@ -14,27 +14,16 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from runtime.errors import PhotoError
-from runtime.photo.colour import ICC, working_profile
+from runtime.photo.colour import judge
 from runtime.photo.formats import Format, sniff
 from runtime.photo.image import Photo
-from runtime.photo.reasons import reason
+from runtime.photo.libvips import load_pyvips, reason
+from runtime.photo.metadata import ICC, Metadata, read_metadata
 
 FilePath = str | os.PathLike[str]
 
 MAX_PIXELS = 200_000_000
 """Photos with more pixels than this are refused before they are decoded."""
-
-_KEPT = (
-    "jpeg-thumbnail-data",
-    "exif-",
-    "xmp-data",
-    "iptc-data",
-    ICC,
-    "photoshop-data",
-    "image-description",
-    "resolution-unit",
-    "png-comment",
-)
 
 
 def read_photo(source: FilePath | bytes, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Photo:
@@ -68,19 +57,16 @@ def opened(path: FilePath, name: str | None = None) -> Iterator[FileIO]:
 
 def _decode(file: BinaryIO, name: str, max_pixels: int) -> Photo:
     form = sniff(file.read(16), name)
-    import pyvips
-
+    pyvips = load_pyvips()
     try:
         image = _open(file, form)
         _check_header(name, image, max_pixels)
-        kept = [field for field in image.get_fields() if field.startswith(_KEPT)]
-        metadata = {field: (image.get_typeof(field), image.get(field)) for field in kept}
+        metadata = read_metadata(image)
         resolution = (image.xres, image.yres)
         if image.get_typeof("orientation") and image.get("orientation") != 1:
             image = image.copy_memory().autorot()  # rows are decoded in order, and turning takes them in another
-            metadata.pop("exif-ifd0-Orientation", None)
         array = image.numpy()
-    except pyvips.Error as error:
+    except (pyvips.Error, UnicodeDecodeError) as error:  # the second is all that is left of a message with other bytes
         raise PhotoError(f"{name} is damaged or cut short: {reason(error)}") from error
     except MemoryError as error:
         raise PhotoError(f"{name} does not fit into memory: {image.width}x{image.height} pixels") from error
@@ -88,8 +74,20 @@ def _decode(file: BinaryIO, name: str, max_pixels: int) -> Photo:
     colours = 3 if image.bands >= 3 else 1
     pixels = array[..., :3] if colours == 3 else array[..., 0]
     alpha = np.ascontiguousarray(array[..., colours]) if image.bands > colours else None
-    profile = working_profile(metadata[ICC][1] if ICC in metadata else None, colours, name)
+    profile = _profile(metadata, colours, name)
     return Photo(np.ascontiguousarray(pixels), alpha, metadata, resolution, profile)
+
+
+def _profile(metadata: Metadata, bands: int, name: str) -> bytes | None:
+    """What `Photo.profile` should be. A profile that cannot be used is dropped from `metadata`, with a warning."""
+    if ICC not in metadata:
+        return None
+    profile: bytes = metadata[ICC][1]
+    verdict = judge(profile, bands)
+    if verdict == "unusable":
+        del metadata[ICC]
+        warnings.warn(f"the colour profile of {name} is unusable: its colours are taken for sRGB", stacklevel=2)
+    return profile if verdict == "own" else None
 
 
 def _open(file: BinaryIO, form: Format) -> Any:

@@ -14,8 +14,9 @@ import numpy as np
 from runtime.errors import PhotoError
 from runtime.photo.formats import LOSSY, QUALITY, SIDE_LIMIT, Format, check_encoding, format_of
 from runtime.photo.image import Photo
+from runtime.photo.libvips import reason
+from runtime.photo.metadata import attach
 from runtime.photo.reading import FilePath
-from runtime.photo.reasons import reason
 
 _SAVE_OPTIONS: dict[Format, dict[str, Any]] = {
     "jpeg": {"subsample_mode": "off", "optimize_coding": True},
@@ -23,7 +24,6 @@ _SAVE_OPTIONS: dict[Format, dict[str, Any]] = {
     "webp": {"alpha_q": 100},
     "tiff": {"compression": "deflate", "predictor": "horizontal"},
 }
-_THUMBNAIL = "jpeg-thumbnail-data"
 
 
 def check_target(path: FilePath, overwrite: bool, form: Format | None = None) -> Format:
@@ -104,7 +104,6 @@ def _encode(photo: Photo, form: Format, quality: int | None, target: Any, what: 
 
 def _as_image(photo: Photo, form: Format) -> Any:
     """A libvips image that is computed while it is saved, of a depth that the format holds."""
-    import pyvips
 
     image = _plane(photo.pixels)
     if photo.alpha is not None:
@@ -115,13 +114,7 @@ def _as_image(photo: Photo, form: Format) -> Any:
         deep = False
     space = ("grey16" if deep else "b-w") if image.bands < 3 else ("rgb16" if deep else "srgb")
     image = image.copy(interpretation=space, xres=photo.resolution[0], yres=photo.resolution[1])
-    for name, (kind, value) in photo.metadata.items():
-        if name == _THUMBNAIL:  # the camera's shows the photo as it was
-            value = image.thumbnail_image(160).jpegsave_buffer(keep="none")
-        image.set_type(kind, name, value)
-    # the EXIF block still says how the camera was held, but the pixels are upright
-    if "exif-data" in photo.metadata:
-        image.set_type(pyvips.GValue.gint_type, "orientation", 1)
+    attach(image, photo.metadata, tiff=form == "tiff")
     return image
 
 

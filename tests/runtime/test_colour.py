@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import pyvips
 
-from runtime.photo import Photo, read_photo
-from runtime.photo.colour import from_srgb, to_srgb, working_profile
+from runtime.photo import Photo, encode_photo, read_photo, write_photo
+from runtime.photo.colour import from_srgb, judge, to_srgb
 from runtime.restorer import Restorer
 from tests.runtime.profiles import ADOBE_RGB, PROPHOTO, Space, builtin, decode, grey
 from tests.runtime.tiny import picture, save
@@ -54,25 +54,46 @@ def test_without_a_profile_values_are_srgb() -> None:
 
 
 def test_a_profile_that_says_srgb_is_left_aside() -> None:
-    assert working_profile(builtin("srgb"), 3, "a") is None
-    assert working_profile(builtin("p3"), 3, "a") == builtin("p3")
-    assert working_profile(grey(2.2), 1, "a") == grey(2.2)
+    assert judge(builtin("srgb"), 3) == "sRGB"
+    assert judge(builtin("p3"), 3) == judge(grey(2.2), 1) == "own"
 
 
 @pytest.mark.parametrize(
     "profile",
     [
-        pytest.param(b"", id="empty"),
         pytest.param(b"rubbish" * 99, id="rubbish"),
         pytest.param(ADOBE_RGB.icc()[:300], id="cut short"),
+        pytest.param(ADOBE_RGB.icc()[:-1], id="a byte short"),
         pytest.param(ADOBE_RGB.icc().replace(b"rTRC", b"rXXX"), id="without a curve"),
         pytest.param(grey(2.2), id="of grey"),
         pytest.param(builtin("cmyk"), id="of CMYK"),
     ],
 )
-def test_a_profile_that_cannot_be_used_is_named_and_colours_are_srgb(profile: bytes) -> None:
-    with pytest.warns(UserWarning, match=r"profile of a\.jpg cannot be used.*sRGB"):
-        assert working_profile(profile, 3, "a.jpg") is None
+def test_a_profile_that_cannot_be_used_is_named_and_colours_are_srgb(tmp_path: Path, profile: bytes) -> None:
+    assert judge(profile, 3) == "unusable"
+    data = jpeg(picture(8, 9), icc_segment(profile))
+    with pytest.warns(UserWarning, match=r"profile of a\.jpg is unusable.*sRGB"):
+        photo = read_photo(data, name="a.jpg")
+    assert photo.profile is None
+    write_photo(tmp_path / "out.png", photo)
+
+
+def test_a_padded_profile_is_cut_to_its_length() -> None:
+    photo = read_photo(jpeg(picture(8, 9), icc_segment(ADOBE_RGB.icc() + bytes(4))))
+    assert photo.profile == ADOBE_RGB.icc()
+    assert read_photo(encode_photo(photo, "png")).profile == ADOBE_RGB.icc()
+
+
+def jpeg(pixels: Any, segment: bytes) -> bytes:
+    """With a segment put in behind its start, which no library would check."""
+    data = encode_photo(Photo(pixels), "jpeg")
+    return data[:2] + segment + data[2:]
+
+
+def icc_segment(profile: bytes) -> bytes:
+    """The start of it, where one segment does not hold all."""
+    payload = b"ICC_PROFILE\0\1\1" + profile[:60000]
+    return b"\xff\xe2" + (len(payload) + 2).to_bytes(2, "big") + payload
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
