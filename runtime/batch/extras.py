@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.photo import Photo
-from runtime.photo.colour import ICC
+from runtime.photo.metadata import ICC
 from runtime.photo.pixels import Pixels
 from runtime.resizing import enlarged
 

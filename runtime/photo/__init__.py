@@ -5,11 +5,12 @@ with or without transparency. A `Photo` keeps its pixels in the file's own colou
 small images between those and sRGB, which is what the networks know.
 """
 
+from runtime.photo.encoding import encode_photo
 from runtime.photo.formats import SUFFIXES, Format, check_encoding, suffix_of
 from runtime.photo.image import Photo
 from runtime.photo.pixels import WHOLE, as_mask, check_pixels, unit_floats
 from runtime.photo.reading import MAX_PIXELS, read_photo
-from runtime.photo.writing import check_target, encode_photo, write_photo
+from runtime.photo.writing import check_target, write_photo
 
 __all__ = [
     "MAX_PIXELS",

@@ -4,6 +4,8 @@ import logging
 from functools import cache
 from typing import Any
 
+_SYSTEM = "system error: "
+
 
 @cache
 def load_pyvips() -> Any:
@@ -19,6 +21,7 @@ def load_pyvips() -> Any:
 
 
 def reason(error: Exception) -> str:
-    """The last, most specific line of a libvips message."""
+    """The line of a libvips message that says most: what the system said, such as of a full disk, or else the last."""
     lines = [line.strip() for line in str(getattr(error, "detail", "") or error).splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
+    system = [line.removeprefix(_SYSTEM) for line in lines if line.startswith(_SYSTEM) and "Unknown" not in line]
+    return (system or lines[-1:] or ["no reason given"])[0]

@@ -18,7 +18,8 @@ from runtime.photo.colour import judge
 from runtime.photo.formats import Format, sniff
 from runtime.photo.image import Photo
 from runtime.photo.libvips import load_pyvips, reason
-from runtime.photo.metadata import ICC, Metadata, read_metadata
+from runtime.photo.metadata import EXIF, ICC, Metadata, read_metadata
+from runtime.photo.tiff_exif import read_exif
 
 FilePath = str | os.PathLike[str]
 
@@ -57,12 +58,15 @@ def opened(path: FilePath, name: str | None = None) -> Iterator[FileIO]:
 
 def _decode(file: BinaryIO, name: str, max_pixels: int) -> Photo:
     form = sniff(file.read(16), name)
+    exif = read_exif(file) if form == "tiff" else None  # before libvips, which shares the position in the file
     pyvips = load_pyvips()
     try:
         image = _open(file, form)
         _check_header(name, image, max_pixels)
         metadata = read_metadata(image)
-        resolution = (image.xres, image.yres)
+        if exif:
+            metadata[EXIF] = pyvips.GValue.blob_type, exif
+        resolution = _plausible(image.xres), _plausible(image.yres)
         if image.get_typeof("orientation") and image.get("orientation") != 1:
             image = image.copy_memory().autorot()  # rows are decoded in order, and turning takes them in another
         array = image.numpy()
@@ -88,6 +92,11 @@ def _profile(metadata: Metadata, bands: int, name: str) -> bytes | None:
         del metadata[ICC]
         warnings.warn(f"the colour profile of {name} is unusable: its colours are taken for sRGB", stacklevel=2)
     return profile if verdict == "own" else None
+
+
+def _plausible(resolution: float) -> float:
+    """Pixels per millimetre, 1 (the default of libvips) where that cannot be."""
+    return resolution if 0 < resolution <= 1e6 else 1.0
 
 
 def _open(file: BinaryIO, form: Format) -> Any:

@@ -1,0 +1,78 @@
+"""Photos as the bytes of a file: in the best depth that the format holds, with everything that travels along."""
+
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from runtime.errors import PhotoError
+from runtime.photo.formats import LOSSY, QUALITY, SIDE_LIMIT, Format, check_encoding
+from runtime.photo.image import Photo
+from runtime.photo.libvips import reason
+from runtime.photo.metadata import EXIF, attach
+from runtime.photo.pixels import Pixels
+from runtime.photo.tiff_exif import insert_exif
+
+_SAVE_OPTIONS: dict[Format, dict[str, Any]] = {
+    "jpeg": {"subsample_mode": "off", "optimize_coding": True},
+    "png": {"compression": 6},
+    "webp": {"alpha_q": 100},
+    "tiff": {"compression": "deflate", "predictor": "horizontal"},
+}
+
+
+def encode_photo(photo: Photo, form: Format, quality: int | None = None) -> bytes:
+    """The bytes of a file of format `form`.
+
+    quality: 1 to 100, of JPEG and WebP only [95]. These hold 8 bits: 16-bit pixels are rounded. Raises PhotoError.
+    """
+    file = BytesIO()
+    encode_into(file, photo, form, quality, f"encode the photo as {form}")
+    return file.getvalue()
+
+
+def encode_into(file: BinaryIO, photo: Photo, form: Format, quality: int | None, what: str) -> None:
+    """Like `encode_photo`, into an empty file that can be read, too. The PhotoError says that `what` was impossible."""
+    import pyvips
+
+    check_encoding(form, quality)
+    if max(photo.pixels.shape[:2]) > SIDE_LIMIT.get(form, 1 << 31):
+        raise PhotoError(f"cannot {what}: {form} allows {SIDE_LIMIT[form]} pixels a side; use PNG or TIFF")
+    if photo.alpha is not None and form == "jpeg":
+        raise PhotoError(f"cannot {what}: JPEG has no transparency, which the photo has; use PNG")
+    options = _SAVE_OPTIONS[form] | ({"Q": QUALITY if quality is None else quality} if form in LOSSY else {})
+    in_memory = isinstance(file, BytesIO)
+    try:
+        target = pyvips.Target.new_to_memory() if in_memory else pyvips.Target.new_to_descriptor(file.fileno())
+        getattr(_as_image(photo, form), f"{form}save_target")(target, **options)
+    except pyvips.Error as error:
+        raise PhotoError(f"cannot {what}: {reason(error)}") from error
+    if in_memory:
+        file.write(target.get("blob"))
+    if form == "tiff" and EXIF in photo.metadata:
+        insert_exif(file, photo.metadata[EXIF][1])
+
+
+def _as_image(photo: Photo, form: Format) -> Any:
+    """A libvips image that is computed while it is saved."""
+    image = _view(photo.pixels)
+    if photo.alpha is not None:
+        image = image.bandjoin(_view(photo.alpha))
+    deep = image.format == "ushort"
+    if deep and form in LOSSY:
+        image = image.linear(1 / 257, 0.5).cast("uchar")  # cast cuts off, so this rounds
+        deep = False
+    space = ("grey16" if deep else "b-w") if image.bands < 3 else ("rgb16" if deep else "srgb")
+    image = image.copy(interpretation=space, xres=photo.resolution[0], yres=photo.resolution[1])
+    attach(image, photo.metadata, form)
+    return image
+
+
+def _view(array: Pixels) -> Any:
+    """A libvips image on the memory of an array uint8 or uint16 [H, W] or [H, W, C]."""
+    import pyvips
+
+    height, width = array.shape[:2]
+    bands = 1 if array.ndim == 2 else array.shape[2]
+    kind = {"uint8": "uchar", "uint16": "ushort"}[array.dtype.name]
+    return pyvips.Image.new_from_memory(np.ascontiguousarray(array), width, height, bands, kind)
