@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import triton
@@ -23,50 +24,66 @@ from kernels.pixels import to_pixels, to_planes
 from kernels.prior_coefficients import illumination_limits, prior_coefficients
 from kernels.prior_step import PREDICTIONS, prior_step
 from kernels.step_table import step_table
-from tests.kernels.buffers import normal, number, random
+from tests.kernels import buffers
 from training.sampler import SamplerOptions
 from training.sampler import step_table as sampler_steps
 from training.schedule import DiffusionConfig
 
-IMAGES = 2
 OPTIONS = SamplerOptions(eta=1.0, mask_policy="closed-form", rho_schedule="geometric", rho_gamma=1.3)
 
-Outputs = list[Tensor]
+
+@dataclass(frozen=True)
+class Photos:
+    """Fixed values for some of two photos [height, width]."""
+
+    device: torch.device
+    height: int
+    width: int
+    which: tuple[int, ...] = (0, 1)
+
+    def random(self, channels: int, seed: int) -> Tensor:
+        """float32[N, channels, height, width] in [0, 1)."""
+        return buffers.random((2, channels, self.height, self.width), self.device, seed)[[*self.which]]
+
+    def normal(self, channels: int, seed: int) -> Tensor:
+        """Standard normal float32[N, channels, height, width]."""
+        return buffers.normal((2, channels, self.height, self.width), self.device, seed)[[*self.which]]
+
+    def stream(self) -> Tensor:
+        """A noise stream per photo."""
+        return torch.cat([noise_stream(5, image=image, top=image, on=self.device) for image in self.which])
+
+    def step(self) -> tuple[Tensor, Tensor]:
+        """A table of five steps and the number of the third."""
+        table = step_table(sampler_steps(OPTIONS, DiffusionConfig()), "closed-form", 1000, on=self.device)
+        return table, buffers.number(2, self.device)
+
+    def numbers(self, *values: float) -> Tensor:
+        """These numbers in device memory."""
+        return torch.tensor(values, device=self.device)
 
 
-def schedule(device: torch.device) -> tuple[Tensor, Tensor]:
-    """A table of five steps and the number of the third."""
-    return step_table(sampler_steps(OPTIONS, DiffusionConfig()), "closed-form", 1000, on=device), number(2, device)
+def run_noise(photos: Photos) -> list[Tensor]:
+    return [noise(torch.empty_like(photos.random(3, 0)), photos.stream(), buffers.number(1, photos.device))]
 
 
-def stream(device: torch.device) -> Tensor:
-    return torch.cat([noise_stream(5, image=image, on=device) for image in range(IMAGES)])
-
-
-def run_noise(device: torch.device, height: int, width: int) -> Outputs:
-    return [noise(torch.empty(IMAGES, 3, height, width, device=device), stream(device), number(1, device))]
-
-
-def run_prior_step(device: torch.device, height: int, width: int) -> Outputs:
-    size = (IMAGES, 3, height, width)
-    x, y, estimate = normal(size, device, 0), random(size, device, 1), normal(size, device, 2)
-    condition = (y, random((IMAGES, 1, height, width), device, 3))
-    coefficients = (random(size, device, 4), random(size, device, 5))
-    found = []
+def run_prior_step(photos: Photos) -> list[Tensor]:
+    x, y, estimate, mask = photos.normal(3, 0), photos.random(3, 1), photos.normal(3, 2), photos.random(1, 3)
+    coefficients, found = (photos.random(3, 4), photos.random(3, 5)), []
     for prediction in PREDICTIONS:
         for kind in (torch.float32, torch.float16):
-            planes = torch.empty(IMAGES, 7, height, width, device=device, dtype=kind)
-            pixels = torch.empty(IMAGES, height, width, 8, device=device, dtype=kind).permute(0, 3, 1, 2)
+            planes = torch.empty_like(photos.random(7, 0), dtype=kind)
+            pixels = torch.empty_like(photos.random(8, 0), dtype=kind, memory_format=torch.channels_last)
             for network in (planes, pixels, None):
                 moved = prior_step(
                     x,
                     estimate.to(kind),
-                    *schedule(device),
+                    *photos.step(),
                     prediction=prediction,
                     coefficients=coefficients,
-                    condition=None if network is None else condition,
+                    condition=None if network is None else (y, mask),
                     network=network,
-                    stream=stream(device),
+                    stream=photos.stream(),
                     last=network is None,
                     out=torch.empty_like(x),
                 )
@@ -74,57 +91,54 @@ def run_prior_step(device: torch.device, height: int, width: int) -> Outputs:
     return found
 
 
-def run_prior_coefficients(device: torch.device, height: int, width: int) -> Outputs:
-    size = (IMAGES, 3, height, width)
-    y, clean, limits = random(size, device, 0), random(size, device, 1), illumination_limits(1e-4, 0.01, 4.0, on=device)
+def run_prior_coefficients(photos: Photos) -> list[Tensor]:
+    y, clean = photos.random(3, 0), photos.random(3, 1).half()
     a, b, h = (torch.empty_like(y) for _ in range(3))
-    prior_coefficients(a, b, y, clean.half(), limits, *schedule(device), h)
+    prior_coefficients(a, b, y, clean, illumination_limits(1e-4, 0.01, 4.0, on=photos.device), *photos.step(), h)
     return [a, b, h]
 
 
-def run_confident_mask(device: torch.device, height: int, width: int) -> Outputs:
-    matte = random((IMAGES, 1, height, width), device, 0)
-    return [confident_mask(torch.empty_like(matte), matte.half(), torch.tensor([0.75], device=device))]
+def run_confident_mask(photos: Photos) -> list[Tensor]:
+    matte = photos.random(1, 0)
+    return [confident_mask(torch.empty_like(matte), matte.half(), photos.numbers(0.75))]
 
 
-def run_mask_update(device: torch.device, height: int, width: int) -> Outputs:
-    h, mask = random((IMAGES, 3, height, width), device, 0), random((IMAGES, 1, height, width), device, 1)
-    v = random((IMAGES, 1, height, width), device, 2).half()
+def run_mask_update(photos: Photos) -> list[Tensor]:
+    h, mask, v = photos.random(3, 0), photos.random(1, 1), photos.random(1, 2).half()
     refined, seen, sums = torch.empty_like(mask), torch.empty_like(mask), confident_depth(h, mask)
-    mask_update(refined, seen, v, mask, *schedule(device), (h, sums))
+    mask_update(refined, seen, v, mask, *photos.step(), (h, sums))
     return [refined, seen, sums]
 
 
-def run_pixels(device: torch.device, height: int, width: int) -> Outputs:
+def run_pixels(photos: Photos) -> list[Tensor]:
     found = []
     for channels in (3, 4):
-        source = (255 * random((IMAGES, height, width, channels), device, channels)).to(torch.uint8)
-        planes = to_planes(torch.empty(IMAGES, 3, height + 3, width + 5, device=device), source)
-        for dither in (None, stream(device)):
+        source = (255 * photos.random(channels, channels)).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        planes = torch.empty(len(source), 3, photos.height + 3, photos.width + 5, device=photos.device)
+        found.append(to_planes(planes, source))
+        for dither in (None, photos.stream()):
             found.append(to_pixels(torch.empty_like(source), 0.7 * planes, source, dither=dither))
-        found.append(planes)
     return found
 
 
-def run_group_norm(device: torch.device, height: int, width: int) -> Outputs:
-    weight, bias, eps = normal((24,), device, 1), normal((24,), device, 2), torch.tensor([1e-5], device=device)
-    time, found = normal((IMAGES, 24), device, 3), []
+def run_group_norm(photos: Photos) -> list[Tensor]:
+    weight, bias = (buffers.normal((24,), photos.device, seed) for seed in (1, 2))
+    time, eps, found = photos.normal(24, 3)[:, :, 0, 0].contiguous(), photos.numbers(1e-5), []
     for memory in (torch.contiguous_format, torch.channels_last):
-        x = normal((IMAGES, 24, height, width), device, 0).half().to(memory_format=memory)
+        x = photos.normal(24, 0).half().to(memory_format=memory)
         y, summed = torch.empty_like(x), torch.empty_like(x)
         group_norm_silu(y, x, weight, bias, eps, 4, time=time, residual=x, summed=summed)
         found += [y, summed, group_norm_silu(torch.empty_like(x), x, weight, bias, eps, 4)]
     return found
 
 
-def run_guided_upsample(device: torch.device, height: int, width: int) -> Outputs:
-    small = (IMAGES, 3, (height + 2) // 3, (width + 2) // 3)
-    photo = random((IMAGES, 3, height, width), device, 2)
-    gain, guide, eps = normal(small, device, 0), random(small, device, 1), torch.tensor([1e-3], device=device)
-    return [guided_upsample(torch.empty_like(photo), gain, guide, photo, eps, 2)]
+def run_guided_upsample(photos: Photos) -> list[Tensor]:
+    photo = photos.random(3, 2)
+    gain, guide = photos.normal(3, 0)[:, :, ::3, ::3].contiguous(), photos.random(3, 1)[:, :, ::3, ::3].contiguous()
+    return [guided_upsample(torch.empty_like(photo), gain, guide, photo, photos.numbers(1e-3), 2)]
 
 
-EVERY: dict[str, Callable[[torch.device, int, int], Outputs]] = {
+EVERY: dict[str, Callable[[Photos], list[Tensor]]] = {
     "noise": run_noise,
     "prior_step": run_prior_step,
     "prior_coefficients": run_prior_coefficients,
@@ -134,7 +148,7 @@ EVERY: dict[str, Callable[[torch.device, int, int], Outputs]] = {
     "group_norm_silu": run_group_norm,
     "guided_upsample": run_guided_upsample,
 }
-"""By the file of the operation: what it writes for two photos [height, width] of fixed values."""
+"""By the file of the operation: what it writes, the first dimension being the photos'."""
 
 
 @triton.jit
@@ -148,6 +162,6 @@ if __name__ == "__main__":
         broken_kernel[(1,)](torch.empty(64, device=cuda), 64)
     else:
         for run in EVERY.values():
-            run(cuda, 33, 47)
-            run(cuda, 32, 48)
+            run(Photos(cuda, 33, 47))
+            run(Photos(cuda, 32, 48))
     torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""What holds for every kernel: equal inputs give equal bits, and on a GPU no tool finds a bad access or a race."""
+"""What holds for every kernel: a photo's bits do not depend on its batch, and no tool finds a bad access or a race."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 from kernels.ahead_of_time import OPERATIONS
 from tests.kernels.buffers import Guarded
-from tests.kernels.every_kernel import EVERY
+from tests.kernels.every_kernel import EVERY, Photos
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,18 +39,28 @@ def scratch(monkeypatch: pytest.MonkeyPatch) -> list[Guarded]:
 
 
 @pytest.mark.parametrize("operation", EVERY)
-def test_equal_inputs_give_equal_bits_and_scratch_memory_is_not_left(
+def test_equal_inputs_give_equal_bits_in_any_batch(
     operation: str, device: torch.device, scratch: list[Guarded]
 ) -> None:
-    runs, size = (10, (96, 161)) if device.type == "cuda" else (1, (5, 9))
-    first = EVERY[operation](device, *size)
-    assert not any(bool(output.isnan().any()) for output in first)
-    for _ in range(runs):
-        again = EVERY[operation](device, *size)
-        assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    run, size = EVERY[operation], (96, 161) if device.type == "cuda" else (5, 9)
+    batch = run(Photos(device, *size))
+    assert not any(bool(output.isnan().any()) for output in batch)
+    for which in (0, 1) * (5 if device.type == "cuda" else 1):
+        alone = run(Photos(device, *size, (which,)))
+        assert all(torch.equal(one[0], many[which]) for one, many in zip(alone, batch, strict=True))
     assert bool(scratch) == (operation in ("mask_update", "group_norm_silu", "guided_upsample"))
     for memory in scratch:
         memory.check_margins()
+
+
+@pytest.mark.gpu
+@pytest.mark.xdist_group("cuda")
+@pytest.mark.parametrize("operation", EVERY)
+def test_run_after_run_gives_equal_bits(operation: str) -> None:
+    photos = Photos(torch.device("cuda"), 96, 160)
+    first = EVERY[operation](photos)
+    for _ in range(10):
+        assert all(torch.equal(one, other) for one, other in zip(first, EVERY[operation](photos), strict=True))
 
 
 def sanitizer() -> str | None:
