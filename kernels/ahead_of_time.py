@@ -127,6 +127,13 @@ def build(
     return [_record(variant, entries[variant.name], tuple(builds[variant.name])) for variant in chosen]
 
 
+def ptx(variant: Variant, capability: int) -> tuple[str, str, int]:
+    """Entry point, assembly and bytes of shared memory of one variant, for whoever makes machine code of it."""
+    with _clean_compiler():
+        compiled = _compile(variant, capability)
+    return compiled.metadata.name, compiled.asm["ptx"], compiled.metadata.shared
+
+
 def _compile(variant: Variant, capability: int) -> Any:
     """Triton's compiled kernel."""
     import triton

@@ -119,10 +119,14 @@ def merge_statistics_kernel(
     plane,
     length,
     TIME: tl.constexpr,
+    SHARED: tl.constexpr,
     PARTS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """One program: one group of one image, to the centre and scale of each of its channels."""
+    """One program: one group of one image, to the centre and scale of each of its channels.
+
+    SHARED: `time` is one row for all images.
+    """
     groups = channels // group_channels
     image = (tl.program_id(0) // groups).to(tl.int64)
     member = tl.arange(0, CHANNELS)
@@ -136,9 +140,9 @@ def merge_statistics_kernel(
     mean = tl.load(source, mask=inside, other=0.0)
     shift = tl.zeros((CHANNELS,), tl.float32)
     if TIME:
-        shift = tl.load(time + row, mask=known, other=0.0).to(tl.float32)
+        shift = tl.load(time + (c if SHARED else row), mask=known, other=0.0).to(tl.float32)
     mean += shift[:, None]
-    total = group_channels.to(tl.float32) * plane.to(tl.float32)
+    total = 1.0 * group_channels * plane  # either may be a constant: Triton specialises on 1, which has no type
     weights = tl.where(inside, count[None, :], 0.0) / total
     centre = tl.sum(tl.sum(mean * weights, axis=1), axis=0)
     away = mean - centre
@@ -233,6 +237,7 @@ def group_norm_silu(
         plane,
         length,
         TIME=time is not None,
+        SHARED=False,
         PARTS=PARTS,
         CHANNELS=triton.next_power_of_2(channels // groups),
         num_warps=8,
@@ -342,7 +347,7 @@ def _merging(time: bool) -> Variant:
         "merge_statistics" + "_time" * time,
         merge_statistics_kernel,
         dict.fromkeys(pointers, "*fp32") | dict.fromkeys(numbers, "i32"),
-        {"TIME": time, "PARTS": PARTS, "CHANNELS": GROUP_CHANNELS},
+        {"TIME": time, "SHARED": False, "PARTS": PARTS, "CHANNELS": GROUP_CHANNELS},
         frozenset({*pointers, "length"}),
         ("images * channels / group_channels", "1", "1"),
         8,

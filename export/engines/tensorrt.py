@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from export.console import Progress, Report
 from export.engines.asked_passes import apply_asked
 from export.engines.builder_output import make_logger, make_monitor
+from export.engines.group_norm_plugin import check_plugins, register_plugins
 from export.engines.job import Backend, BuildFailure, Job, Parts
 from export.engines.key import EngineOptions
 from export.engines.layers import record_layers
 from export.engines.store import write_whole
 from export.errors import ExportError
-from export.passes.catalog import PASSES
+from export.passes.catalog import GROUP_NORM_PLUGIN, PASSES
 from export.sizes import shape_at
 from runtime.bundle import Bundle, Note
 from runtime.device import find_gpu
@@ -65,6 +66,8 @@ class TensorRT:
 
     def check(self, key: EngineKey, options: EngineOptions, report: Report) -> None:
         """Raise ExportError unless it can build for the GPU or the SMs of the key."""
+        if options.passes.get(GROUP_NORM_PLUGIN.name):
+            check_plugins(self.module, self.title, key, options)
         if self.name == "tensorrt":
             if key.device is None:
                 raise ExportError("TensorRT needs the GPU it builds for, and none is found: use --backend tensorrt-rtx")
@@ -88,6 +91,8 @@ class TensorRT:
         """One engine file for every network."""
         graphs, notes = apply_asked(job)
         graphs, own = apply_own(job, graphs)
+        if job.options.passes.get(GROUP_NORM_PLUGIN.name):
+            register_plugins(self.module, job.key.sm[0])
         networks = dict[str, NetworkRecord]()
         for name, graph in graphs.items():
             job.report(f"building the engine of {name}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from export.errors import ExportError
-from export.passes import group_norm, packed_input, phase_upsample
+from export.passes import group_norm, group_norm_plugin, packed_input, phase_upsample
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -82,7 +82,25 @@ PACKED_INPUT = Pass(
     "the denoiser takes image, mask and x_t as one input of seven channels, in the type its first convolution reads",
     apply=packed_input.apply,
 )
-PASSES = (TIME_TABLE, MASK_HEAD, FOLD, HALF_WEIGHTS, PHASE_UPSAMPLE, TWO_PASS_NORM, NATIVE_NORM, PACKED_INPUT)
+GROUP_NORM_PLUGIN = Pass(
+    "group-norm-plugin",
+    "exact",
+    "tensorrt",
+    "group normalisation, the time's projection and SiLU are plugins with kernels of our own; not run on a GPU yet",
+    default=False,
+    apply=group_norm_plugin.apply,
+)
+PASSES = (
+    TIME_TABLE,
+    MASK_HEAD,
+    FOLD,
+    HALF_WEIGHTS,
+    PHASE_UPSAMPLE,
+    TWO_PASS_NORM,
+    NATIVE_NORM,
+    PACKED_INPUT,
+    GROUP_NORM_PLUGIN,
+)
 
 
 def choose(switched_on: Iterable[str], switched_off: Iterable[str], *stages: Stage) -> dict[str, bool]:

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,10 +29,14 @@ NATIVE_OPSET = 21
 
 @dataclass(frozen=True)
 class Norm:
-    """One group normalisation: the value `x` float32[N, C, H, W] -> the value `y`; gamma and beta float32[C]."""
+    """One group normalisation: the value `x` [N, C, H, W] -> the value `y`; gamma and beta float32[C].
+
+    y is float32; x is of half precision if `cast`, and is to be cast before anything is computed of it.
+    """
 
     x: str
     y: str
+    cast: bool
     groups: int
     gamma: Values
     beta: Values
@@ -63,9 +67,17 @@ def two_pass(model: ModelProto) -> ModelProto:
 
 
 def _rewritten(model: ModelProto, form: Form) -> ModelProto:
+    from onnx import TensorProto, helper
+
     replacements, tensors = dict[str, list["NodeProto"]](), list["TensorProto"]()
     for norm in norms(model):
-        replacements[norm.y], added = form(norm)
+        nodes = list["NodeProto"]()
+        if norm.cast:
+            single = f"{norm.y}.x"
+            nodes = [helper.make_node("Cast", [norm.x], [single], name=single, to=TensorProto.FLOAT)]
+            norm = replace(norm, x=single)
+        made, added = form(norm)
+        replacements[norm.y] = nodes + made
         tensors += added
     return replaced(model, replacements, tensors)
 
@@ -77,7 +89,8 @@ def norms(model: ModelProto) -> Iterator[Norm]:
         mul = view.parent(add, 0, "Mul") if add.op_type == "Add" else None
         back = view.parent(mul, 0, "Reshape") if mul else None
         instance = view.parent(back, 0, "InstanceNormalization") if back else None
-        split = view.parent(instance, 0, "Reshape") if instance else None
+        cast = view.parent(instance, 0, "Cast") if instance else None  # in a mixed graph, behind what moves values
+        split = view.parent(cast or instance, 0, "Reshape") if instance else None
         if not (mul and back and instance and split):
             continue
         constants = [split.input[1], *instance.input[1:3], mul.input[1], add.input[1]]
@@ -101,7 +114,7 @@ def norms(model: ModelProto) -> Iterator[Norm]:
         )
         if fits:
             epsilon = attributes(instance).get("epsilon", 1e-5)
-            yield Norm(split.input[0], add.output[0], groups, scale.ravel(), bias.ravel(), epsilon)
+            yield Norm(split.input[0], add.output[0], cast is not None, groups, scale.ravel(), bias.ravel(), epsilon)
 
 
 def _native(norm: Norm) -> tuple[list[NodeProto], list[TensorProto]]:
