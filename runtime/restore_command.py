@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -46,12 +46,15 @@ def restore(
     from runtime.batch.flight import restore_all
     from runtime.batch.inputs import Inputs
     from runtime.batch.masks import Masks
-    from runtime.batch.plan import Wanted, plan
+    from runtime.batch.outcome import Outcome
+    from runtime.batch.plan import Job, Wanted, plan
     from runtime.batch.report import Report
     from runtime.batch.settings import Settings
     from runtime.batch.stopping import Stop, stopped_by_signals
+    from runtime.batch.video_work import VideoWorker
     from runtime.batch.work import Worker
     from runtime.photo import check_encoding
+    from runtime.video import is_video
 
     if native and working_size is not None:
         raise RestoreError(f"--native means the photo's own size: leave out --working-size {working_size}")
@@ -71,15 +74,19 @@ def restore(
     if work:
         restorer = _open(bundle, task, backend, device, threads)
         settings = Settings.of(restorer.bundle, steps, seed, strength, working_size, native, quality)
-        worker = Worker(
-            restorer, settings, stop, masks=masks, format=format, overwrite=overwrite, force=force, on_step=report.step
-        )
+        choices: dict[str, Any] = {"masks": masks, "overwrite": overwrite, "force": force, "on_step": report.step}
+        photo_worker = Worker(restorer, settings, stop, format=format, **choices)
+        video_worker = VideoWorker(restorer, settings, stop, **choices)
+
+        def work_on(job: Job, patient: bool = False) -> Outcome:
+            return (video_worker if is_video(job.source) else photo_worker)(job, patient)
+
     for problem in problems:
         report.refuse(problem)
     if work:
         on_terminal = sys.stderr.isatty() and not quiet
         with stopped_by_signals(stop), report.bar(work[0].inner) if on_terminal else nullcontext():
-            for outcome in restore_all(work, worker, jobs, stop):
+            for outcome in restore_all(work, work_on, jobs, stop):
                 report.add(outcome)
     raise typer.Exit(report.end())
 

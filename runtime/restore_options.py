@@ -9,7 +9,7 @@ Photos = Annotated[
     list[str],
     typer.Argument(
         metavar="PHOTO...",
-        help="Photos (PNG, JPEG, WebP, TIFF), folders, quoted patterns, or - for stdin.",
+        help="Photos (PNG, JPEG, WebP, TIFF), folders, quoted patterns, videos, or - for stdin.",
         show_default=False,
         rich_help_panel="Photos",
     ),

@@ -10,10 +10,16 @@ moves takes its gain along at once and a still scene averages over about 1 / (1 
 first moved by the camera's own shift, found by phase correlation (Kuglin & Hines, 1975), and is forgotten at a cut.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from runtime.bundle import Step
+from runtime.illumination import FLOOR, log_gain, to_encoded, to_linear
+from runtime.loop import Loop, Progress, Working
 
 Array = npt.NDArray[np.float32]
 
@@ -28,6 +34,36 @@ WINDOW = 5
 class _Past(NamedTuple):
     frame: Array
     gain: Array
+
+
+class SteadyLoop:
+    """`runtime.loop.Loop` for the frames of one video, in their order: what it restores is kept steady."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.title = loop.title
+        self.networks = loop.networks
+        self._loop = loop
+        self._steady = SteadyGain()
+
+    def restore(
+        self,
+        images: Array,
+        masks: Array | None,
+        table: Sequence[Step],
+        seeds: Sequence[int],
+        with_mask: bool = False,
+        progress: Progress | None = None,
+    ) -> Working:
+        """As `Loop`; several images are frames one after the other."""
+        found = self._loop.restore(images, masks, table, seeds, with_mask, progress)
+        return replace(found, image=np.stack([self._kept(*pair) for pair in zip(images, found.image, strict=True)]))
+
+    def _kept(self, frame: Array, restored: Array) -> Array:
+        """Both float32 [3, h, w] in [0, 1], sRGB-encoded."""
+        before, after = (image.transpose(1, 2, 0) for image in (frame, restored))
+        gain = self._steady(before, log_gain(before, after))
+        light = (to_linear(before) + FLOOR) * np.exp(gain) - FLOOR
+        return np.ascontiguousarray(to_encoded(light.clip(0, 1)).transpose(2, 0, 1))
 
 
 class SteadyGain:

@@ -24,6 +24,7 @@ Progress = Callable[[int, int], None]
 
 CODECS = {".mp4": "libx264", ".mov": "libx264", ".m4v": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
 """What writes each kind of file; also the suffixes by which a video is known."""
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".m4v": "mp4", ".mkv": "matroska", ".webm": "webm"}
 READABLE = (*CODECS, ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".3gp")
 HDR = (16, 18)
 """PQ and HLG, by FFmpeg's number of the transfer curve: their values are not those of photos."""
@@ -45,26 +46,30 @@ def restore_video(
     overwrite: bool = False,
     quality: int | None = None,
     progress: Progress | None = None,
+    finished: Callable[[Path], None] = lambda file: None,
 ) -> int:
     """Write `source` to `target` with every frame restored; returns how many there were.
 
     Frames keep their times. Those deeper than 8 bits are uint16 for `restore` and written with 10 bits. quality: 1 to
-    100 [90]. Raises PhotoError where PyAV is missing, the video is damaged or of an unsupported kind, or the target
-    cannot be written; the target is then as it was.
+    100 [90]. `finished` is called with the whole file just before it takes its name. Raises PhotoError where PyAV is
+    missing, the video is damaged or of an unsupported kind, or the target cannot be written; the target is then as it
+    was.
     """
     try:
         import av
     except ImportError as error:
         raise PhotoError(f"cannot read {source}: videos need PyAV: pip install 'shadowdiffusion[video]'") from error
     _check_target(source, target, overwrite, quality)
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}")
+    suffix = target.suffix.lower()
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         first = _first(source)
-        with av.open(os.fspath(source)) as given, av.open(os.fspath(temporary), "w") as made:
+        with av.open(os.fspath(source)) as given, av.open(os.fspath(temporary), "w", FORMATS[suffix]) as made:
             video = given.streams.video[0]
-            output = _output(made, CODECS[target.suffix.lower()], quality or QUALITY, video, first)
+            output = _output(made, CODECS[suffix], quality or QUALITY, video, first)
             count = _transfer(given, made, video, output, restore, progress)
+        finished(temporary)
         os.replace(temporary, target)
     except (av.FFmpegError, OSError) as error:
         raise PhotoError(f"cannot restore the video {source}: {error.strerror or error}") from error

@@ -11,6 +11,7 @@ from runtime.batch.inputs import ADDED, STDIN, Found, Problem, is_earlier_result
 from runtime.errors import RestoreError
 from runtime.photo import SUFFIXES, Format, suffix_of
 from runtime.photo.formats import format_of
+from runtime.video import CODECS, is_video
 
 Kind = Literal["photo", "mask", "illumination", "compare"]
 STDOUT = "-"
@@ -38,7 +39,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One photo to restore."""
+    """One photo, or video, to restore."""
 
     source: str
     inner: str
@@ -102,6 +103,10 @@ def _without_conflicts(
 
 def _targets(photo: Found, wanted: Wanted) -> dict[Kind, str]:
     targets: dict[Kind, str] = {"photo": _result(photo, wanted)}
+    if is_video(photo.path):
+        if wanted.compare or wanted.mask or wanted.illumination or targets["photo"] == STDOUT:
+            raise RestoreError("of a video, only the result can be written, to a file")
+        return targets
     if wanted.compare:
         if targets["photo"] == STDOUT:
             raise RestoreError("its picture for comparison has no place beside stdout: name the result with -o")
@@ -119,9 +124,11 @@ def _result(photo: Found, wanted: Wanted) -> str:
     if wanted.photo is not None and _is_file(wanted.photo):
         return wanted.photo
     stem, suffix = os.path.splitext(photo.inner)
-    if wanted.format is not None and SUFFIXES.get(suffix.lower()) != wanted.format:
+    if is_video(photo.path):
+        suffix = suffix if suffix.lower() in CODECS else ".mp4"
+    elif wanted.format is not None and SUFFIXES.get(suffix.lower()) != wanted.format:
         suffix = suffix_of(wanted.format)
-    if suffix.lower() not in SUFFIXES:
+    elif suffix.lower() not in SUFFIXES:
         raise RestoreError(f"its name ends in none of {', '.join(SUFFIXES)}: say with --format what to write")
     if wanted.photo is None:
         return os.path.join(os.path.dirname(photo.path), f"{os.path.basename(stem)}{RESULT}{suffix}")
@@ -143,10 +150,10 @@ def _check(wanted: Wanted, count: int) -> None:
             raise RestoreError(f"{option} {path} is one file for {count} photos: name a folder")
         if not _is_file(path) and os.path.exists(path) and not os.path.isdir(path):
             raise RestoreError(f"{option} {path} is a file whose name tells no format: {', '.join(SUFFIXES)}")
-    if wanted.photo is not None and wanted.photo != STDOUT and _is_file(wanted.photo):
+    if wanted.photo is not None and wanted.photo != STDOUT and is_photo(wanted.photo) and _is_file(wanted.photo):
         format_of(PurePath(wanted.photo), wanted.format)
 
 
 def _is_file(path: str) -> bool:
     """Whether an option names a file, which need not exist: by an extension, unless a folder has that name."""
-    return path == STDOUT or (is_photo(path) and not path.endswith("/") and not os.path.isdir(path))
+    return path == STDOUT or ((is_photo(path) or is_video(path)) and not path.endswith("/") and not os.path.isdir(path))

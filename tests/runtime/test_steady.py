@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from runtime.photo import read_photo, unit_floats
 from runtime.steady import MEMORY, SteadyGain, shift_between
 
-PHOTO = "docs/example/shadow.jpg"
+PHOTO = Path(__file__).parents[2] / "docs" / "example" / "shadow.jpg"
 
 
 @pytest.fixture(scope="module")

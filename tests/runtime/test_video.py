@@ -15,13 +15,14 @@ from runtime.errors import PhotoError
 from runtime.photo import read_photo
 from runtime.video import is_video, restore_video
 
+PHOTO = Path(__file__).parents[2] / "docs" / "example" / "shadow.jpg"
 RATE = Fraction(24000, 1001)
 
 
 def film(path: Path, frames: int = 8, size: tuple[int, int] = (96, 128), **changes: Any) -> Path:
     """A pan over a real photo, with silence."""
     settings = {"fmt": "yuv420p", "codec": "libx264", "sound": "aac", "trc": 1, "turned": 0} | changes
-    photo = read_photo("docs/example/shadow.jpg").pixels[::2, ::2]
+    photo = read_photo(PHOTO).pixels[::2, ::2]
     container: Any
     with av.open(str(path), "w") as container:
         video: Any = container.add_stream(settings["codec"], rate=RATE)

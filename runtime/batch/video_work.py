@@ -1,0 +1,69 @@
+"""One video from file to file, as `runtime.batch.work` does photos: skipped if it is done, claimed, restored, noted."""
+
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from runtime.batch.notes import Origin
+from runtime.batch.outcome import Outcome
+from runtime.batch.plan import Job
+from runtime.batch.reading import read_bytes
+from runtime.batch.settings import Settings
+from runtime.batch.standing import hash_of
+from runtime.batch.stopping import Stop
+from runtime.batch.work import Worker
+from runtime.photo import read_photo
+from runtime.photo.pixels import Pixels
+from runtime.restorer import Restorer
+from runtime.steady import SteadyLoop
+from runtime.video import restore_video
+
+
+class VideoWorker(Worker):
+    """Restores videos; frames have the same noise, and light that is steady in time."""
+
+    def __init__(self, restorer: Restorer, settings: Settings, stop: Stop, **options: Any) -> None:
+        """As `Worker`; of a Restorer, only the loop and the bundle are used."""
+        super().__init__(restorer, settings, stop, **options)
+        self._restorer = restorer
+
+    def _process(self, job: Job, patient: bool, outcome: Outcome) -> None:
+        started = perf_counter()
+        self._stop.check()
+        mask_path = self._masks.of(job) if self._masks else None
+        mask_hash = hash_of(mask_path) if mask_path else None
+        mask = read_photo(read_bytes(mask_path, self._stop), name=f"mask {mask_path}") if mask_path else None
+        quality = self._settings.quality
+        outcome.mask, outcome.settings = mask_path, self._settings.record("jpeg")
+        origin = Origin(hash_of(job.source), mask_hash, self._settings.bundle, outcome.settings)
+        with self._claimed(job, patient) as mine:
+            if not mine:
+                outcome.status = "busy"
+                return
+            wanted = self._wanted(job, origin, mask_path)
+            if not wanted:
+                outcome.status = "skipped"
+                return
+            target, replaces = wanted["photo"]
+            restorer = Restorer(self._restorer.bundle, SteadyLoop(self._restorer.loop))
+
+            def restore(frame: Pixels) -> Pixels:
+                self._stop.check()
+                outcome.height, outcome.width = frame.shape[:2]
+                return restorer(frame, mask, **self._settings.arguments(), with_mask=False).image
+
+            note = partial(self._note, target, origin)
+            outcome.timings["read"] = perf_counter() - started
+            frames_from = perf_counter()
+            restore_video(
+                Path(job.source),
+                Path(target),
+                restore,
+                overwrite=replaces,
+                quality=quality,
+                progress=self._progress,
+                finished=note,
+            )
+            outcome.timings["frames"] = perf_counter() - frames_from
+        outcome.status = "restored"
