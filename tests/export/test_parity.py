@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -29,6 +29,7 @@ from runtime.bundle import DENOISER, Bundle, hash_files, write_manifest
 from runtime.full_size import brighten
 from runtime.illumination import log_gain
 from runtime.onnxruntime_networks import OnnxRuntimeNetworks
+from runtime.resizing import reduced
 from training.checkpoint import Model
 from training.sampler import SamplerOptions
 
@@ -134,31 +135,50 @@ def test_without_prior(model: Model, bundle: Bundle, tmp_path: Path) -> None:
         runtime.load(tmp_path, "portable", "cpu", 1)(synthetic(40, 40).transpose(1, 2, 0))
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 80), (61, 83), (33, 96), (5, 90), (1, 1)])
+SMALL = [(64, 80), (61, 83), (33, 96), (5, 90), (1, 1), (1, 257), (300, 2), (250, 130)]
+LARGE = [(4000, 64), (3, 3000), (3000, 4000), (512, 8192)]
+WORKING_SIZE = 96
+
+
+@pytest.mark.parametrize("task", ["shadow", "low-light", "exposure"])
+@pytest.mark.parametrize(
+    ("height", "width"), [*SMALL, *(pytest.param(*size, marks=pytest.mark.slow) for size in LARGE)]
+)
 def test_whole_pipeline_on_photos_of_any_size(
-    model: Model, bundle: Bundle, tmp_path: Path, height: int, width: int
+    model: Model,
+    bundle: Bundle,
+    tmp_path: Path,
+    height: int,
+    width: int,
+    task: Literal["shadow", "low-light", "exposure"],
 ) -> None:
-    """The public call at the photo's own size, against the reference sampler on the photo padded here."""
+    """The public call, against the reference sampler on the photo reduced and padded here."""
     options = SamplerOptions(start=400, eta=0.5)
     path = tmp_path / "bundle"
     shutil.copytree(bundle.path, path)
-    write_manifest(path, variant(bundle, model, options).manifest)
-    photo, mask = synthetic(height, width), np.maximum(ellipse(height, width), np.float32(0.25))
+    write_manifest(path, msgspec.structs.replace(variant(bundle, model, options).manifest, task=task))
+    pixels = synthetic(height, width).transpose(1, 2, 0)
+    mask = np.maximum(ellipse(height, width), np.float32(0.25))[0, 0] if task == "shadow" else np.ones((height, width))
 
-    restored = runtime.load(path, "portable", "cpu", 1)(photo.transpose(1, 2, 0), mask[0, 0], seed=11, working_size=96)
+    settings = {"seed": 11, "working_size": WORKING_SIZE}
+    restored = runtime.load(path, "portable", "cpu", 1)(pixels, mask.astype(np.float32), **settings)
 
-    pads = [(0, -size % at_multiple(bundle)) for size in (height, width)]
-    modes = ["reflect" if pad[1] < size else "edge" for pad, size in zip(pads, (height, width), strict=True)]
-    padded = []
-    for array in (photo[None], mask):
-        for axis, (pad, mode) in enumerate(zip(pads, modes, strict=True), start=2):
-            widths = [pad if a == axis else (0, 0) for a in range(4)]
-            array = np.pad(array, widths, mode=mode)  # type: ignore[call-overload]
-        padded.append(array)
-    x = reference_loop(model, options, padded[0], padded[1], 11).clip(0, 1)[0, :, :height, :width]
-    pixels, expected = photo.transpose(1, 2, 0), x.transpose(1, 2, 0)
+    small, seen = (reduced(array, WORKING_SIZE) for array in (pixels, mask.astype(np.float32)))
+    y, m = (padded(array.transpose(2, 0, 1)[None], at_multiple(bundle)) for array in (small, seen))
+    x = reference_loop(model, options, y, m, 11).clip(0, 1)[0].transpose(1, 2, 0)
+    expected = x[: small.shape[0], : small.shape[1]]
     assert restored.image.shape == pixels.shape
-    assert psnr(restored.image, brighten(pixels, pixels, log_gain(pixels, expected))) >= LOOP_DB
+    assert psnr(restored.image, brighten(pixels, small, log_gain(small, expected))) >= LOOP_DB
+
+
+def padded(array: np.ndarray, multiple: int) -> np.ndarray:
+    """[1, C, h, w] extended right and below, by NumPy alone."""
+    for axis in (2, 3):
+        extra, mode = -array.shape[axis] % multiple, "reflect"
+        if extra >= array.shape[axis]:
+            mode = "edge"
+        array = np.pad(array, [(0, extra if a == axis else 0) for a in range(4)], mode=mode)  # type: ignore[call-overload]
+    return array
 
 
 def test_tables_hold_the_reference_schedule_in_double_precision(model: Model, bundle: Bundle) -> None:
