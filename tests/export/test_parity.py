@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -25,7 +25,7 @@ from export.verify import (
     unit,
     verification,
 )
-from runtime.bundle import DENOISER, Bundle, hash_files, write_manifest
+from runtime.bundle import DENOISER, Bundle, Task, hash_files, write_manifest
 from runtime.full_size import brighten
 from runtime.illumination import log_gain
 from runtime.onnxruntime_networks import OnnxRuntimeNetworks
@@ -150,7 +150,7 @@ def test_whole_pipeline_on_photos_of_any_size(
     tmp_path: Path,
     height: int,
     width: int,
-    task: Literal["shadow", "low-light", "exposure"],
+    task: Task,
 ) -> None:
     """The public call, against the reference sampler on the photo reduced and padded here."""
     options = SamplerOptions(start=400, eta=0.5)
@@ -160,8 +160,8 @@ def test_whole_pipeline_on_photos_of_any_size(
     pixels = synthetic(height, width).transpose(1, 2, 0)
     mask = np.maximum(ellipse(height, width), np.float32(0.25))[0, 0] if task == "shadow" else np.ones((height, width))
 
-    settings = {"seed": 11, "working_size": WORKING_SIZE}
-    restored = runtime.load(path, "portable", "cpu", 1)(pixels, mask.astype(np.float32), **settings)
+    restorer = runtime.load(path, "portable", "cpu", 1)
+    restored = restorer(pixels, mask.astype(np.float32), seed=11, working_size=WORKING_SIZE)
 
     small, seen = (reduced(array, WORKING_SIZE) for array in (pixels, mask.astype(np.float32)))
     y, m = (padded(array.transpose(2, 0, 1)[None], at_multiple(bundle)) for array in (small, seen))
