@@ -160,5 +160,36 @@ def full_size(
     print(table(rows))
 
 
+@app.command()
+def wide_gamut(
+    data: Annotated[Path, typer.Option("--data", help="Photographed pairs: input/mask/gt, or ISTD and SRD folders.")],
+    bundle: Annotated[Path | None, typer.Option(help="Bundle to measure.  [default: the one that is shipped]")] = None,
+    split: Annotated[str, typer.Option(help="Prefix of the folders in ISTD-like layouts.")] = "test",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Append one JSON record per row.")] = None,
+) -> None:
+    """PSNR of photos in wide colour spaces, whose colours are handled in four ways.
+
+    Rows: working images that are perfect, a quarter of the photo, or restored by the networks.
+
+    Example: python -m benchmarks wide-gamut --data shadow_val
+    """
+    from benchmarks.wide_gamut import measure, table
+    from runtime.errors import RestoreError
+    from runtime.loading import load
+    from training.errors import TrainingError
+
+    rows = []
+    try:
+        for row in measure(load(bundle), data, split):
+            rows.append(row)
+            if output is not None:
+                with output.open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(row.record()) + "\n")
+    except (RestoreError, TrainingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    print(table(rows))
+
+
 if __name__ == "__main__":
     app()

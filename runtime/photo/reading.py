@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from runtime.errors import PhotoError
+from runtime.photo.adobe_rgb import adobe_rgb, says_adobe_rgb
 from runtime.photo.colour import judge
 from runtime.photo.formats import Format, sniff
 from runtime.photo.image import Photo
@@ -66,6 +67,8 @@ def _decode(file: BinaryIO, name: str, max_pixels: int) -> Photo:
         metadata = read_metadata(image)
         if exif:
             metadata[EXIF] = pyvips.GValue.blob_type, exif
+        if ICC not in metadata and says_adobe_rgb(image):
+            metadata[ICC] = pyvips.GValue.blob_type, adobe_rgb()
         resolution = _plausible(image.xres), _plausible(image.yres)
         if image.get_typeof("orientation") and image.get("orientation") != 1:
             image = image.copy_memory().autorot()  # rows are decoded in order, and turning takes them in another

@@ -72,6 +72,20 @@ def test_every_method_is_measured_and_appended(tmp_path: Path) -> None:
     assert "| border gain | given |" in result.output
 
 
+def test_wide_gamut_is_measured_in_every_space(tmp_path: Path) -> None:
+    _pairs(tmp_path / "data")
+    bundle = write_bundle(tmp_path / "bundle")
+    output = tmp_path / "wide.jsonl"
+    command = ["wide-gamut", "--data", str(tmp_path / "data"), "--bundle", str(bundle), "-o", str(output)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    records = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len(records) == 2 * 3 * 2 * 4
+    perfect = [r for r in records if r["working_image"] == "perfect" and r["method"] == "as deployed"]
+    assert min(r["psnr"] for r in perfect) > 20
+    assert "| networks | ProPhoto RGB |" in result.output
+
+
 def test_bad_input_is_one_line_and_code_2(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["quality", "--data", str(tmp_path), "--bundle", str(tmp_path)])
     assert result.exit_code == 2

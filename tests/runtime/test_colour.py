@@ -78,6 +78,24 @@ def test_a_profile_that_cannot_be_used_is_named_and_colours_are_srgb(tmp_path: P
     write_photo(tmp_path / "out.png", photo)
 
 
+def test_a_camera_may_name_adobe_rgb_in_exif() -> None:
+    values = np.random.default_rng(3).random((20, 30, 3)).astype(np.float32)
+    for index, wide in [("R03", True), ("R98", False)]:
+
+        def tag(image: Any, index: str = index) -> None:
+            text = f"{index} ({index}, ASCII, 4 components, 4 bytes)"
+            image.set_type(pyvips.GValue.gstr_type, "exif-ifd4-InteroperabilityIndex", text)
+
+        image = pyvips.Image.black(8, 8, bands=3).copy(interpretation="srgb").copy()
+        tag(image)
+        photo = read_photo(image.jpegsave_buffer())
+        assert (photo.profile is not None) == wide
+        expected = ADOBE_RGB.to_srgb(values) if wide else values
+        assert np.abs(photo.to_srgb(values) - expected).max() < 2 / 255
+        for form in ("png", "jpeg", "webp", "tiff"):
+            assert read_photo(encode_photo(photo, form)).profile == photo.profile
+
+
 def test_a_padded_profile_is_cut_to_its_length() -> None:
     photo = read_photo(jpeg(picture(8, 9), icc_segment(ADOBE_RGB.icc() + bytes(4))))
     assert photo.profile == ADOBE_RGB.icc()
