@@ -1,6 +1,7 @@
 """What travels with the pixels from file to file, as libvips holds it: ICC profile, EXIF, XMP, IPTC, comments.
 
-What the format of a result has no place for is left out: IPTC in PNG and WebP, EXIF and XMP beyond 64 KiB in JPEG.
+What the format of a result has no place for is left out: IPTC in PNG and WebP, XMP beyond 64 KiB in JPEG. EXIF beyond
+64 KiB is left out everywhere (libexif).
 """
 
 import re
