@@ -1,1 +1,1 @@
-"""Measurements: quality on photographed pairs, and how close the kernels come to a GPU's bandwidth."""
+"""Measurements of bundles and kernels: one folder per kind, data first, reports made from the data alone."""

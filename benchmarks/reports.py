@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from benchmarks.kernel_record import KIND, KernelRecord
-from benchmarks.kernel_report import page
-from benchmarks.kernel_targets import target_rows
-from benchmarks.results import devices, read, results_file
+from benchmarks.kernels.record import KIND, KernelRecord
+from benchmarks.kernels.report import page
+from benchmarks.kernels.targets import target_rows
+from benchmarks.measurement.results import devices, read, results_file
 
 
 def write_reports(folder: Path) -> list[Path]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.kernel_record import KernelRecord, newest, quiet
-from benchmarks.results import append, devices, read, results_file
-from tests.benchmarks.kernel_records import record
+from benchmarks.kernels.record import KernelRecord, newest, quiet
+from benchmarks.measurement.results import append, devices, read, results_file
+from tests.benchmarks.kernels.records import record
 
 
 def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:

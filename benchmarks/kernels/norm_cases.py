@@ -15,10 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmarks import kernel_baselines as baselines
-from benchmarks.kernel_case import Case, Draw, Inputs
-from benchmarks.kernel_cases import HALF
-from benchmarks.kernel_record import EAGER
+from benchmarks.kernels import baselines
+from benchmarks.kernels.case import Case, Draw, Inputs
+from benchmarks.kernels.cases import HALF
+from benchmarks.kernels.record import EAGER
 from kernels.group_norm_silu import group_norm_silu, reference
 from training.denoiser import Denoiser, DenoiserConfig
 

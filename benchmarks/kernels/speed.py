@@ -20,15 +20,15 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.distribution import distribution, ratio
 from benchmarks.errors import BenchmarkError
-from benchmarks.kernel_case import Case, Inputs, Tensors
-from benchmarks.kernel_cases import KERNELS
-from benchmarks.kernel_record import COMPILED, COPY, EAGER, OURS, Error, KernelRecord, Speedup, Timing
-from benchmarks.machine import Header
-from benchmarks.norm_cases import NAME as NORM
-from benchmarks.norm_cases import norm_cases
-from benchmarks.timing import SMOKE, Call, Clock, DeviceClock, Effort, Run, WallClock, race
+from benchmarks.kernels.case import Case, Inputs, Tensors
+from benchmarks.kernels.cases import KERNELS
+from benchmarks.kernels.norm_cases import NAME as NORM
+from benchmarks.kernels.norm_cases import norm_cases
+from benchmarks.kernels.record import COMPILED, COPY, EAGER, OURS, Error, KernelRecord, Speedup, Timing
+from benchmarks.measurement.distribution import distribution, ratio
+from benchmarks.measurement.machine import Header
+from benchmarks.measurement.timing import SMOKE, Call, Clock, DeviceClock, Effort, Run, WallClock, race
 from training.denoiser import PAPER, DenoiserConfig
 
 SIDES, BATCHES = (256, 512, 1024), (1, 16, 4)

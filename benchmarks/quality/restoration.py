@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.border_gain import border_gain
-from benchmarks.metrics import Image, Quality, quality
+from benchmarks.quality.border_gain import border_gain
+from benchmarks.quality.metrics import Image, Quality, quality
 from runtime.restorer import Restorer
 from training.datasets import read_photo as read_pixels
 from training.datasets import triplets

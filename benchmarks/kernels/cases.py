@@ -24,9 +24,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks import kernel_baselines as baselines
-from benchmarks.kernel_case import Case, Draw, Inputs, Tensors
-from benchmarks.kernel_record import EAGER, NAIVE
+from benchmarks.kernels import baselines
+from benchmarks.kernels.case import Case, Draw, Inputs, Tensors
+from benchmarks.kernels.record import EAGER, NAIVE
 from kernels import confident_mask as masks
 from kernels import guided_upsample as guided
 from kernels import mask_update as updates

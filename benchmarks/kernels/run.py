@@ -9,12 +9,12 @@ from pathlib import Path
 from time import monotonic
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.kernel_record import KIND, quiet
-from benchmarks.kernel_report import HEADINGS, line
-from benchmarks.kernel_speed import cases, copy_bandwidth, gpu_bench, measure, smoke_bench
-from benchmarks.machine import header, slug
+from benchmarks.kernels.record import KIND, quiet
+from benchmarks.kernels.report import HEADINGS, line
+from benchmarks.kernels.speed import cases, copy_bandwidth, gpu_bench, measure, smoke_bench
+from benchmarks.measurement.machine import header, slug
+from benchmarks.measurement.results import append, results_file
 from benchmarks.reports import write_reports
-from benchmarks.results import append, results_file
 
 
 @dataclass(frozen=True)

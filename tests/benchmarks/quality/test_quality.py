@@ -10,7 +10,7 @@ import pyvips
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.metrics import quality
+from benchmarks.quality.metrics import quality
 from tests.runtime.tiny import write_bundle
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks.distribution import Ratio
-from benchmarks.kernel_record import COMPILED, COPY, EAGER, NAIVE, OURS, KernelRecord, newest
-from benchmarks.kernel_targets import target_rows
-from benchmarks.machine import Header
+from benchmarks.kernels.record import COMPILED, COPY, EAGER, NAIVE, OURS, KernelRecord, newest
+from benchmarks.kernels.targets import target_rows
+from benchmarks.measurement.distribution import Ratio
+from benchmarks.measurement.machine import Header
 
 LINE = "{:<34} {:>18} {:>10} {:>7} {:>8} {:>9} {:>8} {:>9} {:>8}"
 HEADINGS = LINE.format("kernel", "size", "us", "GB/s", "of copy", "same size", "eager", "compile", "naive")

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from benchmarks.nvml import GpuState, gpu_state
+from benchmarks.measurement.nvml import GpuState, gpu_state
 
 if TYPE_CHECKING:
     import torch
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MEASURED = ("benchmarks", "kernels", "runtime", "training", "export")
 """Folders whose Python files decide what a benchmark measures."""
 PACKAGES = (

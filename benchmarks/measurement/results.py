@@ -14,7 +14,7 @@ import msgspec
 
 from benchmarks.errors import BenchmarkError
 
-FOLDER = Path(__file__).resolve().parent
+FOLDER = Path(__file__).resolve().parents[1]
 """Where `results` and `reports` are, unless another folder is asked for."""
 
 Record = TypeVar("Record", bound=msgspec.Struct)

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import kernel_run
 from benchmarks.errors import BenchmarkError
-from benchmarks.kernel_case import Inputs
-from benchmarks.kernel_cases import KERNELS
-from benchmarks.kernel_record import KernelRecord
-from benchmarks.kernel_run import Request, run
-from benchmarks.kernel_speed import smoke_bench
-from benchmarks.results import FOLDER, read
-from benchmarks.timing import SMOKE
+from benchmarks.kernels import run as kernel_run
+from benchmarks.kernels.case import Inputs
+from benchmarks.kernels.cases import KERNELS
+from benchmarks.kernels.record import KernelRecord
+from benchmarks.kernels.run import Request, run
+from benchmarks.kernels.speed import smoke_bench
+from benchmarks.measurement.results import FOLDER, read
+from benchmarks.measurement.timing import SMOKE
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

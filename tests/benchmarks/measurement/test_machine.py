@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks import machine
-from benchmarks.machine import Gpu, Header, header, slug, sources
-from benchmarks.nvml import GpuState, gpu_state
+from benchmarks.measurement import machine
+from benchmarks.measurement.machine import Gpu, Header, header, slug, sources
+from benchmarks.measurement.nvml import GpuState, gpu_state
 
 
 class FakeNvml:

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.kernel_record import KIND
-from benchmarks.kernel_report import HEADINGS, line, page
-from benchmarks.kernel_targets import target_rows
+from benchmarks.kernels.record import KIND
+from benchmarks.kernels.report import HEADINGS, line, page
+from benchmarks.kernels.targets import target_rows
+from benchmarks.measurement.results import FOLDER, append, results_file
 from benchmarks.reports import write_reports
-from benchmarks.results import FOLDER, append, results_file
-from tests.benchmarks.kernel_records import HEADER, record
+from tests.benchmarks.kernels.records import HEADER, record
 
 
 def cells(text: str, beginning: str) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.timing import DeviceClock, Effort, WallClock, race
+from benchmarks.measurement.timing import DeviceClock, Effort, WallClock, race
 
 
 def scripted(times: Callable[[int], float], log: list[str], name: str) -> Callable[[], float]:

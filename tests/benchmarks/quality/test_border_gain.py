@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.border_gain import border_gain
+from benchmarks.quality.border_gain import border_gain
 from runtime.illumination import to_encoded, to_linear
 
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import kernel_cases
 from benchmarks.errors import BenchmarkError
-from benchmarks.kernel_case import Case, Inputs
-from benchmarks.kernel_cases import KERNELS
-from benchmarks.kernel_record import COMPILED, EAGER, NAIVE, OURS
-from benchmarks.kernel_speed import cases, measure, operations, smoke_bench
-from benchmarks.machine import header
-from benchmarks.norm_cases import Norm, norm_cases, norms
+from benchmarks.kernels import cases as written
+from benchmarks.kernels.case import Case, Inputs
+from benchmarks.kernels.cases import KERNELS
+from benchmarks.kernels.norm_cases import Norm, norm_cases, norms
+from benchmarks.kernels.record import COMPILED, EAGER, NAIVE, OURS
+from benchmarks.kernels.speed import cases, measure, operations, smoke_bench
+from benchmarks.measurement.machine import header
 from kernels.mask_update import PARTS
 from kernels.step_table import step_rows
 from training.denoiser import PAPER, DenoiserConfig
@@ -51,7 +51,7 @@ def test_every_kernel_moves_the_bytes_that_its_docstring_says() -> None:
             sums = 2 * 4 * PARTS * 4 if name == "mask_update" else 0
             assert case.build(CPU, 0).bytes == per_pixel * 2 * 24 * 24 + sums, case.title
             rounded = f"{per_pixel}\n"
-            documented = kernel_cases.__doc__ or ""
+            documented = written.__doc__ or ""
             assert any(row.endswith(rounded.rstrip()) and name in row for row in documented.splitlines()), name
     assert len(PER_PIXEL) == len(list(step_cases(1, 8)))
 
@@ -65,7 +65,7 @@ def test_sets_of_inputs_are_different_data() -> None:
 
 def test_launches_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     interpreter = pytest.importorskip("triton.runtime.interpreter")
-    if not isinstance(kernel_cases.noises.noise_kernel, interpreter.InterpretedFunction):
+    if not isinstance(written.noises.noise_kernel, interpreter.InterpretedFunction):
         pytest.skip("kernels are compiled here")
     count = 0
     launch = interpreter.GridExecutor.__call__
@@ -106,9 +106,9 @@ def test_norms_stand_in_memory_as_the_case_says() -> None:
 
 def test_the_schedules_row_has_no_noise_and_all_of_the_prior() -> None:
     rows = step_rows(step_table(SamplerOptions(), DiffusionConfig()), "input", 1000)
-    assert rows[kernel_cases.ROW][:6] == kernel_cases.ROWS[kernel_cases.ROW][:6]
-    assert rows[kernel_cases.ROW][4] == 0
-    assert rows[kernel_cases.ROW][5] == pytest.approx(0.2)
+    assert rows[written.ROW][:6] == written.ROWS[written.ROW][:6]
+    assert rows[written.ROW][4] == 0
+    assert rows[written.ROW][5] == pytest.approx(0.2)
 
 
 def test_operations_are_those_that_touch_memory() -> None:
@@ -199,7 +199,7 @@ def test_the_usual_cases() -> None:
 @pytest.mark.gpu
 @pytest.mark.xdist_group("cuda")
 def test_a_step_is_measured_on_the_gpu() -> None:
-    from benchmarks.kernel_speed import gpu_bench
+    from benchmarks.kernels.speed import gpu_bench
 
     for case in KERNELS["prior_step"](1, 64):
         found = measure(case, gpu_bench(), header([]), 1000.0)

@@ -1,0 +1,1 @@
+"""What every benchmark measures with: clocks, statistics, the machine it ran on, and where results are kept."""

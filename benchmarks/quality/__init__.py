@@ -1,0 +1,1 @@
+"""How good restored photos are, on photographed pairs."""
