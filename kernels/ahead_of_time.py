@@ -33,6 +33,7 @@ SUPPORTED = (80, 86, 89, 90, 100, 120)
 
 OPERATIONS = (
     "noise",
+    "start_state",
     "prior_step",
     "prior_coefficients",
     "confident_mask",

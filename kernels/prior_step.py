@@ -190,7 +190,10 @@ def prior_step_kernel(
 
 
 def warps(element_size: int, layout: int, stochastic: bool) -> int:
-    """Two give a thread eight pixels, a 128-bit store of half-precision planes; noise needs the registers instead."""
+    """Two give a thread eight pixels, a 128-bit store of half-precision planes; noise needs the registers instead.
+
+    element_size: bytes of a value in the network's input, or in its estimate where there is no input.
+    """
     return 2 if element_size == 2 and layout == NCHW and not stochastic else 4
 
 
@@ -250,7 +253,7 @@ def prior_step(
         LAST=last,
         LAYOUT=layout,
         BLOCK=BLOCK,
-        num_warps=warps(estimate.element_size(), layout, stochastic),
+        num_warps=warps((estimate if network is None else network).element_size(), layout, stochastic),
         enable_fp_fusion=False,
     )
     return out
@@ -312,20 +315,26 @@ POINTERS = ("out", "network", "state", "estimate", "a", "b", "y", "mask", "table
 
 
 def variants() -> list[Variant]:
-    """`prior_step_<precision>_<target>[_v|_x0][_free][_noise][_any]`.
+    """`prior_step_<precision>[_to_<precision>]_<target>[_v|_x0][_free][_noise][_any]`.
 
-    precision: fp32, fp16 or bf16, of the network. target: "nchw" or "nhwc", the layout of its next input, or
-    "last", which has none. v, x0: what the network estimates instead of the noise, with neither of the
-    following two. free: without data consistency. noise: for sigma > 0. any: for planes of any size, the
-    others for a multiple of 16 pixels.
+    precision: fp32, fp16 or bf16, of the network's estimate, and of its input where that differs: engines estimate
+    in float32 whatever they take. target: "nchw" or "nhwc", the layout of its next input; "state" for a network that
+    takes x_t by itself; "last" where there is no next. v, x0: what the network estimates instead of the noise, with
+    neither of the following two. free: without data consistency. noise: for sigma > 0. any: for planes of any size,
+    the others for a multiple of 16 pixels.
     """
     found = []
     for kind in ("fp32", "fp16", "bf16"):
         for consistent in (True, False):
             for layout in (NCHW, NHWC):
                 found += [_variant(kind, layout, consistent, stochastic) for stochastic in (False, True)]
-            found.append(_variant(kind, NONE, consistent, False))
-        found += [_variant(kind, layout, True, False, other) for other in ("v", "x0") for layout in (NCHW, NONE)]
+            found.append(_variant(kind, NONE, consistent, False, last=True))
+        for other in ("v", "x0"):
+            found += [_variant(kind, layout, True, False, other, last=layout == NONE) for layout in (NCHW, NONE)]
+    for consistent in (True, False):
+        for stochastic in (False, True):
+            found.append(_variant("fp32", NONE, consistent, stochastic))
+            found += [_variant("fp32", NCHW, consistent, stochastic, to=kind) for kind in ("fp16", "bf16")]
     return [*found, _variant("fp32", NCHW, True, True, aligned=False)]
 
 
@@ -336,11 +345,13 @@ def _variant(
     stochastic: bool,
     prediction: Prediction = "noise",
     *,
+    to: str | None = None,
+    last: bool = False,
     aligned: bool = True,
 ) -> Variant:
-    last = layout == NONE
+    to = to or kind
     types = dict.fromkeys(POINTERS, "*fp32") | {"index": "*i32", "stream": "*i64"}
-    types |= {"network": "*fp32" if last else f"*{kind}", "estimate": f"*{kind}"}
+    types |= {"network": "*fp32" if layout == NONE else f"*{to}", "estimate": f"*{kind}"}
     types |= {"plane": "i32", "width": "i32", "estimate_image": "i32", "estimate_channel": "i32", "condition": "i32"}
     constants = {
         "estimate_pixel": 8 if layout == NHWC else 1,
@@ -356,7 +367,8 @@ def _variant(
         del types["estimate_channel"]
         constants["estimate_channel"] = 1
         multiples = {"plane", "estimate_image"}
-    parts = ["prior_step", kind, ("last", "nchw", "nhwc")[layout]]
+    target = "last" if last else ("state", "nchw", "nhwc")[layout]
+    parts = ["prior_step", kind] + ["to", to] * (to != kind) + [target]
     parts += [prediction] * (prediction != "noise") + ["free"] * (not consistent)
     parts += ["noise"] * stochastic + ["any"] * (not aligned)
     return Variant(
@@ -366,7 +378,7 @@ def _variant(
         constants,
         frozenset(POINTERS) | (multiples if aligned else set()),
         (f"ceil(plane / {BLOCK})", "images", "1"),
-        warps(4 if kind == "fp32" else 2, layout, stochastic),
+        warps(4 if to == "fp32" else 2, layout, stochastic),
         96 if stochastic else 80,
         wide=frozenset({"loads", "stores"} if aligned else ()),
     )

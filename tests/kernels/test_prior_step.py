@@ -56,6 +56,23 @@ def test_step_and_network_input_follow_the_reference(
     assert not network.written()[:, 7:].any()
 
 
+@pytest.mark.parametrize("dtype", TYPES[1:])
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_an_estimate_in_float32_for_a_network_in_halves(dtype: torch.dtype, eta: float, device: torch.device) -> None:
+    """What engines give and take; the state is that of a network that takes x_t by itself."""
+    full = (2, 3, 8, 20)
+    x, e, y = normal(full, device, 0), normal(full, device, 1), random(full, device, 2)
+    mask = random((2, 1, 8, 20), device, 3)
+    table = table_of(eta, device)
+    stream = noise.noise_stream(1, on=device).repeat(2, 1) if eta else None
+    network = Guarded((2, 7, 8, 20), device, dtype)
+    condition, out = (y, mask), torch.empty_like(x)
+    prior_step(x, e, table, number(1, device), condition=condition, network=network.tensor, stream=stream, out=out)
+    assert torch.equal(out, prior_step(x.clone(), e, table, number(1, device), stream=stream))
+    expected = reference_input(y.double().cpu(), mask.double().cpu(), out.double().cpu())
+    torch.testing.assert_close(network.written(), expected, rtol=ROUNDING[dtype], atol=1e-6)
+
+
 @pytest.mark.parametrize("consistent", [True, False])
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 @pytest.mark.parametrize("clamp", [True, False])
