@@ -2,7 +2,7 @@
 do.
 """
 
-__all__ = ["BundleError", "PhotoError", "RestoreError"]
+__all__ = ["BundleError", "OutOfMemoryError", "PhotoError", "RestoreError"]
 
 
 class RestoreError(Exception):
@@ -15,3 +15,7 @@ class BundleError(RestoreError):
 
 class PhotoError(RestoreError):
     """A photo or mask cannot be read, is not usable, or cannot be written."""
+
+
+class OutOfMemoryError(RestoreError):
+    """An image was too large for the memory of this machine, or of its GPU; a smaller one may fit."""

@@ -56,3 +56,15 @@ class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     triton: str
     """Version of the compiler."""
     builds: list[KernelBuild]
+
+    def build_for(self, sm: int) -> KernelBuild | None:
+        """The build that runs on a GPU of this compute capability (times ten), or None.
+
+        Machine code below 9.0 runs on later minor versions of the same major one, the best of which counts.
+        """
+        running = [
+            build
+            for build in self.builds
+            if build.sm == sm or (build.sm < 90 and build.sm < sm and build.sm // 10 == sm // 10)
+        ]
+        return max(running, key=lambda build: build.sm, default=None)

@@ -7,15 +7,16 @@ Not run on a GPU yet: the tests give it a CUDA driver and a TensorRT made in Pyt
 import importlib
 import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import DENOISER, MASK_HEAD, Bundle
-from runtime.cuda import Buffer, Cuda
+from runtime.bundle import DENOISER, MASK_HEAD, Bundle, Step
+from runtime.cuda import ADVICE, Buffer, Cuda
 from runtime.engines import StoredEngine
-from runtime.errors import BundleError, RestoreError
+from runtime.errors import BundleError, OutOfMemoryError, RestoreError
 from runtime.fit import MODULES
 from runtime.networks import PACKED_INPUT, GraphNetworks, check_finite
 from runtime.tensor_types import encoded
@@ -26,7 +27,8 @@ Tensors = dict[str, dict[str, Any]]
 """As in `runtime.engines.NetworkRecord`."""
 
 STRIPPED = "strip-weights"
-ADVICE = "use a smaller working size, or end other programs on the GPU"
+IMAGES = ("image", PACKED_INPUT)
+"""Inputs that have the size of the images, of which a network has one."""
 
 
 class TensorRTNetworks(GraphNetworks):
@@ -42,29 +44,54 @@ class TensorRTNetworks(GraphNetworks):
         except (ImportError, OSError) as error:
             raise RestoreError(f"engine {engine.name} needs {key.backend}: pip install {key.backend}") from error
         self.title = f"engine {engine.name}"
+        self.key = key
         self._bundle, self._engine = bundle, engine
         denoiser = engine.record.networks.get(DENOISER)
         packed = denoiser is not None and PACKED_INPUT in denoiser.tensors
         super().__init__(read_rows(bundle), MASK_HEAD in bundle.manifest.files, packed)
-        self._cuda = Cuda()
+        self.cuda = Cuda()
+        self.lock = threading.Lock()
+        """For whoever uses the GPU's stream or `network`."""
         self._logger = _logger(self._trt)
-        self._networks: dict[str, _Network] = {}
-        self._lock = threading.Lock()
+        self._networks: dict[str, EngineNetwork] = {}
 
     def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
         """Outputs of one engine. Raises RestoreError."""
-        with self._lock:
-            self._cuda.enter()
-            if name not in self._networks:
-                self._networks[name] = self._open(name)
-            outputs = self._networks[name].run(inputs, wanted)
+        with self.lock:
+            self.cuda.enter()
+            try:
+                outputs = self.network(name).run(inputs, wanted)
+            except BaseException:
+                self.cuda.settle()  # arrays that are going up must live until then
+                raise
         check_finite(name, outputs)
         return [outputs[key] for key in wanted]
 
-    def _open(self, name: str) -> "_Network":
-        trt, engine = self._trt, self._engine
-        if name not in engine.record.networks:
-            raise BundleError(f"engine {engine.name} has no {name}: build it again")
+    def network(self, name: str) -> "EngineNetwork":
+        """One of the networks, opened when first asked for. Raises RestoreError."""
+        if name not in self._networks:
+            self._networks[name] = self._open(name)
+        return self._networks[name]
+
+    def tensors(self, name: str) -> Tensors:
+        """Inputs and outputs of one of the networks, which need not be open. Raises BundleError."""
+        if name not in self._engine.record.networks:
+            raise BundleError(f"{self.title} has no {name}: build it again")
+        return self._engine.record.networks[name].tensors
+
+    @property
+    def time_name(self) -> str:
+        """The denoiser's input for time."""
+        return "t" if self._rows is None else "row"
+
+    def times(self, table: Sequence[Step], count: int) -> Array:
+        """What that input is at each step: float32 [S, 1, K], or timesteps [S, count]."""
+        if self._rows is None:
+            return np.array([[step.t] * count for step in table], np.float32)
+        return np.stack([self._rows[step.row, None] for step in table])
+
+    def _open(self, name: str) -> "EngineNetwork":
+        trt, engine, tensors = self._trt, self._engine, self.tensors(name)
         record = engine.record.networks[name]
         runtime = trt.Runtime(self._logger)
         if "version-compatible" in engine.record.key.flags:
@@ -75,7 +102,7 @@ class TensorRTNetworks(GraphNetworks):
         if STRIPPED in engine.record.key.flags:
             self._refit(name, opened)
         title, multiple = f"{name} of engine {engine.name}", self._bundle.manifest.model.multiple
-        return _Network(title, record.tensors, multiple, opened, self._cuda, self._logger)
+        return EngineNetwork(title, tensors, multiple, opened, self.cuda, self._logger, trt)
 
     def _refit(self, name: str, opened: Any) -> None:
         """Give a stripped engine its weights: from a graph in its folder, else from the portable one."""
@@ -88,34 +115,55 @@ class TensorRTNetworks(GraphNetworks):
             raise RestoreError(f"{name} of engine {self._engine.name} cannot take its weights: {reason}")
 
 
-class _Network:
-    """One loaded engine with its execution context, and device memory for its inputs and outputs."""
+class EngineNetwork:
+    """One loaded engine. By itself it runs on host arrays, with an execution context and device memory for that."""
 
-    def __init__(self, title: str, tensors: Tensors, multiple: int, engine: Any, cuda: Cuda, logger: Any) -> None:
-        self._title, self._tensors, self._multiple = title, tensors, multiple
-        self._engine, self._cuda, self._logger = engine, cuda, logger
-        self._context = engine.create_execution_context()
-        if self._context is None:
-            raise RestoreError(f"{title} cannot start ({logger.last()}): {ADVICE}")
+    def __init__(
+        self, title: str, tensors: Tensors, multiple: int, engine: Any, cuda: Cuda, logger: Any, trt: Any
+    ) -> None:
+        self.title, self.tensors, self.logger = title, tensors, logger
+        self._multiple, self._engine, self._cuda, self._trt = multiple, engine, cuda, trt
+        self._context: Any = None
         self._buffers: dict[str, Buffer] = {}
+
+    def new_context(self, *, managed: bool = False) -> Any:
+        """An execution context; managed: whoever asks gives it memory. Raises OutOfMemoryError if there is none."""
+        strategies = self._trt.ExecutionContextAllocationStrategy
+        strategy = strategies.USER_MANAGED if managed else strategies.STATIC
+        if kernels := getattr(self._trt, "DynamicShapesKernelSpecializationStrategy", None):
+            # TensorRT for RTX would change over to better kernels while it runs, which round differently
+            config = self._engine.create_runtime_config()
+            config.dynamic_shapes_kernel_specialization_strategy = kernels.EAGER
+            config.set_execution_context_allocation_strategy(strategy)
+            context = self._engine.create_execution_context(config)
+        else:
+            context = self._engine.create_execution_context(strategy)
+        if context is None:
+            raise OutOfMemoryError(f"{self.title} cannot start ({self.logger.last()}): {ADVICE}")
+        return context
 
     def run(self, inputs: dict[str, Array], wanted: list[str]) -> dict[str, Array]:
         """The outputs `wanted`, as float32 arrays. Raises RestoreError for a size outside the profile."""
-        taken = {name for name, tensor in self._tensors.items() if tensor["kind"] == "input"}
+        taken = {name for name, tensor in self.tensors.items() if tensor["kind"] == "input"}
         if taken != inputs.keys():
-            raise BundleError(f"{self._title} takes {sorted(taken)}, not {sorted(inputs)}: build it again")
-        self._check_sizes(inputs)
-        kept = {name: encoded(array, self._tensors[name]["dtype"]) for name, array in inputs.items()}
+            raise BundleError(f"{self.title} takes {sorted(taken)}, not {sorted(inputs)}: build it again")
+        image = next((name for name in IMAGES if name in inputs), None)
+        if image is not None:  # the mask head reads what the denoiser gave, at a size that was checked there
+            count, _, height, width = inputs[image].shape
+            self.check_size(count, height, width)
+        if self._context is None:
+            self._context = self.new_context()
+        kept = {name: encoded(array, self.tensors[name]["dtype"]) for name, array in inputs.items()}
         for name, array in kept.items():
             if not self._context.set_input_shape(name, array.shape):
-                raise RestoreError(f"{self._title} refuses {name} of shape {array.shape}: {self._logger.last()}")
+                raise RestoreError(f"{self.title} refuses {name} of shape {array.shape}: {self.logger.last()}")
             self._cuda.upload(self._bind(name, array.nbytes), array)
         outputs = {}
-        for name in self._tensors.keys() - kept.keys():  # all need memory, wanted or not
+        for name in self.tensors.keys() - kept.keys():  # all need memory, wanted or not
             outputs[name] = np.empty(tuple(self._context.get_tensor_shape(name)), np.float32)
             self._bind(name, outputs[name].nbytes)
         if not self._context.execute_async_v3(self._cuda.stream):
-            raise RestoreError(f"{self._title} did not start: {self._logger.last()}; {ADVICE}")
+            raise RestoreError(f"{self.title} did not start: {self.logger.last()}; {ADVICE}")
         for name in wanted:
             self._cuda.download(outputs[name], self._buffers[name].address)
         self._cuda.synchronize()
@@ -128,17 +176,15 @@ class _Network:
             self._buffers[name] = self._cuda.allocate(size)
         address = self._buffers[name].address
         if not self._context.set_tensor_address(name, address):
-            raise RestoreError(f"{self._title} refuses memory for {name}: {self._logger.last()}")
+            raise RestoreError(f"{self.title} refuses memory for {name}: {self.logger.last()}")
         return address
 
-    def _check_sizes(self, inputs: dict[str, Array]) -> None:
-        image = next((name for name in ("image", PACKED_INPUT) if name in inputs), None)
-        if image is None:  # the mask head reads what the denoiser gave, at a size that was checked there
-            return
-        low, high = self._tensors[image]["min"], self._tensors[image]["max"]
-        count, _, height, width = inputs[image].shape
+    def check_size(self, count: int, height: int, width: int) -> None:
+        """Raise RestoreError unless the profile covers so many images of this size, in pixels."""
+        tensor = next(self.tensors[name] for name in IMAGES if name in self.tensors)
+        low, high = tensor["min"], tensor["max"]
         if not low[0] <= count <= high[0]:
-            raise RestoreError(f"{self._title} takes {low[0]} to {high[0]} images at once, not {count}")
+            raise RestoreError(f"{self.title} takes {low[0]} to {high[0]} images at once, not {count}")
         if low[2] <= height <= high[2] and low[3] <= width <= high[3]:
             return
         ranges = f"{low[2]}x{low[3]} to {high[2]}x{high[3]}"
@@ -146,7 +192,7 @@ class _Network:
         advice = f"build an engine with --profile {height}x{width}"
         if side:
             advice = f"use a working size of at most {side}, or {advice}"
-        raise RestoreError(f"{self._title} takes images of {ranges} pixels (HxW), not {height}x{width}: {advice}")
+        raise RestoreError(f"{self.title} takes images of {ranges} pixels (HxW), not {height}x{width}: {advice}")
 
 
 def fitting_side(size: tuple[int, int], low: tuple[int, int], high: tuple[int, int], multiple: int) -> int | None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import runtime
+from runtime import tensorrt_networks
+from runtime.cuda import Cuda
+from tests.runtime.fake_gpu import Driver
+from tests.runtime.fake_tensorrt import TensorRT
 from tests.runtime.tiny import write_bundle
 
 
@@ -19,3 +26,15 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def restorer(bundle: Path) -> runtime.Restorer:
     return runtime.load(bundle, "portable", "cpu", 1)
+
+
+@pytest.fixture
+def trt(monkeypatch: pytest.MonkeyPatch) -> Iterator[TensorRT]:
+    """Both modules of TensorRT, made in Python, on a GPU made in Python."""
+    driver = Driver()
+    monkeypatch.setattr(tensorrt_networks, "Cuda", lambda: Cuda(driver.load))
+    module = TensorRT(driver)
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", module.for_rtx())
+    yield module
+    driver.threads.add(threading.get_ident())  # memory is given back afterwards, perhaps in another thread

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,9 @@ import numpy as np
 import onnx
 import pytest
 
-from runtime import tensorrt_networks
-from runtime.bundle import DENOISER, MASK_HEAD, NETWORKS, Bundle, hash_file
-from runtime.cuda import Cuda
+from runtime.bundle import DENOISER, MASK_HEAD, Bundle
 from runtime.engine_networks import open_engine
-from runtime.engines import EngineKey, NetworkRecord, StoredEngine, engine_stores, read_engine
+from runtime.engines import StoredEngine
 from runtime.errors import BundleError, RestoreError
 from runtime.golden_check import golden_psnr
 from runtime.host_loop import HostLoop
@@ -28,67 +25,14 @@ from runtime.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.opening import load_bundle
 from runtime.restorer import Restorer
 from runtime.tensorrt_networks import TensorRTNetworks, fitting_side
-from tests.runtime.engine_folders import make_key, write_engine
-from tests.runtime.fake_gpu import Driver, TensorRT, strip_weights
+from tests.runtime.fake_engines import packed_denoiser, store
+from tests.runtime.fake_tensorrt import TensorRT
 from tests.runtime.tiny import write_bundle
-
-SIZES = {"min": (16, 16), "opt": (32, 48), "max": (64, 96)}
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     return load_bundle(write_bundle(tmp_path / "b", golden=True, head=True))
-
-
-@pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
-    made = Driver()
-    monkeypatch.setattr(tensorrt_networks, "Cuda", lambda: Cuda(made.load))
-    return made
-
-
-@pytest.fixture
-def trt(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[TensorRT]:
-    module = TensorRT(driver)
-    monkeypatch.setitem(sys.modules, "tensorrt", module)
-    yield module
-    driver.threads.add(threading.get_ident())
-
-
-def tensors(model: onnx.ModelProto, batch: tuple[int, int, int]) -> dict[str, dict[str, Any]]:
-    """What the builder records of the inputs and outputs of a graph."""
-    found: dict[str, dict[str, Any]] = {}
-    for value in model.graph.input:
-        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        ranges = {
-            name: [count, *([shape[1], *SIZES[name]] if len(shape) == 4 else [])]
-            for name, count in zip(SIZES, batch, strict=True)
-        }
-        found[value.name] = {"kind": "input", "dtype": "FLOAT", **ranges}
-    for value in model.graph.output:
-        found[value.name] = {"kind": "output", "dtype": "FLOAT", "shape": [-1, -1, -1, -1]}
-    return found
-
-
-def store(bundle: Bundle, *, stripped: bool = False, **changes: Any) -> StoredEngine:
-    """An engine folder with graphs in place of engines."""
-    changes = {"backend": "tensorrt", "backend_version": TensorRT.__version__} | changes
-    if stripped:
-        changes["flags"] = ["strip-weights"]
-    key: EngineKey = make_key(bundle.path, **changes)
-    folder = write_engine(engine_stores(bundle)[0], key)
-    graphs = {name: onnx.load_model(bundle.path / name) for name in NETWORKS if name in bundle.manifest.files}
-    if MASK_HEAD in graphs:
-        graphs[MASK_HEAD].graph.name = "mask head"
-    networks = {}
-    for name, graph in graphs.items():
-        file = f"{name.removesuffix('.onnx')}.engine"
-        raw = (strip_weights(graph) if stripped else graph).SerializeToString()
-        (folder / file).write_bytes(raw)
-        networks[name] = NetworkRecord(file, 1.0, tensors(graph, (1, 1, 2)))
-    engine = read_engine(folder)
-    files = {network.file: hash_file(folder / network.file) for network in networks.values()}
-    return StoredEngine(folder, msgspec.structs.replace(engine.record, networks=networks, files=files))
 
 
 def inputs(height: int = 32, width: int = 48, count: int = 1) -> tuple[Any, Any, Any]:
@@ -234,17 +178,15 @@ def test_every_refusal_is_one_line_with_its_reason(bundle: Bundle, trt: TensorRT
         networks.prior(y, mask)
     assert f"the reason why {call} failed" in str(caught.value)
     trt.refuse = ""
-    trt.driver.queue.clear()
     networks.prior(y, mask)  # the next call works
 
 
-def test_too_little_memory_leaves_the_networks_usable(bundle: Bundle, trt: TensorRT, driver: Driver) -> None:
+def test_too_little_memory_leaves_the_networks_usable(bundle: Bundle, trt: TensorRT) -> None:
     networks = TensorRTNetworks(bundle, store(bundle))
-    driver.size = 60_000
+    trt.driver.size = 60_000
     y, mask, _ = inputs(64, 96)
     with pytest.raises(RestoreError, match=r"GPU memory ran out .*use a smaller working size"):
         networks.prior(y, mask)
-    driver.queue.clear()
     y, mask, _ = inputs(16, 16)
     assert networks.prior(y, mask)[0].shape == (1, 3, 16, 16)
 
@@ -299,14 +241,9 @@ def test_an_engine_of_another_network_is_refused(bundle: Bundle, trt: TensorRT) 
 def test_a_packed_input_is_joined_and_rounded_on_the_host(tmp_path: Path, trt: TensorRT, kind: str) -> None:
     """Of an engine whose denoiser takes one image of seven channels, in the type that the record says."""
     bundle = load_bundle(write_bundle(tmp_path / "b"))
-    engine, (y, mask, x) = store(bundle), inputs()
+    y, mask, x = inputs()
     step = bundle.manifest.sampling.tables["2"][0]
-    model = packed_denoiser(onnx.load_model(bundle.path / DENOISER), kind)
-    (engine.path / "denoiser.engine").write_bytes(model.SerializeToString())
-    taken = tensors(model, (1, 1, 2))
-    taken["input"]["dtype"] = kind
-    parts = engine.record.networks | {DENOISER: NetworkRecord("denoiser.engine", 1.0, taken)}
-    changed = StoredEngine(engine.path, msgspec.structs.replace(engine.record, networks=parts))
+    changed = store(bundle, change=lambda denoiser: packed_denoiser(denoiser, kind))
     rounded = [array.astype(np.float16 if kind == "HALF" else np.float32) for array in (y, mask, x)]
     given, matte, noisy = (array.astype(np.float32) for array in rounded)
     reference = OnnxRuntimeNetworks(bundle, "cpu", 1).denoise(given, matte, noisy, step, True)
@@ -316,20 +253,3 @@ def test_a_packed_input_is_joined_and_rounded_on_the_host(tmp_path: Path, trt: T
     large, small, other = inputs(128, 192)
     with pytest.raises(RestoreError, match="not 128x192: use a working size"):
         networks.denoise(large, small, other, step, False)
-
-
-def packed_denoiser(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
-    """The graph with `input` split into the three inputs that it had."""
-    graph, low = model.graph, onnx.TensorProto.FLOAT16 if kind == "HALF" else onnx.TensorProto.FLOAT
-    sizes = onnx.numpy_helper.from_array(np.array([3, 1, 3]), "sizes")
-    nodes = [
-        onnx.helper.make_node("Cast", ["input"], ["single"], to=onnx.TensorProto.FLOAT),
-        onnx.helper.make_node("Split", ["single", "sizes"], ["image", "mask", "x_t"], axis=1),
-        *graph.node,
-    ]
-    values = [value for value in graph.input if value.name not in ("image", "mask", "x_t")]
-    del graph.node[:], graph.input[:]
-    graph.node.extend(nodes)
-    graph.input.extend([onnx.helper.make_tensor_value_info("input", low, ["N", 7, "H", "W"]), *values])
-    graph.initializer.append(sizes)
-    return model
