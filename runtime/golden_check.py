@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from math import sqrt
 from pathlib import Path
 
@@ -24,8 +26,9 @@ from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle, Step
 from runtime.cache import cache_folder
 from runtime.engines import Precision, StoredEngine, encode_record, read_engine
 from runtime.errors import RestoreError
-from runtime.golden_example import GOLDEN_TOLERANCE, psnr, read_golden
+from runtime.golden_example import GOLDEN_TOLERANCE, Golden, psnr, read_golden
 from runtime.host_loop import HostLoop
+from runtime.loop import pad
 from runtime.networks import Networks
 from runtime.noise import gaussian
 from runtime.opening import load_bundle
@@ -74,11 +77,7 @@ class CheckError(RestoreError):
 
 def known_verdict(engine: StoredEngine, device: str) -> Verdict | None:
     """What an earlier check of exactly this engine on this device found, or None."""
-    try:
-        verdict = msgspec.json.decode(_file(engine).read_bytes(), type=Verdict)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return verdict if verdict.device == device else None
+    return _read(_file(engine), device)
 
 
 def quarantine(engine: StoredEngine, device: str | None) -> str | None:
@@ -104,23 +103,55 @@ def verdict_of(bundle: Bundle, engine: StoredEngine, device: str, threads: int |
     return verdict
 
 
+def loop_verdict(bundle: Bundle, engine: StoredEngine, device: str, say: Callable[[str], None]) -> Verdict:
+    """The same for the whole loop on the GPU, with the bundle's kernels between the networks of a good engine.
+
+    `say` hears of a check that is made now. Raises CheckError.
+    """
+    kernels = hashlib.sha256(msgspec.json.encode(bundle.manifest.kernels, order="deterministic")).digest()
+    file = _file(engine, kernels)
+    verdict = _read(file, device)
+    if verdict is None:
+        say(f"checking the GPU kernels with engine {engine.name}, which are new to this machine")
+        verdict = _check(bundle, engine, device, None, "loop", GOLDEN_TOLERANCE)
+        _write(file, verdict)
+    return verdict
+
+
 def check_engine(bundle: Bundle, engine: StoredEngine, device: str, threads: int | None) -> Verdict:
     """Run the golden example through an engine in another process; `remember` keeps the verdict.
 
     Raises CheckError if the bundle has none, or that process cannot be started or is stopped from outside.
     """
-    if not {GOLDEN_INPUT, GOLDEN_EXPECTED} <= bundle.manifest.files.keys():
-        raise CheckError("the bundle has no golden example to check it with")
     gate = engine.record.gate
     least = min(GOLDEN_TOLERANCE, gate.least) if gate else GOLDEN_TOLERANCE
-    psnr, problem = _in_another_process(bundle, engine, threads)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Verdict(engine.name, device, now, least, psnr, problem)
+    return _check(bundle, engine, device, threads, "networks", least)
 
 
 def remember(engine: StoredEngine, verdict: Verdict) -> None:
     """Keep a verdict in the cache, if that can be written."""
-    file = _file(engine)
+    _write(_file(engine), verdict)
+
+
+def _check(
+    bundle: Bundle, engine: StoredEngine, device: str, threads: int | None, subject: str, least: float
+) -> Verdict:
+    if not {GOLDEN_INPUT, GOLDEN_EXPECTED} <= bundle.manifest.files.keys():
+        raise CheckError("the bundle has no golden example to check it with")
+    psnr, problem = _in_another_process(bundle, engine, threads, subject)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Verdict(engine.name, device, now, least, psnr, problem)
+
+
+def _read(file: Path, device: str) -> Verdict | None:
+    try:
+        verdict = msgspec.json.decode(file.read_bytes(), type=Verdict)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return verdict if verdict.device == device else None
+
+
+def _write(file: Path, verdict: Verdict) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=file.parent)
@@ -134,17 +165,20 @@ def remember(engine: StoredEngine, verdict: Verdict) -> None:
         return
 
 
-def _file(engine: StoredEngine) -> Path:
-    return cache_folder("checks") / f"{hashlib.sha256(encode_record(engine.record)).hexdigest()}.json"
+def _file(engine: StoredEngine, kernels: bytes = b"") -> Path:
+    return cache_folder("checks") / f"{hashlib.sha256(encode_record(engine.record) + kernels).hexdigest()}.json"
 
 
-def _in_another_process(bundle: Bundle, engine: StoredEngine, threads: int | None) -> tuple[float | None, str | None]:
+def _in_another_process(
+    bundle: Bundle, engine: StoredEngine, threads: int | None, subject: str
+) -> tuple[float | None, str | None]:
     """PSNR in dB, or None and what went wrong."""
     root = str(Path(__file__).resolve().parents[1])
     code = f"import sys; sys.path.insert(0, {root!r}); from runtime.golden_check import main; main()"
     if not Path(sys.executable or "").name.lower().startswith(("python", "pypy")):
         raise CheckError(f"it can only be checked from Python itself, this is {sys.executable or 'embedded'}")
-    command = [sys.executable, "-c", code, str(bundle.path.resolve()), str(engine.path.resolve()), str(threads or "")]
+    paths = [str(bundle.path.resolve()), str(engine.path.resolve())]
+    command = [sys.executable, "-c", code, *paths, str(threads or ""), subject]
     try:
         run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONGEST, check=False)
     except subprocess.TimeoutExpired:
@@ -165,10 +199,14 @@ def _in_another_process(bundle: Bundle, engine: StoredEngine, threads: int | Non
 
 
 def main() -> None:
-    """What the other process does: BUNDLE ENGINE THREADS -> one line of JSON."""
-    bundle, engine, threads = sys.argv[1:]
+    """What the other process does: BUNDLE ENGINE THREADS "networks" or "loop" -> one line of JSON."""
+    bundle, engine, threads, subject = sys.argv[1:]
     try:
-        psnr = golden_psnr(load_bundle(bundle), read_engine(Path(engine)), int(threads) if threads else None)
+        opened, stored = load_bundle(bundle), read_engine(Path(engine))
+        if subject == "loop":
+            psnr = loop_psnr(opened, stored)
+        else:
+            psnr = golden_psnr(opened, stored, int(threads) if threads else None)
         answer: dict[str, float | str | None] = {"psnr": psnr, "problem": None}
     except RestoreError as error:
         answer = {"psnr": None, "problem": str(error)}
@@ -186,25 +224,55 @@ def golden_psnr(bundle: Bundle, engine: StoredEngine, threads: int | None) -> fl
     from runtime.onnxruntime_networks import OnnxRuntimeNetworks
 
     networks, portable = open_engine(bundle, engine, threads), OnnxRuntimeNetworks(bundle, "cpu", threads)
-    golden, multiple = read_golden(bundle), bundle.manifest.model.multiple
+    golden = read_golden(bundle)
     table, seeds = bundle.table(golden.steps), [golden.seed]
-    padded = [-(-length // multiple) * multiple for length in golden.image.shape[2:]]
-    low, _, high = image_sizes(engine.record.key)
-    fitted = [min(max(size), most) for size, most in zip(zip(padded, low, strict=True), high, strict=True)]
-    image, mask, expected = golden.image, golden.mask, golden.x
-    if fitted != padded:
-        image, mask = (_resized(array, *fitted) for array in (image, mask))
+    image, mask = _fitted(golden, bundle, engine)
+    expected = golden.x
+    if image is not golden.image:
         expected = HostLoop(bundle, portable).restore(image, mask, table, seeds).image
     result = HostLoop(bundle, networks).restore(image, mask, table, seeds, with_mask=True)
     if result.mask is None or not (np.isfinite(result.image).all() and np.isfinite(result.mask).all()):
         raise RestoreError("the result has values that are not finite")
-    sample = (_resized(image, *fitted), _resized(mask, *fitted))
-    found, truth = (_outputs(bundle, of, *sample, table) for of in (networks, portable))
+    padded = pad(image, bundle.manifest.model.multiple), pad(mask, bundle.manifest.model.multiple)
+    found, truth = (_outputs(bundle, of, *padded, table) for of in (networks, portable))
     for name, output in found.items():
         if not psnr(output, truth[name]) >= (least := OUTPUT_DB[engine.record.key.precision]):
             text = f"{psnr(output, truth[name]):.1f} dB only, {least:g} dB are needed"
             raise RestoreError(f"{name} is that of the portable networks to {text}")
     return min(200.0, psnr(result.image, expected))
+
+
+def loop_psnr(bundle: Bundle, engine: StoredEngine) -> float:
+    """PSNR in dB of all results of the loop on the GPU against the same networks with the loop on the CPU, at most 200.
+
+    With and without the mask of the golden example, three times each: in single launches, then captured as a CUDA
+    graph, then launched as one again. Raises RestoreError.
+    """
+    from runtime.device_loop import DeviceLoop
+    from runtime.tensorrt_networks import TensorRTNetworks
+
+    networks, golden = TensorRTNetworks(bundle, engine), read_golden(bundle)
+    image, mask = _fitted(golden, bundle, engine)
+    on_gpu, on_cpu = DeviceLoop(bundle, networks, lambda line: None), HostLoop(bundle, networks)
+    lowest = 200.0
+    for masks in (mask, None) if bundle.has_prior else (mask,):
+        run = partial(on_gpu.restore, image, masks, bundle.table(golden.steps), [golden.seed], True)
+        expected = on_cpu.restore(image, masks, bundle.table(golden.steps), [golden.seed], True)
+        for result in (run(), run(), run()):
+            for name in ("image", "clean", "mask", "illumination"):
+                lowest = min(lowest, psnr(getattr(result, name), getattr(expected, name)))
+    return lowest
+
+
+def _fitted(golden: Golden, bundle: Bundle, engine: StoredEngine) -> tuple[Array, Array]:
+    """The image and mask of the example, cut or repeated where their size is outside the engine's profile."""
+    multiple = bundle.manifest.model.multiple
+    padded = [-(-length // multiple) * multiple for length in golden.image.shape[2:]]
+    low, _, high = image_sizes(engine.record.key)
+    fitted = [min(max(size), most) for size, most in zip(zip(padded, low, strict=True), high, strict=True)]
+    if fitted == padded:
+        return golden.image, golden.mask
+    return _resized(golden.image, *fitted), _resized(golden.mask, *fitted)
 
 
 def _outputs(bundle: Bundle, networks: Networks, image: Array, mask: Array, table: list[Step]) -> dict[str, Array]:

@@ -42,8 +42,7 @@ def gaussian(
     step 0 is the initial state of the sampler, step i + 1 the fresh noise of its step i; `image` is the index
     within a batch. Raises RestoreError for a seed outside [0, 2**64).
     """
-    if not 0 <= seed < 1 << 64:
-        raise RestoreError(f"seed {seed} is out of range: choose one from 0 to 2**64 - 1")
+    check_seed(seed)
     x = np.arange(left, left + width, dtype=np.uint32)[None, :]
     y = np.arange(top, top + height, dtype=np.uint32)[:, None]
     r0, r1, r2, r3 = philox(
@@ -56,6 +55,12 @@ def gaussian(
     np.multiply(radius, np.sin(angle), out=noise[1])
     np.multiply(_radius(r2), np.cos(_angle(r3)), out=noise[2])
     return noise
+
+
+def check_seed(seed: int) -> None:
+    """Raise RestoreError for a seed outside [0, 2**64)."""
+    if not 0 <= seed < 1 << 64:
+        raise RestoreError(f"seed {seed} is out of range: choose one from 0 to 2**64 - 1")
 
 
 def _uniform(words: Words) -> npt.NDArray[np.float32]:

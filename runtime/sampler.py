@@ -59,9 +59,9 @@ def sample(
     rho = None
     refined = mask
     for index, step in enumerate(table):
-        seen = refined if _reads_refined(sampling, step) else mask
+        seen = refined if reads_refined(sampling, step) else mask
         following = table[index + 1] if index + 1 < len(table) else None
-        wanted = with_mask if following is None else _reads_refined(sampling, following)
+        wanted = with_mask if following is None else reads_refined(sampling, following)
         epsilon, found = denoise(signed, seen, x, step, wanted)
 
         # the estimate of the clean image, then its data-consistent version, both in the memory of x
@@ -95,7 +95,7 @@ def sample(
     return Sampled(x, refined if with_mask else None)
 
 
-def _reads_refined(sampling: Sampling, step: Step) -> bool:
+def reads_refined(sampling: Sampling, step: Step) -> bool:
     """Whether the denoiser sees the refined mask at this step instead of the first one."""
     late = sampling.mask_policy == "late" and step.t < LATE * sampling.T
     return late or sampling.mask_policy in ("predicted", "closed-form")

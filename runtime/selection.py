@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 from runtime.bundle import Bundle, ModelInfo
-from runtime.engine_networks import open_engine
+from runtime.engine_networks import open_loop
 from runtime.engines import (
     TITLES,
     BackendName,
@@ -124,7 +124,8 @@ def _first_good(
                 raise BundleError(problem)
             failure = _verdict(bundle, engine, machine, threads, say).failure
             if failure is None:
-                return HostLoop(bundle, open_engine(bundle, engine, threads)), engine.record.key
+                key = engine.record.key
+                return open_loop(bundle, engine, machine.device(key) or "", threads, say), key
             advice = "python -m export build-engine builds it again"
             passed_over(f"engine {engine.name} is quarantined, the next in line is used: {failure} ({advice})")
         except RestoreError as error:
