@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.border_calibration import border_votes, consensus
 from training.color import to_linear, to_srgb
 
 EPSILON = 1e-4  # keeps h finite on black pixels
@@ -38,6 +39,7 @@ class DegradationConfig:
     decoder: tuple[int, ...] = (2, 2, 1)
     min_log_weight: float = -4.0  # w >= e^-4 = 0.018
     max_log_weight: float = 1.5  # w <= 4.5
+    calibrated: bool = False  # the gain of shadows is scaled by what their border shows
 
     @property
     def multiple(self) -> int:
@@ -114,6 +116,8 @@ class DegradationPrior(nn.Module):
         # the weight comes from the decoder's first stage: stride 8, with one level it is the only stage
         self.weight_head = nn.Conv2d(channels[levels - 1], 3, 3, padding=1)
         self.matte_head = nn.Conv2d(channels[0], 4, 3, padding=1)
+        if config.calibrated:
+            self.trust = nn.Parameter(torch.full((1, 3, 1, 1), 0.9))  # in what the border asks for
         nn.init.zeros_(self.weight_head.weight)
         nn.init.zeros_(self.matte_head.weight)
         # begin near w = 0.3, m = 0.12: most pixels are lit
@@ -146,6 +150,9 @@ class DegradationPrior(nn.Module):
         log_weight = F.interpolate(log_weight, scale_factor=scale, mode="bilinear", align_corners=False)
         matte = F.pixel_shuffle(self.matte_head(x), 2)
         shade = 1.0 - (1.0 - log_weight.exp()) * torch.sigmoid(matte)
+        if config.calibrated:
+            votes = border_votes(linear, -shade.log(), torch.sigmoid(matte))
+            shade = (shade.log() * (1 + self.trust * consensus(*votes))).exp()
         clean = to_srgb((linear / shade).clamp(0.0, 1.0))
         return Degradation(clean, -shade.log(), matte)
 

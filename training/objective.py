@@ -49,7 +49,7 @@ def make_objective(config: FitConfig, diffusion: DiffusionConfig) -> Objective:
     """The objective that `config.network` names; weights drawn from torch's global generator."""
     if config.network == "prior":
         low, high = config.log_weight
-        size = replace(PRIOR_SIZES[config.size], min_log_weight=low, max_log_weight=high)
+        size = replace(PRIOR_SIZES[config.size], min_log_weight=low, max_log_weight=high, calibrated=config.calibrated)
         if config.task == "shadow":
             return Objective(DegradationPrior(size), _shadow_loss, score_shadow)
         return Objective(DegradationPrior(size), _exposure_loss, score_exposure)

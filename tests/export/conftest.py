@@ -26,7 +26,7 @@ from training.denoiser import Denoiser, DenoiserConfig
 from training.sampler import SamplerOptions
 
 TINY_DENOISER = DenoiserConfig(base=16, multipliers=(1, 2), blocks=1, groups=4, patch=2)
-TINY_PRIOR = DegradationConfig(width=8, encoder=(1,), middle=1, decoder=(1,))
+TINY_PRIOR = DegradationConfig(width=8, encoder=(1,), middle=1, decoder=(1,), calibrated=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
