@@ -17,6 +17,7 @@ from runtime.cuda_graph import Graph
 from runtime.cuda_kernels import CudaKernels
 from runtime.device_constants import DeviceConstants
 from runtime.device_layout import Shape
+from runtime.device_networks import DeviceNetworks
 from runtime.device_plan import Plan
 from runtime.device_program import KernelNames, Program
 from runtime.device_slot import Slot
@@ -25,8 +26,6 @@ from runtime.errors import OutOfMemoryError, RestoreError
 from runtime.loop import Progress, Working, pad
 from runtime.networks import Networks
 from runtime.noise import check_seed
-from runtime.profile import batch_sizes
-from runtime.tensorrt_networks import TensorRTNetworks
 
 Array = npt.NDArray[np.float32]
 
@@ -35,13 +34,13 @@ KEPT = 4
 
 
 class DeviceLoop:
-    """`runtime.loop.Loop` for an engine of TensorRT, with the kernels of its bundle. Calls take turns.
+    """`runtime.loop.Loop` for networks on a GPU, with the kernels of their bundle. Calls take turns.
 
-    Raises RestoreError where the bundle has no kernels for this GPU or this engine. `say` hears if CUDA graphs cannot
-    be used; everything works without them.
+    Raises RestoreError where the bundle has no kernels for this GPU or these networks. `say` hears if CUDA graphs
+    cannot be used; everything works without them.
     """
 
-    def __init__(self, bundle: Bundle, networks: TensorRTNetworks, say: Callable[[str], None]) -> None:
+    def __init__(self, bundle: Bundle, networks: DeviceNetworks, say: Callable[[str], None]) -> None:
         self.title = networks.title
         self.networks: Networks = networks
         self.without_graphs: str | None = None
@@ -63,7 +62,7 @@ class DeviceLoop:
         with_mask: bool = False,
         progress: Progress | None = None,
     ) -> Working:
-        """As `Loop`. More images than the engine takes at once go through it in batches, one going up meanwhile.
+        """As `Loop`. More images than the networks take at once go through it in batches, one going up meanwhile.
 
         Progress comes after each batch. The seconds are those of the GPU; those of a CUDA graph, which is not divided,
         all count as diffusion.
@@ -73,7 +72,7 @@ class DeviceLoop:
         for seed in seeds:
             check_seed(seed)
         plan = Plan(tuple(table), masks is None, with_mask)
-        multiple, largest = self._bundle.manifest.model.multiple, batch_sizes(self._engine.key)[2]
+        multiple, largest = self._bundle.manifest.model.multiple, self._engine.batch
         photos = Photos(pad(images, multiple), None if masks is None else pad(masks, multiple), seeds)
         results = Results(images.shape, with_mask, self.title)
         whole = len(images) // largest * largest
@@ -125,8 +124,8 @@ class DeviceLoop:
         if plan in space.graphs or plan not in space.launched or self.without_graphs:
             return space.graphs.get(plan)
         try:
-            if not space.capturable:
-                raise RestoreError("TensorRT says that its networks cannot be captured here")
+            if why := space.uncapturable:
+                raise RestoreError(why)
             space.graphs[plan] = Graph(self._cuda, program.run)
         except RestoreError as error:
             self.without_graphs = str(error)
@@ -147,7 +146,7 @@ class DeviceLoop:
         key = count, height, width
         space = self._workspaces.pop(key, None)
         if space is None:
-            space = Workspace(self._cuda, self._engine, key, times.shape[1:], self._bundle.has_prior)
+            space = Workspace(self._engine, key, times.shape[1:], self._bundle.has_prior)
         self._workspaces[key] = space  # the latest is the last
         while len(self._workspaces) > KEPT:
             self._workspaces.popitem(last=False)

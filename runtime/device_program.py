@@ -6,11 +6,11 @@ Nothing here waits, allocates, or depends on pixel values, so that the stream's 
 from runtime.bundle import DENOISER, MASK_HEAD, PRIOR, Manifest
 from runtime.cuda_kernels import CudaKernels
 from runtime.device_constants import DeviceConstants
+from runtime.device_networks import DeviceNetworks
 from runtime.device_plan import Plan
 from runtime.device_workspace import Workspace
 from runtime.errors import RestoreError
 from runtime.networks import PACKED_INPUT
-from runtime.tensorrt_networks import TensorRTNetworks
 
 KINDS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
 """As kernels are named, by TensorRT's names."""
@@ -22,7 +22,7 @@ class KernelNames:
     Raises RestoreError for an engine whose outputs the kernels do not read, or sizes that they do not take.
     """
 
-    def __init__(self, manifest: Manifest, networks: TensorRTNetworks) -> None:
+    def __init__(self, manifest: Manifest, networks: DeviceNetworks) -> None:
         sampling = manifest.sampling
         if manifest.model.multiple**2 % 16:
             multiple = manifest.model.multiple

@@ -1,14 +1,13 @@
 """All memory that images of one shape need on the GPU, with the networks bound to it."""
 
 from runtime.bundle import DENOISER, MASK_HEAD, PRIOR
-from runtime.cuda import Cuda
 from runtime.cuda_graph import Graph
 from runtime.device_layout import Layout, Shape
+from runtime.device_networks import DeviceNetworks, Execution
 from runtime.device_plan import Plan
 from runtime.device_slot import Slot
 from runtime.networks import PACKED_INPUT
-from runtime.tensorrt_execution import SIZES, Execution
-from runtime.tensorrt_networks import TensorRTNetworks
+from runtime.tensor_types import SIZES
 
 PARTS = 128
 """Partial sums of the kernel `confident_depth`, per image and quantity."""
@@ -24,12 +23,12 @@ class Workspace:
     Raises OutOfMemoryError.
     """
 
-    def __init__(self, cuda: Cuda, networks: TensorRTNetworks, shape: Shape, time: Shape, has_prior: bool) -> None:
+    def __init__(self, networks: DeviceNetworks, shape: Shape, time: Shape, has_prior: bool) -> None:
         count, height, width = shape
         image, plane, whole = ((count, channels, height, width) for channels in (3, 1, 7))
-        denoiser = networks.network(DENOISER)
-        denoiser.check_size(*shape)
-        packed = denoiser.tensors.get(PACKED_INPUT)
+        for name in (DENOISER, PRIOR) if has_prior else (DENOISER,):
+            networks.check_size(name, *shape)
+        packed = networks.tensors(DENOISER).get(PACKED_INPUT)
         size = SIZES[packed["dtype"]] if packed else 4
         self.shape = shape
         self.incoming = Layout({"y": (image, "f4"), "stream": ((count, 4), "i8"), "mask": (plane, "f4")})
@@ -44,9 +43,9 @@ class Workspace:
                 "time": (time, "f4"),
             }
         )
-        self.cuda, self._networks, self._slots = cuda, networks, list[Slot]()
+        self.cuda, self._networks, self._slots = networks.cuda, networks, list[Slot]()
         layouts = (self.incoming, self.outgoing, inner)
-        self._buffers = [cuda.allocate(layout.size) for layout in layouts]
+        self._buffers = [self.cuda.allocate(layout.size) for layout in layouts]
         self.launched, self.graphs = set[Plan](), dict[Plan, Graph]()
         """What has run here in single launches, and what has been captured since."""
         at = self.at = dict[str, int]()
@@ -54,26 +53,26 @@ class Workspace:
             at |= layout.addresses(buffer.address)
         self.prior: Execution | None = None
         if has_prior:
-            networks.network(PRIOR).check_size(*shape)
             inputs = {"image": (at["y"], image), "mask": (at["mask"], plane)}
-            self.prior = Execution(networks.network(PRIOR), cuda, inputs, {"clean": at["clean"]})
+            self.prior = networks.execution(PRIOR, inputs, {"clean": (at["clean"], image)})
         told = {networks.time_name: (at["time"], time)}
         apart = {"image": (at["condition"], image), "mask": (at["seen"], plane), "x_t": (at["x"], image)}
         joint = {PACKED_INPUT: (at["condition"], whole)}
-        self.denoiser = Execution(denoiser, cuda, {**(joint if packed else apart), **told}, {})
+        self.denoiser = networks.execution(DENOISER, {**(joint if packed else apart), **told}, {})
         self._head: Execution | None = None
 
     def head(self) -> Execution | None:
         """The mask head if it is a network of its own, made when first asked for. Raises OutOfMemoryError."""
         if self._head is None and "features" in self.denoiser.shapes:
             features = self.denoiser.addresses["features"], self.denoiser.shapes["features"]
-            self._head = Execution(self._networks.network(MASK_HEAD), self.cuda, {"features": features}, {})
+            self._head = self._networks.execution(MASK_HEAD, {"features": features}, {})
         return self._head
 
     @property
-    def capturable(self) -> bool:
-        """Whether TensorRT says that CUDA graphs can hold the networks; captures themselves have the last word."""
-        return all(network.capturable for network in (self.prior, self.denoiser, self._head) if network)
+    def uncapturable(self) -> str | None:
+        """Why CUDA graphs cannot hold the networks, as far as that is known; captures have the last word."""
+        networks = (self.prior, self.denoiser, self._head)
+        return next((network.uncapturable for network in networks if network and network.uncapturable), None)
 
     def slot(self, number: int) -> "Slot":
         """One of the ways in and out: photos that come after each other take turns. Raises OutOfMemoryError."""

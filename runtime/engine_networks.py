@@ -3,11 +3,14 @@
 from collections.abc import Callable
 
 from runtime.bundle import Bundle
+from runtime.device_networks import DeviceNetworks
 from runtime.engines import StoredEngine
 from runtime.errors import RestoreError
 from runtime.host_loop import HostLoop
 from runtime.loop import Loop
 from runtime.networks import Networks
+
+Say = Callable[[str], None]
 
 
 def open_engine(bundle: Bundle, engine: StoredEngine, threads: int | None) -> Networks:
@@ -22,26 +25,43 @@ def open_engine(bundle: Bundle, engine: StoredEngine, threads: int | None) -> Ne
     return TensorRTNetworks(bundle, engine)
 
 
-def open_loop(
-    bundle: Bundle, engine: StoredEngine, device: str, threads: int | None, say: Callable[[str], None]
-) -> Loop:
-    """The loop of a stored engine: all of it on the GPU where TensorRT runs the networks and the kernels prove right.
+def on_device(bundle: Bundle, engine: StoredEngine | None, threads: int | None = None) -> DeviceNetworks:
+    """The same for the loop on the GPU; None: the bundle's own graphs. Raises RestoreError."""
+    if engine is None or engine.record.key.backend == "onnxruntime":
+        from runtime.onnxruntime_execution import OnnxRuntimeOnDevice
 
-    device: what the machine calls it, to remember the proof by. `say` hears why else the steps between the networks
-    run on the CPU. Raises RestoreError.
-    """
-    if engine.record.key.backend == "onnxruntime":
-        return HostLoop(bundle, open_engine(bundle, engine, threads))
-    from runtime.device_loop import DeviceLoop
-    from runtime.golden_check import loop_verdict
+        return OnnxRuntimeOnDevice(bundle, threads, engine)
     from runtime.tensorrt_networks import TensorRTNetworks
 
-    networks = TensorRTNetworks(bundle, engine)
+    return TensorRTNetworks(bundle, engine)
+
+
+def open_loop(bundle: Bundle, engine: StoredEngine, device: str, threads: int | None, say: Say) -> Loop:
+    """The loop of a stored engine, on the GPU as far as can be; device, say: see `whole_loop`. Raises RestoreError."""
+    on_gpu = engine.record.key.provider != "cpu"
+    loop = whole_loop(bundle, engine, device, threads, say) if on_gpu else None
+    return loop or HostLoop(bundle, open_engine(bundle, engine, threads))
+
+
+def whole_loop(bundle: Bundle, engine: StoredEngine | None, device: str, threads: int | None, say: Say) -> Loop | None:
+    """All of the loop on the GPU, if the bundle has kernels for it that prove right with these networks.
+
+    engine: None for the bundle's own graphs. device: what the machine calls it, to remember the proof by. `say` hears
+    why else the steps between the networks are left to the CPU.
+    """
+    from runtime.device_loop import DeviceLoop
+    from runtime.golden_check import loop_verdict
+
     try:
-        loop = DeviceLoop(bundle, networks, say)
+        loop = DeviceLoop(bundle, on_device(bundle, engine, threads), say)
         if failure := loop_verdict(bundle, engine, device, say).failure:
             raise RestoreError(failure)
         return loop
     except RestoreError as error:
-        say(f"{networks.title} leaves the steps between its networks to the CPU: {error}")
-        return HostLoop(bundle, networks)
+        say(f"{title(engine)} leaves the steps between its networks to the CPU: {error}")
+        return None
+
+
+def title(engine: StoredEngine | None) -> str:
+    """What runs on a GPU, for people."""
+    return f"engine {engine.name}" if engine else "ONNX Runtime on CUDA"

@@ -39,6 +39,11 @@ class Machine:
         """What an engine of that key would run on here, driver included; None for a GPU that is not here."""
         if key.provider == "cpu":
             return self.cpu
+        return self.graphics
+
+    @property
+    def graphics(self) -> str | None:
+        """The GPU, if there is one, driver included."""
         return f"{self.gpu.name}, SM {self.gpu.sm}, driver {self.gpu.driver}" if self.gpu else None
 
 

@@ -24,7 +24,8 @@ import numpy.typing as npt
 
 from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle, Step
 from runtime.cache import cache_folder
-from runtime.engines import Precision, StoredEngine, encode_record, read_engine
+from runtime.engine_networks import on_device, open_engine, title
+from runtime.engines import Precision, StoredEngine, encode_record, network_digests, read_engine
 from runtime.errors import RestoreError
 from runtime.golden_example import GOLDEN_TOLERANCE, Golden, psnr, read_golden
 from runtime.host_loop import HostLoop
@@ -77,7 +78,7 @@ class CheckError(RestoreError):
 
 def known_verdict(engine: StoredEngine, device: str) -> Verdict | None:
     """What an earlier check of exactly this engine on this device found, or None."""
-    return _read(_file(engine), device)
+    return _read(_file(encode_record(engine.record)), device)
 
 
 def quarantine(engine: StoredEngine, device: str | None) -> str | None:
@@ -89,7 +90,7 @@ def quarantine(engine: StoredEngine, device: str | None) -> str | None:
 def forget_verdict(engine: StoredEngine) -> None:
     """Let the next load check the engine again."""
     try:
-        _file(engine).unlink(missing_ok=True)
+        _file(encode_record(engine.record)).unlink(missing_ok=True)
     except OSError:
         return
 
@@ -103,16 +104,16 @@ def verdict_of(bundle: Bundle, engine: StoredEngine, device: str, threads: int |
     return verdict
 
 
-def loop_verdict(bundle: Bundle, engine: StoredEngine, device: str, say: Callable[[str], None]) -> Verdict:
+def loop_verdict(bundle: Bundle, engine: StoredEngine | None, device: str, say: Callable[[str], None]) -> Verdict:
     """The same for the whole loop on the GPU, with the bundle's kernels between the networks of a good engine.
 
-    `say` hears of a check that is made now. Raises CheckError.
+    engine: None for the bundle's own graphs. `say` hears of a check that is made now. Raises CheckError.
     """
-    kernels = hashlib.sha256(msgspec.json.encode(bundle.manifest.kernels, order="deterministic")).digest()
-    file = _file(engine, kernels)
+    kernels = msgspec.json.encode(bundle.manifest.kernels, order="deterministic")
+    file = _file(encode_record(engine.record) if engine else _graphs(bundle), kernels)
     verdict = _read(file, device)
     if verdict is None:
-        say(f"checking the GPU kernels with engine {engine.name}, which are new to this machine")
+        say(f"checking the GPU kernels with {title(engine)}, which are new to this machine")
         verdict = _check(bundle, engine, device, None, "loop", GOLDEN_TOLERANCE)
         _write(file, verdict)
     return verdict
@@ -130,17 +131,17 @@ def check_engine(bundle: Bundle, engine: StoredEngine, device: str, threads: int
 
 def remember(engine: StoredEngine, verdict: Verdict) -> None:
     """Keep a verdict in the cache, if that can be written."""
-    _write(_file(engine), verdict)
+    _write(_file(encode_record(engine.record)), verdict)
 
 
 def _check(
-    bundle: Bundle, engine: StoredEngine, device: str, threads: int | None, subject: str, least: float
+    bundle: Bundle, engine: StoredEngine | None, device: str, threads: int | None, subject: str, least: float
 ) -> Verdict:
     if not {GOLDEN_INPUT, GOLDEN_EXPECTED} <= bundle.manifest.files.keys():
         raise CheckError("the bundle has no golden example to check it with")
     psnr, problem = _in_another_process(bundle, engine, threads, subject)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Verdict(engine.name, device, now, least, psnr, problem)
+    return Verdict(engine.name if engine else title(None), device, now, least, psnr, problem)
 
 
 def _read(file: Path, device: str) -> Verdict | None:
@@ -165,19 +166,26 @@ def _write(file: Path, verdict: Verdict) -> None:
         return
 
 
-def _file(engine: StoredEngine, kernels: bytes = b"") -> Path:
-    return cache_folder("checks") / f"{hashlib.sha256(encode_record(engine.record) + kernels).hexdigest()}.json"
+def _file(*subject: bytes) -> Path:
+    return cache_folder("checks") / f"{hashlib.sha256(b''.join(subject)).hexdigest()}.json"
+
+
+def _graphs(bundle: Bundle) -> bytes:
+    """What the portable networks are, and what runs them."""
+    import onnxruntime
+
+    return msgspec.json.encode([onnxruntime.__version__, sorted(network_digests(bundle).items())])
 
 
 def _in_another_process(
-    bundle: Bundle, engine: StoredEngine, threads: int | None, subject: str
+    bundle: Bundle, engine: StoredEngine | None, threads: int | None, subject: str
 ) -> tuple[float | None, str | None]:
     """PSNR in dB, or None and what went wrong."""
     root = str(Path(__file__).resolve().parents[1])
     code = f"import sys; sys.path.insert(0, {root!r}); from runtime.golden_check import main; main()"
     if not Path(sys.executable or "").name.lower().startswith(("python", "pypy")):
         raise CheckError(f"it can only be checked from Python itself, this is {sys.executable or 'embedded'}")
-    paths = [str(bundle.path.resolve()), str(engine.path.resolve())]
+    paths = [str(bundle.path.resolve()), str(engine.path.resolve()) if engine else ""]
     command = [sys.executable, "-c", code, *paths, str(threads or ""), subject]
     try:
         run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONGEST, check=False)
@@ -199,14 +207,14 @@ def _in_another_process(
 
 
 def main() -> None:
-    """What the other process does: BUNDLE ENGINE THREADS "networks" or "loop" -> one line of JSON."""
+    """What the other process does: BUNDLE ENGINE THREADS and "networks" or "loop" -> one line of JSON."""
     bundle, engine, threads, subject = sys.argv[1:]
     try:
-        opened, stored = load_bundle(bundle), read_engine(Path(engine))
+        opened = load_bundle(bundle)
         if subject == "loop":
-            psnr = loop_psnr(opened, stored)
+            psnr = loop_psnr(opened, read_engine(Path(engine)) if engine else None)
         else:
-            psnr = golden_psnr(opened, stored, int(threads) if threads else None)
+            psnr = golden_psnr(opened, read_engine(Path(engine)), int(threads) if threads else None)
         answer: dict[str, float | str | None] = {"psnr": psnr, "problem": None}
     except RestoreError as error:
         answer = {"psnr": None, "problem": str(error)}
@@ -220,7 +228,6 @@ def golden_psnr(bundle: Bundle, engine: StoredEngine, threads: int | None) -> fl
     what the result should be. Raises RestoreError if there is no finite result, or if an output of a network is not
     near that of the portable one: of the restored image alone the denoiser may be a small part.
     """
-    from runtime.engine_networks import open_engine
     from runtime.onnxruntime_networks import OnnxRuntimeNetworks
 
     networks, portable = open_engine(bundle, engine, threads), OnnxRuntimeNetworks(bundle, "cpu", threads)
@@ -242,16 +249,15 @@ def golden_psnr(bundle: Bundle, engine: StoredEngine, threads: int | None) -> fl
     return min(200.0, psnr(result.image, expected))
 
 
-def loop_psnr(bundle: Bundle, engine: StoredEngine) -> float:
+def loop_psnr(bundle: Bundle, engine: StoredEngine | None) -> float:
     """PSNR in dB of all results of the loop on the GPU against the same networks with the loop on the CPU, at most 200.
 
     With and without the mask of the golden example, three times each: in single launches, then captured as a CUDA
     graph, then launched as one again. Raises RestoreError.
     """
     from runtime.device_loop import DeviceLoop
-    from runtime.tensorrt_networks import TensorRTNetworks
 
-    networks, golden = TensorRTNetworks(bundle, engine), read_golden(bundle)
+    networks, golden = on_device(bundle, engine), read_golden(bundle)
     image, mask = _fitted(golden, bundle, engine)
     on_gpu, on_cpu = DeviceLoop(bundle, networks, lambda line: None), HostLoop(bundle, networks)
     lowest = 200.0
@@ -264,8 +270,10 @@ def loop_psnr(bundle: Bundle, engine: StoredEngine) -> float:
     return lowest
 
 
-def _fitted(golden: Golden, bundle: Bundle, engine: StoredEngine) -> tuple[Array, Array]:
+def _fitted(golden: Golden, bundle: Bundle, engine: StoredEngine | None) -> tuple[Array, Array]:
     """The image and mask of the example, cut or repeated where their size is outside the engine's profile."""
+    if engine is None:
+        return golden.image, golden.mask
     multiple = bundle.manifest.model.multiple
     padded = [-(-length // multiple) * multiple for length in golden.image.shape[2:]]
     low, _, high = image_sizes(engine.record.key)

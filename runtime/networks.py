@@ -1,6 +1,7 @@
 """What the pipeline asks of the networks of a bundle, whoever runs them: each backend is one file behind this."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -46,6 +47,17 @@ class GraphNetworks(ABC):
     def __init__(self, rows: Array | None, has_head: bool, packed: bool = False) -> None:
         self._rows, self._has_head, self._packed = rows, has_head, packed
 
+    @property
+    def time_name(self) -> str:
+        """The denoiser's input for time."""
+        return "t" if self._rows is None else "row"
+
+    def times(self, table: Sequence[Step], count: int) -> Array:
+        """What that input is at each step: float32 [S, 1, K], or timesteps [S, count]."""
+        if self._rows is None:
+            return np.array([[step.t] * count for step in table], np.float32)
+        return np.stack([self._rows[step.row, None] for step in table])
+
     @abstractmethod
     def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
         """The outputs `wanted` of one graph, all finite but `features`. Raises RestoreError."""
@@ -60,10 +72,7 @@ class GraphNetworks(ABC):
         inputs = {"image": y, "mask": mask, "x_t": x_t}
         if self._packed:
             inputs = {PACKED_INPUT: np.concatenate([y, mask, x_t], axis=1)}
-        if self._rows is None:
-            inputs["t"] = np.full(len(y), step.t, np.float32)
-        else:
-            inputs["row"] = self._rows[step.row, None]
+        inputs[self.time_name] = self.times([step], len(y))[0]
         if not with_mask:
             return self.run(DENOISER, inputs, ["noise"])[0], None
         noise, last = self.run(DENOISER, inputs, ["noise", "features" if self._has_head else "shadow"])

@@ -51,13 +51,14 @@ class OnnxRuntimeNetworks(GraphNetworks):
             DENOISER: ({"image", "mask", "x_t", time}, {"noise", last}),
             MASK_HEAD: ({"features"}, {"shadow"}),
         }
-        self._provider = _provider(device)
+        self.provider = _provider(device)
+        """Where they run, unless CUDA does not start, which shows when the first is opened."""
         self._required = "CUDAExecutionProvider" if device == "cuda" else None
         self._sessions: dict[str, Future[onnxruntime.InferenceSession]] = {}
         self._opener = ThreadPoolExecutor(1, "opener")
         self._device_inputs = DeviceInputs("cuda")
         self._lock = threading.Lock()
-        portable = f"ONNX Runtime on {'CUDA' if self._provider == 'cuda' else 'the CPU'}"
+        portable = f"ONNX Runtime on {'CUDA' if self.provider == 'cuda' else 'the CPU'}"
         self.title = f"engine {engine.name}" if engine else portable
 
     def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
@@ -70,9 +71,7 @@ class OnnxRuntimeNetworks(GraphNetworks):
             else:
                 outputs = session.run(wanted, inputs)
         except Exception as error:  # ONNX Runtime has no common base for its own exceptions
-            height, width = next(iter(inputs.values())).shape[2:]
-            advice = "use a smaller working size if memory ran out"
-            raise RestoreError(f"{name} failed at {width}x{height} pixels: {_line(error)} ({advice})") from error
+            raise failure(name, next(iter(inputs.values())).shape, error) from error
         check_finite(name, dict(zip(wanted, outputs, strict=True)))
         return outputs
 
@@ -96,9 +95,9 @@ class OnnxRuntimeNetworks(GraphNetworks):
         path = self._bundle.path / name
         if self._engine:
             path = self._engine.path / self._engine.record.networks[name].file
-        optimized = self._engine is not None and self._provider == "cpu"
+        optimized = self._engine is not None and self.provider == "cpu"
         try:
-            session = open_session(str(path), self._provider, self._settings, optimized)
+            session = open_session(str(path), self.provider, self._settings, optimized)
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load {path}: {_line(error)}") from error
         if self._required and self._required not in session.get_providers():
@@ -108,6 +107,12 @@ class OnnxRuntimeNetworks(GraphNetworks):
             maps = [f"{sorted(inputs)} to {sorted(outputs)}" for inputs, outputs in (found, self._signatures[name])]
             raise BundleError(f"{path} maps {maps[0]}, expected {maps[1]}")
         return session
+
+
+def failure(name: str, shape: tuple[int, ...], error: Exception) -> RestoreError:
+    """What to raise where a graph failed on images of a shape [N, C, H, W]."""
+    advice = "use a smaller working size if memory ran out"
+    return RestoreError(f"{name} failed at {shape[3]}x{shape[2]} pixels: {_line(error)} ({advice})")
 
 
 def open_session(

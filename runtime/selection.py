@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 from runtime.bundle import Bundle, ModelInfo
-from runtime.engine_networks import open_loop
+from runtime.engine_networks import open_loop, whole_loop
 from runtime.engines import (
     TITLES,
     BackendName,
@@ -62,7 +62,7 @@ def choose(
         if value not in known:
             raise RestoreError(f"{name} {value!r} is unknown: choose one of {', '.join(known)}")
     if backend == "portable":
-        return _portable(bundle, device, threads)
+        return _portable(bundle, device, threads, say)
     backends = tuple(name for name in ORDER if backend in ("auto", name))
     falls_back = "onnxruntime" in backends
     if device == "cpu" and not falls_back:
@@ -73,18 +73,24 @@ def choose(
         loop, key = found
         if backend != "auto" or key.backend == "onnxruntime":
             return loop
-        return WithinProfile(loop, bundle, key, partial(_portable, bundle, device, threads), say)
+        return WithinProfile(loop, bundle, key, partial(_portable, bundle, device, threads, say), say)
     if falls_back:
-        return _portable(bundle, device, threads)
+        return _portable(bundle, device, threads, say)
     why = "; ".join(reasons) or f"the bundle has none: python -m export build-engine --backend {backend}"
     raise RestoreError(f"no engine of {TITLES[backends[0]]} can be used: {why}")
 
 
-def _portable(bundle: Bundle, device: Device, threads: int | None) -> Loop:
-    """The bundle's own graphs, whose opening has begun."""
+def _portable(bundle: Bundle, device: Device, threads: int | None, say: Say) -> Loop:
+    """The bundle's own graphs; on the CPU their opening has begun."""
     from runtime.onnxruntime_networks import OnnxRuntimeNetworks
 
     networks = OnnxRuntimeNetworks(bundle, device, threads)
+    if networks.provider == "cuda":
+        from runtime.fit import this_machine
+
+        graphics = this_machine().graphics
+        if graphics and (loop := whole_loop(bundle, None, graphics, threads, say)):
+            return loop
     networks.prefetch()
     return HostLoop(bundle, networks)
 

@@ -9,6 +9,9 @@ from runtime.errors import BundleError
 
 Array = npt.NDArray[np.float32]
 
+SIZES = {"FLOAT": 4, "HALF": 2, "BF16": 2}
+"""Bytes of one value, by the type's name in TensorRT."""
+
 
 def encoded(array: Array, kind: str) -> npt.NDArray[Any]:
     """A contiguous array with the values in `kind`, a type as TensorRT names it: "FLOAT", "HALF" or "BF16".

@@ -3,28 +3,22 @@
 Not run on a GPU yet: the tests give it a CUDA driver and a TensorRT made in Python.
 """
 
-from collections.abc import Mapping
 from math import prod
+from typing import TYPE_CHECKING
 
 from runtime.cuda import ADVICE, Buffer, Cuda
-from runtime.device_layout import Shape
+from runtime.device_networks import Bound
 from runtime.errors import BundleError, RestoreError
-from runtime.tensorrt_networks import EngineNetwork
+from runtime.tensor_types import SIZES
 
-SIZES = {"FLOAT": 4, "HALF": 2, "BF16": 2}
-"""Bytes of one value, by the type's name in TensorRT."""
+if TYPE_CHECKING:
+    from runtime.tensorrt_networks import EngineNetwork
 
 
-class Execution:
-    """An execution context of its own that is left alone afterwards, as TensorRT asks of one in a CUDA graph.
+class TensorRTExecution:
+    """As `runtime.device_networks.Execution`: a context that is left alone afterwards, as CUDA graphs need it."""
 
-    inputs: address and shape of each. outputs: addresses of those that are wanted somewhere; the others get memory
-    here. Raises OutOfMemoryError where there is too little, and RestoreError.
-    """
-
-    def __init__(
-        self, network: EngineNetwork, cuda: Cuda, inputs: Mapping[str, tuple[int, Shape]], outputs: Mapping[str, int]
-    ) -> None:
+    def __init__(self, network: "EngineNetwork", cuda: Cuda, inputs: Bound, outputs: Bound) -> None:
         taken = {name for name, tensor in network.tensors.items() if tensor["kind"] == "input"}
         if taken != inputs.keys():
             raise BundleError(f"{network.title} takes {sorted(taken)}, not {sorted(inputs)}: build it again")
@@ -36,10 +30,8 @@ class Execution:
         self._buffers = [cuda.allocate(max(1, self._context.update_device_memory_size_for_shapes()))]
         self._context.set_device_memory(self._buffers[0].address, self._buffers[0].size)
         self.shapes = {name: tuple(self._context.get_tensor_shape(name)) for name in network.tensors}
-        """Of every input and output."""
-        given = {name: address for name, (address, _) in inputs.items()} | dict(outputs)
+        given = {name: address for name, (address, _) in (*inputs.items(), *outputs.items())}
         self.addresses = {name: given.get(name) or self._allocate(name, cuda) for name in network.tensors}
-        """Of every input and output."""
         for name, address in self.addresses.items():
             if not self._context.set_tensor_address(name, address):
                 raise RestoreError(f"{network.title} refuses memory for {name}: {network.logger.last()}")
@@ -50,10 +42,12 @@ class Execution:
             raise RestoreError(f"{self._network.title} did not start: {self._network.logger.last()}; {ADVICE}")
 
     @property
-    def capturable(self) -> bool:
-        """Whether TensorRT says that a CUDA graph can hold it, as far as it says anything."""
+    def uncapturable(self) -> str | None:
+        """What TensorRT says about it, if it says anything."""
         ask = getattr(self._context, "is_stream_capturable", None)  # of TensorRT for RTX
-        return ask is None or bool(ask(self._stream))
+        return (
+            None if ask is None or ask(self._stream) else f"TensorRT says that {self._network.title} cannot be captured"
+        )
 
     def _allocate(self, name: str, cuda: Cuda) -> int:
         kind = self._network.tensors[name]["dtype"]

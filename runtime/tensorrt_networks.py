@@ -7,24 +7,24 @@ Not run on a GPU yet: the tests give it a CUDA driver and a TensorRT made in Pyt
 import importlib
 import threading
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import DENOISER, MASK_HEAD, Bundle, Step
+from runtime.bundle import DENOISER, MASK_HEAD, Bundle
 from runtime.cuda import ADVICE, Buffer, Cuda
+from runtime.device_networks import Bound, Tensors
 from runtime.engines import StoredEngine
 from runtime.errors import BundleError, OutOfMemoryError, RestoreError
 from runtime.fit import MODULES
 from runtime.networks import PACKED_INPUT, GraphNetworks, check_finite
+from runtime.profile import batch_sizes
 from runtime.tensor_types import encoded
+from runtime.tensorrt_execution import TensorRTExecution
 from runtime.time_table import read_rows
 
 Array = npt.NDArray[np.float32]
-Tensors = dict[str, dict[str, Any]]
-"""As in `runtime.engines.NetworkRecord`."""
 
 STRIPPED = "strip-weights"
 IMAGES = ("image", PACKED_INPUT)
@@ -32,7 +32,7 @@ IMAGES = ("image", PACKED_INPUT)
 
 
 class TensorRTNetworks(GraphNetworks):
-    """The networks of one engine, as `runtime.networks.Networks`. Each is loaded when first needed.
+    """The networks of one engine, as `runtime.device_networks.DeviceNetworks`. Each is loaded when first needed.
 
     Calls may come from any thread; they take turns. Raises RestoreError if TensorRT is missing or there is no GPU.
     """
@@ -44,7 +44,7 @@ class TensorRTNetworks(GraphNetworks):
         except (ImportError, OSError) as error:
             raise RestoreError(f"engine {engine.name} needs {key.backend}: pip install {key.backend}") from error
         self.title = f"engine {engine.name}"
-        self.key = key
+        self.batch = batch_sizes(key)[2]
         self._bundle, self._engine = bundle, engine
         denoiser = engine.record.networks.get(DENOISER)
         packed = denoiser is not None and PACKED_INPUT in denoiser.tensors
@@ -79,16 +79,13 @@ class TensorRTNetworks(GraphNetworks):
             raise BundleError(f"{self.title} has no {name}: build it again")
         return self._engine.record.networks[name].tensors
 
-    @property
-    def time_name(self) -> str:
-        """The denoiser's input for time."""
-        return "t" if self._rows is None else "row"
+    def check_size(self, name: str, count: int, height: int, width: int) -> None:
+        """Raise RestoreError unless the profile covers so many images of this size, in pixels."""
+        self.network(name).check_size(count, height, width)
 
-    def times(self, table: Sequence[Step], count: int) -> Array:
-        """What that input is at each step: float32 [S, 1, K], or timesteps [S, count]."""
-        if self._rows is None:
-            return np.array([[step.t] * count for step in table], np.float32)
-        return np.stack([self._rows[step.row, None] for step in table])
+    def execution(self, name: str, inputs: Bound, outputs: Bound) -> TensorRTExecution:
+        """As `runtime.device_networks.DeviceNetworks`."""
+        return TensorRTExecution(self.network(name), self.cuda, inputs, outputs)
 
     def _open(self, name: str) -> "EngineNetwork":
         trt, engine, tensors = self._trt, self._engine, self.tensors(name)
