@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.kernels.command import kernels
-from benchmarks.quality.command import full_size, quality, wide_gamut
+from benchmarks.quality.command import full_size, native, quality, wide_gamut
 
 app = typer.Typer(
     help="Measure bundles and kernels.",
@@ -25,7 +25,7 @@ def main() -> None:
     """Measure bundles and kernels."""
 
 
-for command in (quality, kernels, full_size, wide_gamut):
+for command in (quality, kernels, full_size, native, wide_gamut):
     app.command()(command)
 
 

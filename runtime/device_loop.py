@@ -147,14 +147,15 @@ class DeviceLoop:
         space = self._workspaces.pop(key, None)
         if space is None:
             space = Workspace(self._engine, key, times.shape[1:], self._bundle.has_prior)
-        self._workspaces[key] = space  # the latest is the last
-        while len(self._workspaces) > KEPT:
-            self._workspaces.popitem(last=False)
         manifest = self._bundle.manifest
         if plan.refines(manifest.sampling):
             space.head()
         for number in range(min(2, batches)):
             space.slot(number)
+        # only when nothing can be missing: what is too large for the memory must not stay in it
+        self._workspaces[key] = space  # the latest is the last
+        while len(self._workspaces) > KEPT:
+            self._workspaces.popitem(last=False)
         if (plan.table, count) not in self._constants:
             self._constants[plan.table, count] = DeviceConstants(self._cuda, manifest, plan.table, times)
         constants = self._constants[plan.table, count]
@@ -205,7 +206,8 @@ class Results:
 
     def working(self) -> Working:
         """Everything, when all parts are there."""
-        return Working(self._image, self._clean, self._mask, self._h, *self._seconds)
+        prior, diffusion = self._seconds
+        return Working(self._image, self._clean, self._mask, self._h, prior, diffusion)
 
     def _check(self, found: Array, first: int) -> None:
         for number, image in enumerate(found, first + 1):

@@ -28,6 +28,8 @@ class Working:
     """h = y / clean of the prior, limited."""
     prior_seconds: float
     diffusion_seconds: float
+    tile: tuple[int, int] | None = None
+    """(height, width) in pixels of the tiles that the networks ran on, if they did."""
 
 
 class Loop(Protocol):

@@ -11,7 +11,8 @@ from runtime.bundle import DENOISER, MASK_HEAD, PRIOR, Step
 from runtime.errors import RestoreError
 
 Array = npt.NDArray[np.float32]
-
+Sizes = tuple[tuple[int, int], tuple[int, int]]
+"""(height, width) in pixels of the smallest and the largest images."""
 
 PACKED_INPUT = "input"
 """Input of a denoiser that takes y, mask and x_t as one tensor [N, 7, H, W], channels in this order."""
@@ -22,6 +23,10 @@ class Networks(Protocol):
 
     title: str
     """What runs the networks, and on which device, for people."""
+    sizes: Sizes | None
+    """Of the images that they take; None: any for which there is memory."""
+    on_host: bool
+    """Whether they run in the memory of this machine, instead of a GPU's."""
 
     def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
         """The degradation prior: image [N, 3, H, W] and mask [N, 1, H, W] -> clean image and shadow matte
@@ -43,6 +48,9 @@ class GraphNetworks(ABC):
     rows: the time table, if the denoiser reads one. has_head: whether the mask head is a graph of its own. packed:
     whether the denoiser takes its images as PACKED_INPUT.
     """
+
+    sizes: Sizes | None = None
+    on_host = False
 
     def __init__(self, rows: Array | None, has_head: bool, packed: bool = False) -> None:
         self._rows, self._has_head, self._packed = rows, has_head, packed

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from runtime.bundle import DENOISER, MASK_HEAD, PRIOR, Bundle
 from runtime.device_inputs import DeviceInputs
 from runtime.engines import Device, Provider, SessionSettings, StoredEngine
-from runtime.errors import BundleError, RestoreError
+from runtime.errors import BundleError, OutOfMemoryError, RestoreError
 from runtime.networks import GraphNetworks, check_finite
 from runtime.time_table import read_rows
 
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Array = npt.NDArray[np.float32]
+
+
+OUT_OF_MEMORY = (
+    "failed to allocate memory",
+    "is smaller than requested bytes",
+    "out of memory",
+    "bad_alloc",
+    "bad allocation",
+    "alloc_failed",
+)
+"""What the messages of ONNX Runtime, CUDA, cuDNN and cuBLAS say, in lower case."""
 
 
 class OnnxRuntimeNetworks(GraphNetworks):
@@ -53,6 +64,7 @@ class OnnxRuntimeNetworks(GraphNetworks):
         }
         self.provider = _provider(device)
         """Where they run, unless CUDA does not start, which shows when the first is opened."""
+        self.on_host = self.provider == "cpu"
         self._required = "CUDAExecutionProvider" if device == "cuda" else None
         self._sessions: dict[str, Future[onnxruntime.InferenceSession]] = {}
         self._opener = ThreadPoolExecutor(1, "opener")
@@ -111,8 +123,10 @@ class OnnxRuntimeNetworks(GraphNetworks):
 
 def failure(name: str, shape: tuple[int, ...], error: Exception) -> RestoreError:
     """What to raise where a graph failed on images of a shape [N, C, H, W]."""
-    advice = "use a smaller working size if memory ran out"
-    return RestoreError(f"{name} failed at {shape[3]}x{shape[2]} pixels: {_line(error)} ({advice})")
+    text = f"{name} failed at {shape[3]}x{shape[2]} pixels: {_line(error)}"
+    if is_out_of_memory(error):
+        return OutOfMemoryError(f"{text} (memory ran out: use a smaller working size)")
+    return RestoreError(text)
 
 
 def open_session(
@@ -169,6 +183,11 @@ def _is_installed(distribution: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of ONNX Runtime, which has no type of its own for it, says that memory ran out."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def _line(error: BaseException) -> str:

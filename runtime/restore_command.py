@@ -2,6 +2,8 @@
 
 import sys
 from contextlib import nullcontext
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -98,13 +100,12 @@ def _open(
     from runtime.batch.turns import OneAtATime
     from runtime.loading import load
     from runtime.opening import built_in
-    from runtime.restorer import Restorer
 
     path = built_in(task) if task and bundle is None else bundle
     restorer = load(path, backend, device, threads, say=lambda line: complain(line, "note"))
     if task not in (None, restorer.bundle.manifest.task):
         raise RestoreError(f"bundle {bundle} is for {restorer.bundle.manifest.task}, not for --task {task}")
-    return Restorer(restorer.bundle, OneAtATime(restorer.loop))
+    return restorer.through(partial(OneAtATime, turn=Lock()))
 
 
 def _check_stdout(json: bool) -> None:

@@ -59,7 +59,9 @@ WorkingSize = Annotated[
     int | None,
     _restoration(metavar="N", min=1, help="Long side, in pixels, at which the networks run.  [default: the bundle's]"),
 ]
-Native = Annotated[bool, _restoration("--native", help="Run the networks at the photo's full size, which is slow.")]
+Native = Annotated[
+    bool, _restoration("--native", help="Run the networks at full size: slow, and in tiles past the memory.")
+]
 
 _machine = partial(typer.Option, rich_help_panel="Model and machine", show_default=False)
 

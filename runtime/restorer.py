@@ -1,6 +1,7 @@
 """Photo in, restored photo out: the pipeline from full size to the networks' working size and back."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -14,6 +15,7 @@ from runtime.full_size import brighten
 from runtime.golden_example import GOLDEN_TOLERANCE, psnr, read_golden
 from runtime.illumination import log_gain
 from runtime.loop import Loop, Progress
+from runtime.native import NativeLoop
 from runtime.photo import Photo, as_mask, check_pixels, read_photo
 from runtime.resizing import enlarged, reduced
 
@@ -39,14 +41,24 @@ class Restored:
     """The degradation prior's result alone, carried to full size the same way; None unless asked for."""
     timings: dict[str, float]
     """Seconds of each part, and "total"."""
+    tile: tuple[int, int] | None = None
+    """(height, width) in pixels of the tiles that `native` had to use; None: the networks ran in one piece."""
 
 
 class Restorer:
-    """Restores photos with one bundle; may be called from several threads."""
+    """Restores photos with one bundle; may be called from several threads.
 
-    def __init__(self, bundle: Bundle, loop: Loop) -> None:
+    native_loop: what runs photos at their own size; None: `loop`, on tiles where it must be.
+    """
+
+    def __init__(self, bundle: Bundle, loop: Loop, native_loop: Loop | None = None) -> None:
         self.bundle = bundle
         self.loop = loop
+        self.native_loop = native_loop or NativeLoop(bundle, loop)
+
+    def through(self, wrap: Callable[[Loop], Loop]) -> "Restorer":
+        """A Restorer that runs its loops, whichever a photo needs, inside others."""
+        return Restorer(self.bundle, wrap(self.loop), wrap(self.native_loop))
 
     def __call__(
         self,
@@ -66,10 +78,11 @@ class Restorer:
 
         mask: 1 (white) = shadow, of the photo's size; None lets the prior find the shadow. steps: one of
         the bundle's step counts. working_size: long side in pixels at which the networks run, never above
-        the photo's own; native: run them at the photo's own size. strength: 0 leaves the photo as it is, 1 changes it
-        in full, between them the logarithm of the gain is scaled. with_prior, with_mask: what to return beside the
-        photo; the mask costs time. The same input and seed give the same result. `progress(done, steps)` is called
-        after each step. Raises RestoreError.
+        the photo's own; native: run them at the photo's own size, on tiles where memory or an engine does
+        not suffice, of which a warning tells and the result's `tile`. strength: 0 leaves the photo as it is, 1
+        changes it in full, between them the logarithm of the gain is scaled. with_prior, with_mask: what to
+        return beside the photo; the mask costs time. The same input, seed and tile give the same result.
+        `progress(done, steps)` is called after each step. Raises RestoreError.
         """
         started = perf_counter()
         table = self.bundle.table(steps)  # complain before any work
@@ -87,7 +100,8 @@ class Restorer:
         seen = photo.to_srgb(small)
         prepared = perf_counter()
 
-        result = self.loop.restore(_planes(seen), plane, table, [seed], with_mask, progress)
+        loop = self.native_loop if native else self.loop
+        result = loop.restore(_planes(seen), plane, table, [seed], with_mask, progress)
         networks_done = perf_counter()
 
         found, clean = _rows(result.image), _rows(result.clean)
@@ -107,7 +121,7 @@ class Restorer:
             "full size": ended - networks_done,
             "total": ended - started,
         }
-        return Restored(image, full_mask, np.exp(-log_gain(seen, found)), prior, timings)
+        return Restored(image, full_mask, np.exp(-log_gain(seen, found)), prior, timings, result.tile)
 
     def _long_side(self, own: int, working_size: int | None, native: bool) -> int:
         """The long side in pixels at which the networks run, for a photo whose own is `own`."""

@@ -23,7 +23,7 @@ class TensorRTExecution:
         if taken != inputs.keys():
             raise BundleError(f"{network.title} takes {sorted(taken)}, not {sorted(inputs)}: build it again")
         self._network, self._stream = network, cuda.stream
-        self._context = network.new_context(managed=True)
+        self._context = network.new_context()
         for name, (_, shape) in inputs.items():
             if not self._context.set_input_shape(name, shape):
                 raise RestoreError(f"{network.title} refuses {name} of shape {shape}: {network.logger.last()}")

@@ -19,7 +19,7 @@ from runtime.engines import StoredEngine
 from runtime.errors import BundleError, OutOfMemoryError, RestoreError
 from runtime.fit import MODULES
 from runtime.networks import PACKED_INPUT, GraphNetworks, check_finite
-from runtime.profile import batch_sizes
+from runtime.profile import batch_sizes, image_sizes
 from runtime.tensor_types import encoded
 from runtime.tensorrt_execution import TensorRTExecution
 from runtime.time_table import read_rows
@@ -45,6 +45,8 @@ class TensorRTNetworks(GraphNetworks):
             raise RestoreError(f"engine {engine.name} needs {key.backend}: pip install {key.backend}") from error
         self.title = f"engine {engine.name}"
         self.batch = batch_sizes(key)[2]
+        low, _, high = image_sizes(key)
+        self.sizes = low, high
         self._bundle, self._engine = bundle, engine
         denoiser = engine.record.networks.get(DENOISER)
         packed = denoiser is not None and PACKED_INPUT in denoiser.tensors
@@ -123,10 +125,11 @@ class EngineNetwork:
         self._context: Any = None
         self._buffers: dict[str, Buffer] = {}
 
-    def new_context(self, *, managed: bool = False) -> Any:
-        """An execution context; managed: whoever asks gives it memory. Raises OutOfMemoryError if there is none."""
-        strategies = self._trt.ExecutionContextAllocationStrategy
-        strategy = strategies.USER_MANAGED if managed else strategies.STATIC
+    def new_context(self) -> Any:
+        """An execution context, to which whoever asks gives memory: for the images at hand, not the largest of the
+        profile. Raises OutOfMemoryError if there is none for the context itself.
+        """
+        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if kernels := getattr(self._trt, "DynamicShapesKernelSpecializationStrategy", None):
             # TensorRT for RTX would change over to better kernels while it runs, which round differently
             config = self._engine.create_runtime_config()
@@ -159,6 +162,8 @@ class EngineNetwork:
         for name in self.tensors.keys() - kept.keys():  # all need memory, wanted or not
             outputs[name] = np.empty(tuple(self._context.get_tensor_shape(name)), np.float32)
             self._bind(name, outputs[name].nbytes)
+        inner = self._grown("", max(1, self._context.update_device_memory_size_for_shapes()))
+        self._context.set_device_memory(inner.address, inner.size)
         if not self._context.execute_async_v3(self._cuda.stream):
             raise RestoreError(f"{self.title} did not start: {self.logger.last()}; {ADVICE}")
         for name in wanted:
@@ -167,14 +172,18 @@ class EngineNetwork:
         return {name: outputs[name] for name in wanted}
 
     def _bind(self, name: str, size: int) -> int:
-        """The address of a tensor's memory, which grows when it must."""
-        if name not in self._buffers or self._buffers[name].size < size:
-            self._buffers.pop(name, None)  # freed before its successor is asked for
-            self._buffers[name] = self._cuda.allocate(size)
-        address = self._buffers[name].address
+        """The address of a tensor's memory."""
+        address = self._grown(name, size).address
         if not self._context.set_tensor_address(name, address):
             raise RestoreError(f"{self.title} refuses memory for {name}: {self.logger.last()}")
         return address
+
+    def _grown(self, name: str, size: int) -> Buffer:
+        """The memory of a tensor, or of all that is inside the network (""), which grows when it must."""
+        if name not in self._buffers or self._buffers[name].size < size:
+            self._buffers.pop(name, None)  # freed before its successor is asked for
+            self._buffers[name] = self._cuda.allocate(size)
+        return self._buffers[name]
 
     def check_size(self, count: int, height: int, width: int) -> None:
         """Raise RestoreError unless the profile covers so many images of this size, in pixels."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks quality`, `full-size` and `wide-gamut`: what the runtime makes of photographed pairs."""
+"""`python -m benchmarks quality`, `full-size`, `native`, `wide-gamut`: what the runtime makes of photographed pairs."""
 
 from __future__ import annotations
 
@@ -66,6 +66,21 @@ def full_size(
     Example: python -m benchmarks full-size --data shadow_val
     """
     from benchmarks.quality.full_size import measure, table
+
+    print(table(_measured(measure, data, bundle, split, output)))
+
+
+def native(
+    data: Annotated[Path, typer.Option("--data", help="Photographed pairs: input/mask/gt, or ISTD and SRD folders.")],
+    bundle: Annotated[Path | None, typer.Option(help="Bundle to measure.  [default: the one that is shipped]")] = None,
+    split: Annotated[str, typer.Option(help="Prefix of the folders in ISTD-like layouts.")] = "test",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Append one JSON record per row.")] = None,
+) -> None:
+    """PSNR of the networks at full size, in one piece and on tiles, against the working size.
+
+    Example: python -m benchmarks native --data shadow_val
+    """
+    from benchmarks.quality.native import measure, table
 
     print(table(_measured(measure, data, bundle, split, output)))
 

@@ -20,6 +20,8 @@ class Outcome:
     """Seconds of each part; `seconds` is more, as it includes waiting for the networks."""
     width: int | None = None
     height: int | None = None
+    tile: tuple[int, int] | None = None
+    """(height, width) in pixels of the tiles that --native had to use."""
     mask: str | None = None
     extras: dict[str, str] = field(default_factory=dict)
     """Files written beside the result, by kind."""

@@ -13,13 +13,16 @@ Array = npt.NDArray[np.float32]
 
 
 class OneAtATime:
-    """`runtime.loop.Loop` that lets one thread in; the others read, write and apply the light meanwhile."""
+    """`runtime.loop.Loop` that lets one thread in; the others read, write and apply the light meanwhile.
 
-    def __init__(self, loop: Loop) -> None:
+    Loops that share `turn` count as one.
+    """
+
+    def __init__(self, loop: Loop, turn: Lock) -> None:
         self.title = loop.title
         self.networks = loop.networks
         self._loop = loop
-        self._turn = Lock()
+        self._turn = turn
 
     def restore(
         self,

@@ -46,12 +46,14 @@ class VideoWorker(Worker):
                 outcome.status = "skipped"
                 return
             target, replaces = wanted["photo"]
-            restorer = Restorer(self._restorer.bundle, SteadyLoop(self._restorer.loop))
+            restorer = self._restorer.through(SteadyLoop)
 
             def restore(frame: Pixels) -> Pixels:
                 self._stop.check()
                 outcome.height, outcome.width = frame.shape[:2]
-                return restorer(frame, mask, **self._settings.arguments(), with_mask=False).image
+                restored = restorer(frame, mask, **self._settings.arguments(), with_mask=False)
+                outcome.tile = restored.tile
+                return restored.image
 
             note = partial(self._note, target, origin)
             outcome.timings["read"] = perf_counter() - started

@@ -108,6 +108,7 @@ class Worker:
             restored = self._restore(
                 photo, mask, **self._settings.arguments(), with_mask="mask" in wanted, progress=self._progress
             )
+            outcome.tile = restored.tile
             outcome.timings |= {part: time for part, time in restored.timings.items() if part != "total"}
             self._write(wanted, photo, restored, origin, form, outcome)
         outcome.status = "restored"

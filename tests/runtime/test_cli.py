@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from runtime import native
 from runtime.bundle import Difference, Note, Verification, write_manifest
 from runtime.cli import main
 from runtime.opening import load_bundle
@@ -109,6 +111,42 @@ def test_settings_reach_the_result(call: Call, bundle: Path, tmp_path: Path) -> 
     assert len({plain, *others}) == 6
     result("--strength", 0)
     assert np.array_equal(load_pixels(tmp_path / "x.png"), pixels)
+
+
+def test_native_past_the_memory_is_told_once_and_recorded(
+    call: Call, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "available_memory", lambda: 300 * 400 * 700)
+    monkeypatch.setattr(native, "own_memory", lambda: 0)
+    monkeypatch.setattr(native, "network_bytes", lambda model: 1000.0)
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        save(tmp_path / "in" / name, picture(300, 400))
+    save(tmp_path / "in/small.png", picture(30, 40))
+    words = ["restore", tmp_path / "in", "--bundle", bundle, "-o", tmp_path / "out", "--native", "--json"]
+    run = call(*words)
+    assert run.code == 0
+    assert run.err.count("\n") == 1
+    told = r"warning: native size 400x304 is run on \dx\d overlapping tiles of \d+x\d+ pixels, .*: 400x304 needs"
+    assert re.match(told, run.err)
+    records = {Path(record["input"]).name: record for record in map(json.loads, run.out.splitlines())}
+    assert records["a.png"]["tile"] == records["b.png"]["tile"]
+    assert max(records["a.png"]["tile"]) < 400
+    assert records["small.png"]["tile"] is None
+    assert {record["settings"]["working_size"] for record in records.values()} == {"native"}
+    notes = (tmp_path / "out/.shadowdiffusion.jsonl").read_text().splitlines()
+    assert {json.loads(line)["settings"]["working_size"] for line in notes} == {"native"}
+    assert call(*words).out.count('"skipped"') == 3
+
+
+def test_native_that_cannot_be_had_fails_that_photo_in_one_line(
+    call: Call, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "available_memory", lambda: 1000)
+    photo = save(tmp_path / "a.png", picture(300, 400))
+    run = call("restore", photo, "--bundle", bundle, "-o", tmp_path / "out", "--native")
+    refused(run, "a.png", "400x304 pixels do not fit into memory", "leave out native", code=1)
+    assert names(tmp_path / "out") == []
 
 
 def test_a_folder_is_mirrored_and_done_once(call: Call, bundle: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import pytest
 
-from runtime import golden_check
+from runtime import golden_check, native
 from runtime.bundle import Bundle, Sampling
 from runtime.device_loop import KEPT, DeviceLoop
 from runtime.engine_networks import open_loop
@@ -26,6 +26,7 @@ from runtime.golden_check import loop_psnr
 from runtime.golden_example import psnr
 from runtime.host_loop import HostLoop
 from runtime.loop import Working
+from runtime.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.opening import load_bundle
 from runtime.profile import WithinProfile
 from runtime.tensorrt_networks import TensorRTNetworks
@@ -384,6 +385,38 @@ def test_other_shapes_give_up_their_memory_when_it_runs_out(tmp_path: Path, trt:
     gc.collect()
     assert driver.used() < after_large // 4, "what a failed attempt took was given back"
     assert distance(gpu.restore(*small, table, [1]), cpu.restore(*small, table, [1])) > 100
+
+
+def test_native_goes_on_with_tiles_when_memory_runs_out(
+    tmp_path: Path, trt: TensorRT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "SMALLEST", 32)
+    monkeypatch.setattr(native, "OVERLAP", 16)
+    bundle, driver = made(tmp_path / "b"), trt.driver
+    gpu, _ = loops(bundle)
+    table, large = bundle.table(2), photos(size=(64, 96))
+    expected = native.NativeLoop(bundle, gpu).restore(*large, table, [1])
+    assert expected.tile is None
+    driver.size = int(0.85 * driver.used())
+    del gpu
+    gc.collect()
+    assert not driver.used()
+    tight, _ = loops(made(tmp_path / "c"))
+    with pytest.warns(UserWarning, match=r"native size 96x64 is run on .*: memory ran out \(GPU memory ran out \("):
+        found = native.NativeLoop(bundle, tight).restore(*large, table, [1])
+    assert found.tile is not None
+    assert distance(found, expected) > 40
+
+
+def test_native_keeps_to_the_profile(tmp_path: Path, trt: TensorRT) -> None:
+    bundle = made(tmp_path / "b")
+    gpu, _ = loops(bundle)
+    y, mask = photos(size=(100, 150))
+    expected = HostLoop(bundle, OnnxRuntimeNetworks(bundle, "cpu", 1)).restore(y, mask, bundle.table(2), [1])
+    with pytest.warns(UserWarning, match=r"native size 152x104 is run on 3x3 .* tiles of 96x64 .* takes 96x64 at most"):
+        found = native.NativeLoop(bundle, gpu).restore(y, mask, bundle.table(2), [1])
+    assert found.tile == (64, 96)
+    assert distance(found, expected) > 40
 
 
 def test_few_shapes_are_kept(tmp_path: Path, trt: TensorRT) -> None:

@@ -72,6 +72,23 @@ def test_every_method_is_measured_and_appended(tmp_path: Path) -> None:
     assert "| border gain | given |" in result.output
 
 
+def test_native_is_measured_in_one_piece_and_on_tiles(tmp_path: Path) -> None:
+    _pairs(tmp_path / "data")
+    bundle = write_bundle(tmp_path / "bundle")
+    output = tmp_path / "native.jsonl"
+    command = ["native", "--data", str(tmp_path / "data"), "--bundle", str(bundle), "-o", str(output)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    records = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len(records) == 2 * 2 * 5
+    one_piece = [r for r in records if r["method"] == "full size, one piece"]
+    assert len(one_piece) == 4
+    assert all(r["from_whole"] is None and r["psnr"] > 10 for r in one_piece)
+    working = [r for r in records if r["method"] == "working size 48"]
+    assert all(5 < r["from_whole"] < 60 for r in working)
+    assert "| full size, tiles of 256 | none |" in result.output
+
+
 def test_wide_gamut_is_measured_in_every_space(tmp_path: Path) -> None:
     _pairs(tmp_path / "data")
     bundle = write_bundle(tmp_path / "bundle")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from runtime import native
 from runtime.cli import app
 from runtime.illumination import to_linear
 from runtime.loading import load
+from runtime.loop import Working
 from runtime.photo import read_photo
 from runtime.restorer import Restorer
 from runtime.steady import SteadyLoop
@@ -45,6 +48,29 @@ def test_a_video_is_restored_beside_itself_and_then_done(bundle: Path, tmp_path:
     assert "done before" in run(bundle, source).stdout
     assert "other settings" in run(bundle, source, "--seed", "1").stderr or run(bundle, source, "--seed", "1").exit_code
     assert run(bundle, source, "--seed", "1", "--overwrite").exit_code == 0
+
+
+def test_frames_at_full_size_keep_to_one_tile_and_steady_light(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "available_memory", lambda: 160 * 208 * 900)
+    monkeypatch.setattr(native, "own_memory", lambda: 0)
+    monkeypatch.setattr(native, "network_bytes", lambda model: 500.0)
+    seen, restore = list[tuple[int, ...]](), SteadyLoop.restore
+
+    def noted(self: SteadyLoop, images: np.ndarray, *arguments: Any, **options: Any) -> Working:
+        found = restore(self, images, *arguments, **options)
+        assert found.tile is not None
+        seen.append(found.tile)
+        return found
+
+    monkeypatch.setattr(SteadyLoop, "restore", noted)
+    source = film(tmp_path / "clip.mp4", frames=3, size=(160, 208))
+    result = run(bundle, source, "--native", "--json")
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert record["settings"]["working_size"] == "native"
+    assert [list(tile) for tile in seen] == 3 * [record["tile"]]
 
 
 def test_what_ffmpeg_only_reads_becomes_mp4(bundle: Path, tmp_path: Path) -> None:
@@ -101,4 +127,4 @@ def test_light_flickers_less_than_frame_by_frame() -> None:
             light.append(np.log(scene.reshape(24, block, 18, block, 3).mean(axis=(1, 3)) + 0.003))
         return float(np.mean([np.abs(after - before).mean() for before, after in pairwise(light)]))
 
-    assert flicker(Restorer(alone.bundle, SteadyLoop(alone.loop))) < 0.85 * flicker(alone)
+    assert flicker(alone.through(SteadyLoop)) < 0.85 * flicker(alone)
