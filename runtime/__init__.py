@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runtime.errors import RestoreError
     from runtime.loading import load
-    from runtime.restorer import Restored, Restorer
+    from runtime.restorer import Restorer
+    from runtime.working_photo import Restored
 
 __all__ = ["RestoreError", "Restored", "Restorer", "load"]
 
@@ -28,6 +29,6 @@ def __getattr__(name: str) -> Any:
         from runtime import loading
 
         return loading.load
-    from runtime import restorer
+    from runtime import restorer, working_photo
 
-    return getattr(restorer, name)
+    return getattr(restorer if name == "Restorer" else working_photo, name)

@@ -1,48 +1,21 @@
-"""Photo in, restored photo out: the pipeline from full size to the networks' working size and back."""
+"""Photos in, restored photos out: one at a time, or those of one working size together."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice, repeat, zip_longest
 from time import perf_counter
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, Step
 from runtime.errors import BundleError, RestoreError
-from runtime.full_size import brighten
 from runtime.golden_example import GOLDEN_TOLERANCE, psnr, read_golden
-from runtime.illumination import log_gain
 from runtime.loop import Loop, Progress
 from runtime.native import NativeLoop
-from runtime.photo import Photo, as_mask, check_pixels, read_photo
-from runtime.resizing import enlarged, reduced
+from runtime.working_photo import Restored, Source, WorkingPhoto
 
-Array = npt.NDArray[np.float32]
-Pixels = npt.NDArray[Any]
-Source = str | os.PathLike[str] | Photo | Pixels
-"""A file, a decoded photo, or uint8, uint16 or float (in [0, 1]) pixels [H, W, 3] or [H, W]."""
-
-
-@dataclass(frozen=True)
-class Restored:
-    """A restored photo and what was found on the way."""
-
-    image: Pixels
-    """Same shape and type as the photo."""
-    mask: Array | None
-    """Shadow mask float32 [H, W] in [0, 1] at the photo's size, as the denoiser's mask head refined it last; None if
-    it was not asked for."""
-    illumination: Array
-    """h = photo / restored at full strength, in linear light, float32 [h, w, 3]: at the working size, or at the photo's
-    with `native`; 1 = unchanged, below 1 = darkened."""
-    prior: Pixels | None
-    """The degradation prior's result alone, carried to full size the same way; None unless asked for."""
-    timings: dict[str, float]
-    """Seconds of each part, and "total"."""
-    tile: tuple[int, int] | None = None
-    """(height, width) in pixels of the tiles that `native` had to use; None: the networks ran in one piece."""
+BATCH = 8
+"""Photos that `Restorer.many` takes at once."""
 
 
 class Restorer:
@@ -84,53 +57,63 @@ class Restorer:
         return beside the photo; the mask costs time. The same input, seed and tile give the same result.
         `progress(done, steps)` is called after each step. Raises RestoreError.
         """
-        started = perf_counter()
-        table = self.bundle.table(steps)  # complain before any work
+        wanted = self._wanted(steps, seed, strength, with_prior, with_mask)  # complain before any work
+        photo = WorkingPhoto(image, mask, self._long_side(working_size, native))
+        loop = self.native_loop if native else self.loop
+        return _together([photo], loop, wanted, progress)[0]
+
+    def many(
+        self,
+        images: Iterable[Source],
+        masks: Iterable[Source | None] | None = None,
+        *,
+        batch: int = BATCH,
+        steps: int | None = None,
+        seed: int = 0,
+        working_size: int | None = None,
+        strength: float = 1.0,
+        with_prior: bool = False,
+        with_mask: bool = True,
+    ) -> Iterator[Restored]:
+        """Restore photos in their order, `batch` at a time: those of one working size go through the networks together.
+
+        masks: one for each photo, None where there is none. The rest is as for a single photo, and so are the results,
+        bit for bit, on one backend. A GPU is better used in batches, a CPU is not. Raises RestoreError, also if there
+        are not as many masks as photos; what shares a batch with a photo at fault is lost with it.
+        """
+        if batch < 1:
+            raise RestoreError(f"batch {batch} is too small: choose at least 1 photo")
+        wanted = self._wanted(steps, seed, strength, with_prior, with_mask)
+        pairs = zip(images, repeat(None), strict=False) if masks is None else _paired(images, masks)
+        return self._many(pairs, batch, self._long_side(working_size, native=False), wanted)
+
+    def _many(
+        self, pairs: Iterator[tuple[Source, Source | None]], batch: int, size: int | None, wanted: "_Wanted"
+    ) -> Iterator[Restored]:
+        while photos := [WorkingPhoto(image, mask, size) for image, mask in islice(pairs, batch)]:
+            groups: dict[tuple[object, ...], list[int]] = {}
+            for index, photo in enumerate(photos):
+                groups.setdefault((photo.planes.shape, photo.mask is None), []).append(index)
+            done: dict[int, Restored] = {}
+            for group in groups.values():
+                same = [photos[index] for index in group]
+                done |= zip(group, _together(same, self.loop, wanted), strict=True)
+            yield from (done[index] for index in range(len(photos)))
+
+    def _wanted(self, steps: int | None, seed: int, strength: float, with_prior: bool, with_mask: bool) -> "_Wanted":
+        table = self.bundle.table(steps)
         if not 0 <= strength <= 1:
             raise RestoreError(f"strength {strength:g} is out of range: choose 0 (nothing is changed) to 1")
-        photo = _decoded(image)
-        check_pixels(photo.pixels, "the photo")
-        height, width = photo.pixels.shape[:2]
-        size = self._long_side(max(height, width), working_size, native)
-        plane = None
-        if mask is not None:
-            name = f"mask {mask}" if isinstance(mask, str | os.PathLike) else "mask"
-            plane = _planes(reduced(as_mask(_decoded(mask).pixels, height, width, name), size))
-        small = reduced(photo.pixels, size)
-        seen = photo.to_srgb(small)
-        prepared = perf_counter()
+        return _Wanted(table, seed, strength, with_prior, with_mask)
 
-        loop = self.native_loop if native else self.loop
-        result = loop.restore(_planes(seen), plane, table, [seed], with_mask, progress)
-        networks_done = perf_counter()
-
-        found, clean = _rows(result.image), _rows(result.clean)
-        start = photo.from_srgb(seen)
-
-        def carried(restored: Array) -> Pixels:
-            return brighten(photo.pixels, small, log_gain(start, photo.from_srgb(restored)), strength)
-
-        image = carried(found)
-        prior = carried(clean) if with_prior else None
-        full_mask = None if result.mask is None else enlarged(result.mask[0, 0], height, width)
-        ended = perf_counter()
-        timings = {
-            "prepare": prepared - started,
-            "prior": result.prior_seconds,
-            "diffusion": result.diffusion_seconds,
-            "full size": ended - networks_done,
-            "total": ended - started,
-        }
-        return Restored(image, full_mask, np.exp(-log_gain(seen, found)), prior, timings, result.tile)
-
-    def _long_side(self, own: int, working_size: int | None, native: bool) -> int:
-        """The long side in pixels at which the networks run, for a photo whose own is `own`."""
+    def _long_side(self, working_size: int | None, native: bool) -> int | None:
+        """The long side in pixels at which the networks run, None = the photo's own."""
         if native and working_size is not None:
             raise RestoreError(f"native means the photo's own size: leave out working size {working_size}")
         size = self.bundle.manifest.model.working_size if working_size is None else working_size
         if size < 1:
             raise RestoreError(f"working size {size} is too small: choose at least 1 pixel")
-        return own if native else size
+        return None if native else size
 
     def check(self) -> float:
         """Run the bundle's golden input and return the PSNR in dB against its golden output.
@@ -147,17 +130,37 @@ class Restorer:
         return found
 
 
-def _decoded(source: Source) -> Photo:
-    if isinstance(source, Photo):
-        return source
-    return Photo(source) if isinstance(source, np.ndarray) else read_photo(source)
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked for of every photo."""
+
+    table: list[Step]
+    seed: int
+    strength: float
+    with_prior: bool
+    with_mask: bool
 
 
-def _planes(pixels: Array) -> Array:
-    """[H, W, C] -> [1, C, H, W], contiguous."""
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+_ABSENT = object()
 
 
-def _rows(planes: Array) -> Array:
-    """[1, C, H, W] -> [H, W, C]."""
-    return np.ascontiguousarray(planes[0].transpose(1, 2, 0))
+def _paired(images: Iterable[Source], masks: Iterable[Source | None]) -> Iterator[tuple[Source, Source | None]]:
+    for image, mask in zip_longest(images, masks, fillvalue=_ABSENT):
+        if image is _ABSENT or mask is _ABSENT:
+            which = "more" if image is _ABSENT else "fewer"
+            raise RestoreError(f"there are {which} masks than photos: give one for each, None where there is none")
+        yield image, mask  # type: ignore[misc]
+
+
+def _together(
+    photos: list[WorkingPhoto], loop: Loop, wanted: _Wanted, progress: Progress | None = None
+) -> list[Restored]:
+    """Photos of one working size through the networks, and each back to its own size."""
+    started = perf_counter()
+    planes = np.concatenate([photo.planes for photo in photos])
+    masks = [photo.mask for photo in photos if photo.mask is not None]
+    plane = np.concatenate(masks) if masks else None
+    seeds = [wanted.seed] * len(photos)
+    result = loop.restore(planes, plane, wanted.table, seeds, wanted.with_mask, progress)
+    each = (perf_counter() - started) / len(photos)
+    return [p.restored(result, i, each, wanted.strength, wanted.with_prior) for i, p in enumerate(photos)]

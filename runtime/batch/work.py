@@ -25,7 +25,7 @@ from runtime.errors import PhotoError, RestoreError
 from runtime.loop import Progress
 from runtime.photo import Format, Photo, encode_photo, read_photo, write_photo
 from runtime.photo.formats import format_of, sniff
-from runtime.restorer import Restored
+from runtime.working_photo import Restored
 
 PATIENCE = 0.2
 """Seconds between looks at a photo that another process restores."""

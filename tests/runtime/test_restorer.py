@@ -114,6 +114,46 @@ def test_sixteen_bits_and_floats_agree_with_eight(restorer: runtime.Restorer) ->
     assert np.abs(real - base).max() < 0.003
 
 
+def test_many_photos_together_are_restored_as_each_alone(restorer: runtime.Restorer, tmp_path: Path) -> None:
+    sizes = [(40, 60), (60, 40), (40, 60), (80, 120), (9, 9), (40, 60), (60, 40)]
+    photos: list[Any] = [picture(*size, seed=seed) for seed, size in enumerate(sizes)]
+    masks: list[Any] = [None, np.ones((60, 40), np.uint8), np.eye(40, 60, dtype=np.uint8), None, None, None, None]
+    alone = [restorer(photo, mask, seed=7, with_prior=True) for photo, mask in zip(photos, masks, strict=True)]
+    photos[3] = save(tmp_path / "photo.png", photos[3])
+    for batch in (1, 3, 8):
+        together = list(restorer.many(iter(photos), iter(masks), batch=batch, seed=7, with_prior=True))
+        assert len(together) == len(alone)
+        for one, other in zip(alone, together, strict=True):
+            for field in ("image", "mask", "illumination", "prior"):
+                assert np.array_equal(getattr(one, field), getattr(other, field)), field
+    assert len(list(restorer.many([]))) == 0
+
+
+def test_photos_of_one_working_size_share_a_call_of_the_loop(restorer: runtime.Restorer) -> None:
+    calls: list[int] = []
+
+    class Counting:
+        title, networks = restorer.loop.title, restorer.loop.networks
+
+        def restore(self, images: Any, *arguments: Any) -> Any:
+            calls.append(len(images))
+            return restorer.loop.restore(images, *arguments)
+
+    counting = runtime.Restorer(restorer.bundle, Counting())
+    photos = [picture(*size) for size in ((40, 60), (60, 40), (80, 120), (120, 80), (120, 180))]
+    list(counting.many(photos, batch=4))  # all are 32x48 or 48x32 where the networks run
+    assert calls == [2, 2, 1]
+
+
+@pytest.mark.parametrize(("count", "which"), [(1, "fewer"), (3, "more")])
+def test_another_number_of_masks_is_refused(restorer: runtime.Restorer, count: int, which: str) -> None:
+    photos = [picture(20, 20)] * 2
+    with pytest.raises(RestoreError, match=f"{which} masks than photos"):
+        list(restorer.many(photos, [None] * count))
+    with pytest.raises(RestoreError, match="choose at least 1 photo"):
+        restorer.many(photos, batch=0)
+
+
 def test_files_and_arrays_agree(restorer: runtime.Restorer, tmp_path: Path) -> None:
     photo, mask = picture(30, 40), picture(30, 40, channels=1, seed=1)
     from_files = restorer(save(tmp_path / "a.png", photo), save(tmp_path / "m.png", mask))

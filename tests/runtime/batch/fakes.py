@@ -16,7 +16,7 @@ from runtime.batch.settings import Settings
 from runtime.batch.stopping import Stop
 from runtime.batch.work import Worker
 from runtime.photo import Photo
-from runtime.restorer import Restored
+from runtime.working_photo import Restored
 from tests.runtime.tiny import picture, save
 
 SETTINGS = Settings(bundle="b", steps=2, seed=0, strength=1.0, working_size=48, quality=None)
