@@ -21,7 +21,7 @@ from export.passes.catalog import FOLD, HALF_WEIGHTS, MASK_HEAD, PASSES, TIME_TA
 if TYPE_CHECKING:
     from torch import nn
 
-    from runtime.bundle import Manifest, ModelInfo, Note, Sampling, Versions
+    from runtime.bundle.folder import Manifest, ModelInfo, Note, Sampling, Versions
     from training.checkpoint import Model
     from training.sampler import SamplerOptions
 
@@ -74,7 +74,7 @@ def build_bundle(
 def check_target(target: Path, force: bool) -> None:
     """Raise ExportError unless a bundle may be written to `target`: with `force`, over another bundle
     only."""
-    from runtime.bundle import MANIFEST
+    from runtime.bundle.folder import MANIFEST
 
     if not target.absolute().parent.is_dir():
         raise ExportError(f"folder {target.parent} does not exist: create it first")
@@ -95,8 +95,8 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report, ba
     from export.passes.half_weights import rounded_model
     from export.photos import verification_samples
     from export.schedule import sampling_section
-    from runtime import bundle as contents
-    from runtime.onnxruntime_networks import OnnxRuntimeNetworks
+    from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+    from runtime.bundle import folder as contents
 
     shipped = rounded_model(model) if options.runs(HALF_WEIGHTS) else model
     sampling = sampling_section(options.sampling, model.diffusion)
@@ -152,7 +152,7 @@ def _write_networks(
     from export import graph
     from export.passes import fold, half_weights, mask_head, time_table
     from export.schedule import timesteps, with_rows
-    from runtime import bundle as contents
+    from runtime.bundle import folder as contents
 
     def write(name: str, proto: onnx.ModelProto) -> None:
         proto = fold.apply(proto) if options.runs(FOLD) else proto
@@ -185,7 +185,7 @@ def _write_golden(folder: Path, model: Model, options: BundleOptions, multiple: 
 
     from export.photos import golden_sample
     from export.verify import reference_loop
-    from runtime.bundle import GOLDEN_EXPECTED, GOLDEN_INPUT
+    from runtime.bundle.folder import GOLDEN_EXPECTED, GOLDEN_INPUT
 
     golden = golden_sample(options.photos, multiple)
     x = reference_loop(model, options.sampling, golden.image, golden.mask, GOLDEN_SEED)
@@ -201,7 +201,7 @@ def _write_golden(folder: Path, model: Model, options: BundleOptions, multiple: 
 
 
 def _model_info(model: Model, working_size: int) -> ModelInfo:
-    from runtime.bundle import Illumination, ModelInfo
+    from runtime.bundle.folder import Illumination, ModelInfo
     from training import degradation
     from training.denoiser import SIZES
 
@@ -229,7 +229,7 @@ def _versions() -> Versions:
     import torch
 
     from export.graph import OPSET
-    from runtime.bundle import Versions
+    from runtime.bundle.folder import Versions
 
     try:
         own = version("shadowdiffusion")
@@ -240,7 +240,7 @@ def _versions() -> Versions:
 
 def _notes(model: Model, options: BundleOptions, cost: float | None) -> list[Note]:
     """What was done to the graphs; `cost`: dB of the half-precision weights."""
-    from runtime.bundle import Note
+    from runtime.bundle.folder import Note
 
     notes = [
         Note(item.name, item.exactness, item.summary, cost if item is HALF_WEIGHTS else None)

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from export.console import fail, one_line_errors, reporter, terminal_bar
-from runtime.engines import BackendName, Precision, Provider
+from runtime.engines.store import BackendName, Precision, Provider
 
 Bundle = Annotated[Path, typer.Argument(help="A bundle: folder or zip file.", metavar="BUNDLE", show_default=False)]
 Backend = Annotated[

@@ -11,9 +11,13 @@ import msgspec
 from export.engines.fused_layers import fused_layers
 from export.engines.key import describe
 from export.engines.layers import LAYERS, Group, Layer, heaviest, layers, read_layers, summary
-from runtime.bundle import MANIFEST, NETWORKS, Bundle, Manifest, ModelInfo, Note, Verification
-from runtime.bundle import Versions as Made
-from runtime.engines import (
+from runtime.bundle.folder import MANIFEST, NETWORKS, Bundle, Manifest, ModelInfo, Note, Verification
+from runtime.bundle.folder import Versions as Made
+from runtime.bundle.opening import load_bundle
+from runtime.engines.fit import this_machine
+from runtime.engines.golden_check import quarantine
+from runtime.engines.profile import batch_sizes, image_sizes
+from runtime.engines.store import (
     RECORD,
     EngineRecord,
     StoredEngine,
@@ -23,10 +27,6 @@ from runtime.engines import (
     read_engine,
 )
 from runtime.errors import BundleError
-from runtime.fit import this_machine
-from runtime.golden_check import quarantine
-from runtime.opening import load_bundle
-from runtime.profile import batch_sizes, image_sizes
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto

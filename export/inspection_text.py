@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from export.engines.layers import Group
 from export.inspection import BundleFacts, Cost, EngineFacts, GraphFacts
 from export.results import COLUMNS, table
-from runtime.bundle import Note
+from runtime.bundle.folder import Note
 
 LABEL = 16
 SMALL = 0.02

@@ -15,8 +15,8 @@ from export.errors import ExportError
 
 if TYPE_CHECKING:
     from kernels.ahead_of_time import Record
-    from runtime.bundle import Manifest
-    from runtime.gpu_kernels import Kernel
+    from runtime.bundle.folder import Manifest
+    from runtime.bundle.gpu_kernels import Kernel
 
 FOLDER = "kernels"
 """Where a bundle keeps them."""
@@ -35,8 +35,8 @@ def add_kernels(
     from export.bundle import folder_beside, put_in_place
     from kernels.ahead_of_time import SUPPORTED, build
     from kernels.errors import KernelError
-    from runtime.bundle import MANIFEST, hash_files, write_manifest
-    from runtime.opening import load_bundle
+    from runtime.bundle.folder import MANIFEST, hash_files, write_manifest
+    from runtime.bundle.opening import load_bundle
 
     target = target.resolve()
     manifest = load_bundle(target).manifest
@@ -57,7 +57,7 @@ def add_kernels(
 
 def _described(record: Record) -> Kernel:
     """A record as the manifest has it."""
-    from runtime.gpu_kernels import Kernel, KernelArgument, KernelBuild
+    from runtime.bundle.gpu_kernels import Kernel, KernelArgument, KernelBuild
 
     builds = [
         KernelBuild(build.sm, f"{FOLDER}/{build.file}", build.registers, build.spilled, build.shared)

@@ -1,4 +1,4 @@
-"""A bundle folder -> one zip file that `runtime.archive` reads: stored, in a fixed order, without dates.
+"""A bundle folder -> one zip file that `runtime.bundle.archive` reads: stored, in a fixed order, without dates.
 
 The same bundle always packs to the same bytes. Whole engines of the bundle's folder are packed, those of the cache,
 which belong to this machine, are not.
@@ -16,10 +16,10 @@ from pathlib import Path
 from export.console import Bar, Progress, Report, quiet_bar
 from export.engines.lock import writing
 from export.errors import ExportError
-from runtime.bundle import ENGINES, MANIFEST, Bundle
-from runtime.engines import RECORD, engine_damage, engine_folders, read_engine
+from runtime.bundle.folder import ENGINES, MANIFEST, Bundle
+from runtime.bundle.opening import load_bundle
+from runtime.engines.store import RECORD, engine_damage, engine_folders, read_engine
 from runtime.errors import BundleError
-from runtime.opening import load_bundle
 
 NO_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zip can say
 PLAIN_FILE = 0o100644 << 16

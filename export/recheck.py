@@ -15,15 +15,15 @@ from export.console import Bar, Report
 from export.engines.lock import writing
 from export.errors import ExportError
 from export.verify import ONNX, OnBackend, Violation, compare, golden_difference, verification
-from runtime.bundle import Bundle, Sampling, Verification, write_manifest
-from runtime.engine_networks import open_engine
-from runtime.engines import StoredEngine, engine_damage, stored_engines
+from runtime.backends.selection import misfit
+from runtime.bundle.folder import Bundle, Sampling, Verification, write_manifest
+from runtime.bundle.opening import load_bundle
+from runtime.engines.engine_networks import open_engine
+from runtime.engines.fit import this_machine
+from runtime.engines.golden_check import verdict_of
+from runtime.engines.profile import batch_sizes, image_sizes
+from runtime.engines.store import StoredEngine, engine_damage, stored_engines
 from runtime.errors import BundleError, RestoreError
-from runtime.fit import this_machine
-from runtime.golden_check import verdict_of
-from runtime.opening import load_bundle
-from runtime.profile import batch_sizes, image_sizes
-from runtime.selection import misfit
 
 if TYPE_CHECKING:
     from export.photos import Sample
@@ -59,7 +59,7 @@ def recheck(path: Path, checkpoints: Sequence[Path], photos: Sequence[Path], rep
 
     from export.photos import verification_samples
     from export.verify import InPyTorch
-    from runtime.onnxruntime_networks import OnnxRuntimeNetworks
+    from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 
     bundle, outcome = load_bundle(path), Outcome()
     model, options = _original(bundle, checkpoints, report) if checkpoints else (None, None)

@@ -1,8 +1,8 @@
 """What every command prints with --json: one object, these fields and no others.
 
 `build-engine` prints `bundle`, `engine` (its name), `path`, `built` (false for a stored one) and the fields of a
-`runtime.engines.EngineRecord`; `inspect` prints a BundleFacts or an EngineFacts of `export.inspection`, by `kind`.
-Errors are a line on stderr and exit code 2 instead; only `verify` prints its object as well.
+`runtime.engines.store.EngineRecord`; `inspect` prints a BundleFacts or an EngineFacts of `export.inspection`, by
+`kind`. Errors are a line on stderr and exit code 2 instead; only `verify` prints its object as well.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from runtime.bundle import Note, Verification
+from runtime.bundle.folder import Note, Verification
 
 COLUMNS = 100
 """Width that is enough for everything that people are shown."""

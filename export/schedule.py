@@ -7,7 +7,7 @@ import dataclasses
 import msgspec
 
 from export.errors import ExportError
-from runtime.bundle import Sampling, Step
+from runtime.bundle.folder import Sampling, Step
 from training.sampler import SamplerOptions, step_table
 from training.schedule import DiffusionConfig
 

@@ -17,13 +17,13 @@ import numpy.typing as npt
 from export.console import Progress
 from export.errors import ExportError
 from export.photos import Sample
-from runtime.bundle import Bundle, Difference, Sampling, Step, Verification
-from runtime.golden_example import GOLDEN_TOLERANCE, read_golden
-from runtime.host_loop import HostLoop
-from runtime.networks import Networks
-from runtime.noise import gaussian
-from runtime.prior_update import confident_mask, illumination
-from runtime.sampler import sample as runtime_sample
+from runtime.backends.networks import Networks
+from runtime.bundle.folder import Bundle, Difference, Sampling, Step, Verification
+from runtime.bundle.golden_example import GOLDEN_TOLERANCE, read_golden
+from runtime.loop.host_loop import HostLoop
+from runtime.loop.noise import gaussian
+from runtime.loop.prior_update import confident_mask, illumination
+from runtime.loop.sampler import sample as runtime_sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +86,7 @@ class Violation(NamedTuple):
 
 
 class Implementation(Protocol):
-    """Prior, denoiser and whole loop; arrays as in `runtime.networks.Networks`, images of the loop in [0, 1]."""
+    """Prior, denoiser and whole loop; arrays as in `backends.networks.Networks`, images of the loop in [0, 1]."""
 
     def prior(self, image: Array, mask: Array) -> tuple[Array, Array]:
         """Clean image and matte."""

@@ -1,6 +1,6 @@
 """`python -m runtime`, which is also the command `shadowdiffusion`."""
 
-from runtime.cli import main
+from runtime.commands.cli import main
 
 __all__ = ["main"]
 

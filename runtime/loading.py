@@ -3,10 +3,10 @@
 import os
 from collections.abc import Callable
 
-from runtime.engines import Device
-from runtime.opening import load_bundle
+from runtime.backends.selection import Backend, choose, to_stderr
+from runtime.bundle.opening import load_bundle
+from runtime.engines.store import Device
 from runtime.restorer import Restorer
-from runtime.selection import Backend, choose, to_stderr
 
 
 def load(

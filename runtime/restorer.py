@@ -7,11 +7,11 @@ from time import perf_counter
 
 import numpy as np
 
-from runtime.bundle import Bundle, Step
+from runtime.bundle.folder import Bundle, Step
+from runtime.bundle.golden_example import GOLDEN_TOLERANCE, psnr, read_golden
 from runtime.errors import BundleError, RestoreError
-from runtime.golden_example import GOLDEN_TOLERANCE, psnr, read_golden
-from runtime.loop import Loop, Progress
-from runtime.native import NativeLoop
+from runtime.loop.loop import Loop, Progress
+from runtime.loop.native_loop import NativeLoop
 from runtime.working_photo import Restored, Source, WorkingPhoto
 
 BATCH = 8

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.full_size import brighten
-from runtime.illumination import log_gain
-from runtime.loop import Working
+from runtime.full_size.brightening import brighten
+from runtime.full_size.illumination import log_gain
+from runtime.full_size.resizing import enlarged, reduced
+from runtime.loop.loop import Working
 from runtime.photo import Photo, as_mask, check_pixels, read_photo
-from runtime.resizing import enlarged, reduced
 
 Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[Any]

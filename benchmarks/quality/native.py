@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.host_loop import HostLoop
+from runtime.loop.host_loop import HostLoop
+from runtime.loop.tiles import TiledNetworks
 from runtime.restorer import Restorer
-from runtime.tiles import TiledNetworks
 from training.datasets import read_photo, triplets
 
 Pixels = NDArray[np.uint8]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.full_size import brighten
-from runtime.illumination import log_gain, to_encoded, to_linear
-from runtime.resizing import reduced
+from runtime.full_size.brightening import brighten
+from runtime.full_size.illumination import log_gain, to_encoded, to_linear
+from runtime.full_size.resizing import reduced
 from runtime.restorer import Restorer
 from training.datasets import read_photo, triplets
 

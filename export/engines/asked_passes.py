@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from export.engines.job import Job
 from export.errors import ExportError
 from export.passes.catalog import PASSES
-from runtime.bundle import Note
+from runtime.bundle.folder import Note
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -54,7 +54,7 @@ def apply_asked(job: Job) -> tuple[dict[str, ModelProto], list[Note]]:
 def _judge(job: Job, graphs: dict[str, ModelProto]) -> Judge:
     from export.photos import verification_samples
     from export.precision.gate import Judge
-    from runtime.time_table import read_rows
+    from runtime.bundle.time_table import read_rows
 
     samples = verification_samples(job.options.photos, job.bundle.manifest.model.multiple)
     sessions = {name: _session(job, graph) for name, graph in graphs.items()}

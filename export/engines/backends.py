@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from export.engines.job import Backend
-from runtime.engines import BackendName
+from runtime.engines.store import BackendName
 
 
 def load_backend(name: BackendName) -> Backend:

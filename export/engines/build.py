@@ -15,8 +15,11 @@ from export.engines.job import Backend, BuildFailure, Job
 from export.engines.key import EngineOptions, describe, engine_key, folder_name, nearest
 from export.engines.store import put_in_place, scratch_folder, writable_store
 from export.errors import ExportError
-from runtime.bundle import Bundle, hash_file
-from runtime.engines import (
+from runtime.bundle.folder import Bundle, hash_file
+from runtime.bundle.opening import load_bundle
+from runtime.engines.fit import Machine, misfits, this_machine
+from runtime.engines.golden_check import CheckError, Verdict, check_engine, forget_verdict, quarantine, remember
+from runtime.engines.store import (
     FORMAT_VERSION,
     RECORD,
     EngineKey,
@@ -31,9 +34,6 @@ from runtime.engines import (
     stored_engines,
 )
 from runtime.errors import BundleError
-from runtime.fit import Machine, misfits, this_machine
-from runtime.golden_check import CheckError, Verdict, check_engine, forget_verdict, quarantine, remember
-from runtime.opening import load_bundle
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from export.engines.key import EngineOptions
 from export.errors import ExportError
 from export.passes.catalog import PASSES
-from runtime.engines import BackendName
+from runtime.engines.store import BackendName
 
 OTHER_BACKEND = "it is for --backend {}"
 TENSORRT, ONNXRUNTIME = (OTHER_BACKEND.format(name) for name in ("tensorrt", "onnxruntime"))

@@ -9,9 +9,9 @@ import importlib
 import json
 from typing import Any
 
-from runtime.device import find_gpu
-from runtime.engines import EngineRecord, StoredEngine
-from runtime.fit import MODULES
+from runtime.engines.device import find_gpu
+from runtime.engines.fit import MODULES
+from runtime.engines.store import EngineRecord, StoredEngine
 
 
 def fused_layers(engine: StoredEngine) -> dict[str, list[dict[str, Any]]]:

@@ -16,8 +16,8 @@ from typing import Any
 from export.engines.key import EngineOptions
 from export.errors import ExportError
 from export.passes.group_norm_plugin import MERGE, NAMESPACE, SILU, STATISTICS
-from runtime.engines import EngineKey
-from runtime.profile import image_sizes
+from runtime.engines.profile import image_sizes
+from runtime.engines.store import EngineKey
 
 LARGEST = 64 * 65535
 """Pixels that the programs along one axis of a grid can cover."""

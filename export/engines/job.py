@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from export.console import Bar, Report
 from export.engines.key import EngineOptions
 from export.errors import ExportError
-from runtime.bundle import Bundle, Note
-from runtime.engines import BackendName, EngineKey, NetworkRecord, SessionSettings
+from runtime.bundle.folder import Bundle, Note
+from runtime.engines.store import BackendName, EngineKey, NetworkRecord, SessionSettings
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -36,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a backend adds to the record of the engine: see `runtime.engines.EngineRecord`."""
+    """What a backend adds to the record of the engine: see `runtime.engines.store.EngineRecord`."""
 
     networks: dict[str, NetworkRecord]
     notes: list[Note] = field(default_factory=list)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from export.errors import ExportError
-from runtime.bundle import Bundle, Manifest
-from runtime.device import Gpu, find_cpu
-from runtime.engines import (
+from runtime.bundle.folder import Bundle, Manifest
+from runtime.engines.device import Gpu, find_cpu
+from runtime.engines.store import (
     TITLES,
     BackendName,
     EngineKey,

@@ -19,7 +19,7 @@ import msgspec
 
 from export.errors import ExportError
 from export.sizes import shape_at
-from runtime.profile import batch_sizes, image_sizes
+from runtime.engines.profile import batch_sizes, image_sizes
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from export.errors import ExportError
-from runtime.bundle import MANIFEST
+from runtime.bundle.folder import MANIFEST
 
 
 @contextmanager

@@ -25,11 +25,11 @@ from export.engines.tuning import Course, Feed, choose_settings, tune
 from export.errors import ExportError
 from export.passes.catalog import PASSES
 from export.photos import ellipse, synthetic
-from runtime.bundle import DENOISER, MASK_HEAD, PRIOR, Bundle, Note
-from runtime.engines import TITLES, BackendName, EngineKey, NetworkRecord, Provider, SessionSettings
-from runtime.onnxruntime_networks import open_session
-from runtime.profile import batch_sizes, image_sizes
-from runtime.time_table import read_rows
+from runtime.backends.onnxruntime_networks import open_session
+from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle, Note
+from runtime.bundle.time_table import read_rows
+from runtime.engines.profile import batch_sizes, image_sizes
+from runtime.engines.store import TITLES, BackendName, EngineKey, NetworkRecord, Provider, SessionSettings
 
 if TYPE_CHECKING:
     from onnx import ModelProto

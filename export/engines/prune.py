@@ -9,12 +9,12 @@ from pathlib import Path
 
 from export.engines.lock import locked
 from export.engines.store import SCRATCH, clear_scratch
-from runtime.bundle import Bundle
-from runtime.engines import TITLES, engine_damage, engine_folders, engine_stores, read_engine
+from runtime.bundle.folder import Bundle
+from runtime.bundle.opening import load_bundle
+from runtime.engines.fit import Machine, misfits, this_machine
+from runtime.engines.golden_check import quarantine
+from runtime.engines.store import TITLES, engine_damage, engine_folders, engine_stores, read_engine
 from runtime.errors import BundleError
-from runtime.fit import Machine, misfits, this_machine
-from runtime.golden_check import quarantine
-from runtime.opening import load_bundle
 
 
 def prune(path: Path, dry_run: bool, report: Callable[[str], None]) -> dict[str, str]:

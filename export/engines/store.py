@@ -15,8 +15,8 @@ from pathlib import Path
 from export.console import Report
 from export.engines.lock import locked
 from export.errors import ExportError
-from runtime.bundle import Bundle
-from runtime.engines import engine_stores
+from runtime.bundle.folder import Bundle
+from runtime.engines.store import engine_stores
 
 SCRATCH = ".tmp"
 

@@ -27,12 +27,12 @@ from export.engines.store import write_whole
 from export.errors import ExportError
 from export.passes.catalog import GROUP_NORM_PLUGIN, PASSES
 from export.sizes import shape_at
-from runtime.bundle import Bundle, Note
-from runtime.device import find_gpu
-from runtime.engines import TITLES, BackendName, EngineKey, NetworkRecord
-from runtime.fit import AMPERE, MODULES
-from runtime.profile import batch_sizes, image_sizes
-from runtime.tensorrt_networks import STRIPPED
+from runtime.backends.tensorrt_networks import STRIPPED
+from runtime.bundle.folder import Bundle, Note
+from runtime.engines.device import find_gpu
+from runtime.engines.fit import AMPERE, MODULES
+from runtime.engines.profile import batch_sizes, image_sizes
+from runtime.engines.store import TITLES, BackendName, EngineKey, NetworkRecord
 
 if TYPE_CHECKING:
     from onnx import ModelProto

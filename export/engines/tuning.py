@@ -19,9 +19,9 @@ from export.console import Bar, Report
 from export.engines.race import faster, milliseconds, race, ratio
 from export.errors import ExportError
 from export.passes.catalog import Pass
-from runtime.bundle import Note
-from runtime.engines import Provider, SessionSettings
-from runtime.onnxruntime_networks import open_session
+from runtime.backends.onnxruntime_networks import open_session
+from runtime.bundle.folder import Note
+from runtime.engines.store import Provider, SessionSettings
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from export.passes.view import attributes
-from runtime.networks import PACKED_INPUT
+from runtime.backends.networks import PACKED_INPUT
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

@@ -15,7 +15,7 @@ from export.precision.networks import SessionNetworks
 from export.precision.quantize import Scheme, convolutions, quantized_graph, tensors
 from export.precision.ranges import METHODS, Method, Range, clipped, histograms
 from export.precision.trajectories import trajectories
-from runtime.bundle import DENOISER
+from runtime.bundle.folder import DENOISER
 
 if TYPE_CHECKING:
     from onnx import ModelProto

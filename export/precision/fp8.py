@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from export.errors import ExportError
 from export.precision.quantize import Scheme
-from runtime.engines import EngineKey
+from runtime.engines.store import EngineKey
 
 FLOAT8 = Scheme("float8_e4m3fn", "float8_e4m3fn", weight_limit=448, outputs=False)
 

@@ -21,7 +21,7 @@ from export.precision.networks import Array, NotFinite, SessionNetworks, session
 from export.precision.simulate import simulated
 from export.precision.trajectories import fewer_steps, loops_of, restore
 from export.verify import psnr
-from runtime.bundle import Bundle, Sampling
+from runtime.bundle.folder import Bundle, Sampling
 
 if TYPE_CHECKING:
     from onnx import ModelProto

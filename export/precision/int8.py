@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from export.precision.quantize import Scheme
-from runtime.engines import EngineKey
+from runtime.engines.store import EngineKey
 
 ONNX_RUNTIME = Scheme("uint8", "int8", weight_limit=127, outputs=True)
 SATURATING = replace(ONNX_RUNTIME, weight_limit=64)

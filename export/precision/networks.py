@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from export.precision.simulate import TOTAL
-from runtime.bundle import MASK_HEAD
-from runtime.networks import GraphNetworks
+from runtime.backends.networks import GraphNetworks
+from runtime.bundle.folder import MASK_HEAD
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -24,7 +24,7 @@ class NotFinite(Exception):
 
 
 class SessionNetworks(GraphNetworks):
-    """`runtime.networks.Networks` over sessions by file name (see `session`).
+    """`runtime.backends.networks.Networks` over sessions by file name (see `session`).
 
     rows: the time table if the denoiser reads one. record: a list that collects the inputs of every call, with the
     file name. Calls raise NotFinite.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from export.console import Bar, Report
 from export.precision.mixed import Kind
-from runtime.bundle import DENOISER, NETWORKS, Bundle, Note
-from runtime.engines import EngineKey, Gate
+from runtime.bundle.folder import DENOISER, NETWORKS, Bundle, Note
+from runtime.engines.store import EngineKey, Gate
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -47,7 +47,7 @@ def prepare(
     from export.precision.int8 import int8_scheme
     from export.precision.mixed import float32_layers, single_graph
     from export.precision.networks import session
-    from runtime.time_table import read_rows
+    from runtime.bundle.time_table import read_rows
 
     files = [name for name in NETWORKS if name in bundle.manifest.files]
     singles = {name: single_graph(onnx.load_model(bundle.path / name)) for name in files}

@@ -10,10 +10,10 @@ import numpy as np
 
 from export.photos import Sample
 from export.precision.networks import Array, Feed, NotFinite, SessionNetworks
-from runtime.bundle import Bundle, Sampling
-from runtime.noise import gaussian
-from runtime.prior_update import confident_mask, illumination
-from runtime.sampler import sample as run_sampler
+from runtime.bundle.folder import Bundle, Sampling
+from runtime.loop.noise import gaussian
+from runtime.loop.prior_update import confident_mask, illumination
+from runtime.loop.sampler import sample as run_sampler
 
 Progress = Callable[[float, str], None]
 

@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
+from runtime.full_size.resizing import enlarged
 from runtime.photo import Photo
 from runtime.photo.metadata import ICC
 from runtime.photo.pixels import Pixels
-from runtime.resizing import enlarged
 
 Array = npt.NDArray[np.float32]
 

@@ -11,7 +11,7 @@ from runtime.batch.inputs import ADDED, STDIN, Found, Problem, is_earlier_result
 from runtime.errors import RestoreError
 from runtime.photo import SUFFIXES, Format, suffix_of
 from runtime.photo.formats import format_of
-from runtime.video import CODECS, is_video
+from runtime.video.frames import CODECS, is_video
 
 Kind = Literal["photo", "mask", "illumination", "compare"]
 STDOUT = "-"

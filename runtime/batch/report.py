@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from runtime.batch.inputs import Problem
 from runtime.batch.outcome import Outcome
 from runtime.batch.stopping import Stop
-from runtime.console import complain, one_line
+from runtime.commands.console import complain, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from runtime.bundle import NETWORKS, ROWS, Bundle
+from runtime.bundle.folder import NETWORKS, ROWS, Bundle
 from runtime.errors import RestoreError
 from runtime.photo import Format
 from runtime.photo.formats import LOSSY

@@ -6,14 +6,14 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import Step
-from runtime.loop import Loop, Progress, Working
+from runtime.bundle.folder import Step
+from runtime.loop.loop import Loop, Progress, Working
 
 Array = npt.NDArray[np.float32]
 
 
 class OneAtATime:
-    """`runtime.loop.Loop` that lets one thread in; the others read, write and apply the light meanwhile.
+    """`runtime.loop.loop.Loop` that lets one thread in; the others read, write and apply the light meanwhile.
 
     Loops that share `turn` count as one.
     """

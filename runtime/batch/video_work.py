@@ -16,8 +16,8 @@ from runtime.batch.work import Worker
 from runtime.photo import read_photo
 from runtime.photo.pixels import Pixels
 from runtime.restorer import Restorer
-from runtime.steady import SteadyLoop
-from runtime.video import restore_video
+from runtime.video.frames import restore_video
+from runtime.video.steady import SteadyLoop
 
 
 class VideoWorker(Worker):

@@ -22,7 +22,7 @@ from runtime.batch.settings import Settings
 from runtime.batch.standing import hash_of, look, same_file
 from runtime.batch.stopping import Stop, Stopped
 from runtime.errors import PhotoError, RestoreError
-from runtime.loop import Progress
+from runtime.loop.loop import Progress
 from runtime.photo import Format, Photo, encode_photo, read_photo, write_photo
 from runtime.photo.formats import format_of, sniff
 from runtime.working_photo import Restored

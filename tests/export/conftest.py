@@ -18,8 +18,8 @@ from torch import nn
 from export import graph
 from export.bundle import BundleOptions, build_bundle
 from export.passes.catalog import PASSES
-from runtime.bundle import Bundle
-from runtime.opening import load_bundle
+from runtime.bundle.folder import Bundle
+from runtime.bundle.opening import load_bundle
 from training.checkpoint import Model
 from training.degradation import DegradationConfig, DegradationPrior
 from training.denoiser import Denoiser, DenoiserConfig

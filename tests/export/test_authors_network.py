@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.opening import load_bundle
+from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from runtime.bundle.opening import load_bundle
 from tests.export.command_line import ROOT, environment, run
 from tests.runtime.tiny import load_pixels, picture, save
 from tests.training.test_import_checkpoint import WrittenOut, linear_betas, network, released

@@ -15,8 +15,8 @@ import runtime
 from export import graph, verify
 from export.bundle import BundleOptions, build_bundle, check_target
 from export.errors import ExportError
-from runtime.bundle import Bundle
-from runtime.opening import load_bundle
+from runtime.bundle.folder import Bundle
+from runtime.bundle.opening import load_bundle
 from training.checkpoint import Model
 from training.errors import TrainingError
 from training.sampler import SamplerOptions

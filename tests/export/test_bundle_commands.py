@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from export.engines import prune as prune_module
-from runtime.bundle import ENGINES
-from runtime.engines import stored_engines
-from runtime.fit import Machine
-from runtime.opening import load_bundle
+from runtime.bundle.folder import ENGINES
+from runtime.bundle.opening import load_bundle
+from runtime.engines.fit import Machine
+from runtime.engines.store import stored_engines
 from tests.export.command_line import assert_refused, call
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 import runtime
 from export.__main__ import app
 from export.results import Exported
-from runtime.opening import load_bundle
+from runtime.bundle.opening import load_bundle
 from training.checkpoint import Model, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]

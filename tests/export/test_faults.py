@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from runtime.bundle import Bundle, Manifest, parse_manifest
+from runtime.bundle.folder import Bundle, Manifest, parse_manifest
+from runtime.bundle.opening import load_bundle
 from runtime.errors import BundleError
-from runtime.opening import load_bundle
 from tests.export.command_line import ROOT, assert_one_line, environment, run
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle

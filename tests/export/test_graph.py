@@ -11,8 +11,8 @@ import torch
 
 from export.graph import OPSET, export_denoiser
 from export.verify import snr
-from runtime.bundle import Bundle
-from runtime.onnxruntime_networks import OnnxRuntimeNetworks
+from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from runtime.bundle.folder import Bundle
 from tests.export.conftest import randomise
 from training.checkpoint import Model
 from training.denoiser import SIZES, Denoiser

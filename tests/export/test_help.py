@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from export.__main__ import app
 from export.console import terminal_bar
-from runtime.bundle import Bundle
-from runtime.opening import load_bundle
+from runtime.bundle.folder import Bundle
+from runtime.bundle.opening import load_bundle
 from tests.export.command_line import environment, run
 from tests.runtime.tiny import picture, save
 from training.checkpoint import Model, save_checkpoint

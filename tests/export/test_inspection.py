@@ -12,9 +12,9 @@ from export.engines.layers import Layer, write_layers
 from export.inspection import HEAVIEST, BundleFacts, EngineFacts
 from export.inspection_text import lines
 from export.results import COLUMNS
-from runtime.bundle import ENGINES, Bundle, Difference, Note, Verification, write_manifest
-from runtime.engines import Gate, engine_stores
-from runtime.opening import load_bundle
+from runtime.bundle.folder import ENGINES, Bundle, Difference, Note, Verification, write_manifest
+from runtime.bundle.opening import load_bundle
+from runtime.engines.store import Gate, engine_stores
 from tests.export.command_line import assert_refused, call
 from tests.runtime.engine_folders import add_engine, make_key, write_engine
 from tests.runtime.tiny import write_bundle

@@ -13,9 +13,9 @@ import pytest
 
 pytest.importorskip("triton")
 
-from runtime.bundle import Bundle, parse_manifest
+from runtime.bundle.folder import Bundle, parse_manifest
+from runtime.bundle.opening import load_bundle
 from runtime.errors import BundleError
-from runtime.opening import load_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -25,11 +25,11 @@ from export.verify import (
     unit,
     verification,
 )
-from runtime.bundle import DENOISER, Bundle, Task, hash_files, write_manifest
-from runtime.full_size import brighten
-from runtime.illumination import log_gain
-from runtime.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.resizing import reduced
+from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from runtime.bundle.folder import DENOISER, Bundle, Task, hash_files, write_manifest
+from runtime.full_size.brightening import brighten
+from runtime.full_size.illumination import log_gain
+from runtime.full_size.resizing import reduced
 from training.checkpoint import Model
 from training.sampler import SamplerOptions
 

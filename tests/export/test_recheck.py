@@ -17,10 +17,10 @@ from onnx import numpy_helper
 from export.bundle import BundleOptions, build_bundle
 from export.recheck import engine_samples
 from export.results import Verified, table
-from runtime.bundle import ENGINES, Bundle, Manifest, hash_files, parse_manifest, write_manifest
-from runtime.device import find_cpu
-from runtime.engines import Gate, engine_stores, stored_engines
-from runtime.opening import load_bundle
+from runtime.bundle.folder import ENGINES, Bundle, Manifest, hash_files, parse_manifest, write_manifest
+from runtime.bundle.opening import load_bundle
+from runtime.engines.device import find_cpu
+from runtime.engines.store import Gate, engine_stores, stored_engines
 from tests.export.command_line import assert_refused, call
 from tests.runtime.engine_folders import add_engine, make_key, write_engine
 from tests.runtime.tiny import picture, save, write_bundle

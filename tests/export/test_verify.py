@@ -9,7 +9,7 @@ import pytest
 
 from export.errors import ExportError
 from export.verify import GRAPH_DB, LOOP_DB, MOST_DB, Violation, difference, psnr, snr, verification, worse
-from runtime.bundle import Difference
+from runtime.bundle.folder import Difference
 
 
 def test_figures_of_a_known_error() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from kernels.confident_mask import BLOCK, confident_mask, reference
 from kernels.errors import KernelError
-from runtime import prior_update
+from runtime.loop import prior_update
 from tests.kernels.buffers import SHAPES, TYPES, Guarded, arranged, random
 
 

@@ -12,7 +12,7 @@ import triton.language as tl
 
 from kernels.errors import KernelError
 from kernels.noise import cosine_and_sine, noise, noise_stream, reference
-from runtime.noise import gaussian, philox
+from runtime.loop.noise import gaussian, philox
 from tests.kernels.buffers import SHAPES, Guarded, number
 
 

@@ -8,8 +8,8 @@ import torch
 
 from kernels.errors import KernelError
 from kernels.prior_coefficients import illumination_limits, prior_coefficients, reference
-from runtime.bundle import Illumination
-from runtime.prior_update import blend_coefficients, illumination
+from runtime.bundle.folder import Illumination
+from runtime.loop.prior_update import blend_coefficients, illumination
 from tests.kernels.buffers import SHAPES, TYPES, Guarded, arranged, number, random
 
 

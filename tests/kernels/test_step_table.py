@@ -8,7 +8,7 @@ import pytest
 
 from kernels import step_table as table
 from kernels.errors import KernelError
-from runtime import sampler as runtime_sampler
+from runtime.loop import sampler as runtime_sampler
 from training import sampler
 from training.schedule import DiffusionConfig
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import runtime
-from runtime import tensorrt_networks
-from runtime.cuda import Cuda
+from runtime.backends import tensorrt_networks
+from runtime.gpu.cuda import Cuda
 from tests.runtime.fake_gpu import Driver
 from tests.runtime.fake_tensorrt import TensorRT
 from tests.runtime.tiny import write_bundle

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from runtime.bundle import hash_file
-from runtime.engines import (
+from runtime.bundle.folder import hash_file
+from runtime.bundle.opening import load_bundle
+from runtime.engines.store import (
     RECORD,
     EngineKey,
     EngineRecord,
@@ -18,7 +19,6 @@ from runtime.engines import (
     key_digest,
     network_digests,
 )
-from runtime.opening import load_bundle
 
 TENSORS: dict[str, dict[str, Any]] = {
     "image": {"kind": "input", "dtype": "FLOAT", "min": [1], "opt": [1], "max": [4]},

@@ -10,10 +10,18 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime.bundle import DENOISER, MASK_HEAD, NETWORKS, ROWS, Bundle, hash_file, hash_files, write_manifest
-from runtime.engines import RECORD, EngineKey, NetworkRecord, StoredEngine, encode_record, engine_stores, read_engine
-from runtime.opening import load_bundle
-from runtime.profile import batch_sizes
+from runtime.bundle.folder import DENOISER, MASK_HEAD, NETWORKS, ROWS, Bundle, hash_file, hash_files, write_manifest
+from runtime.bundle.opening import load_bundle
+from runtime.engines.profile import batch_sizes
+from runtime.engines.store import (
+    RECORD,
+    EngineKey,
+    NetworkRecord,
+    StoredEngine,
+    encode_record,
+    engine_stores,
+    read_engine,
+)
 from tests.runtime.engine_folders import make_key, write_engine
 from tests.runtime.fake_tensorrt import TensorRT, strip_weights
 

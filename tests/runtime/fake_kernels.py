@@ -16,9 +16,9 @@ import msgspec
 import torch
 
 from kernels.ahead_of_time import SCRATCH, all_variants
-from runtime.bundle import hash_files, write_manifest
-from runtime.gpu_kernels import Kernel, KernelArgument, KernelBuild
-from runtime.opening import load_bundle
+from runtime.bundle.folder import hash_files, write_manifest
+from runtime.bundle.gpu_kernels import Kernel, KernelArgument, KernelBuild
+from runtime.bundle.opening import load_bundle
 from tests.runtime.fake_gpu import CUBIN
 
 if TYPE_CHECKING:

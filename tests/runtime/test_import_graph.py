@@ -28,7 +28,7 @@ class Blocker:
             raise ModuleNotFoundError(f"{name} is blocked", name=name)
 
 sys.meta_path.insert(0, Blocker())
-from runtime.cli import main
+from runtime.commands.cli import main
 sys.argv = ["shadowdiffusion", "restore", photo, "-o", result, "--steps", "1", "--quiet"]
 try:
     main()

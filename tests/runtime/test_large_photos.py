@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime.host_loop import HostLoop
-from runtime.illumination import log_gain
-from runtime.opening import load_bundle
+from runtime.bundle.opening import load_bundle
+from runtime.full_size.illumination import log_gain
+from runtime.full_size.resizing import reduced
+from runtime.loop.host_loop import HostLoop
+from runtime.loop.tiles import TiledNetworks, tiles
 from runtime.photo import read_photo
-from runtime.resizing import reduced
 from runtime.restorer import Restorer
-from runtime.tiles import TiledNetworks, tiles
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTO = ROOT / "docs/example/shadow.jpg"

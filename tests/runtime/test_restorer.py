@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime.bundle import write_manifest
+from runtime.bundle.folder import write_manifest
+from runtime.bundle.opening import load_bundle
 from runtime.errors import BundleError, PhotoError, RestoreError
-from runtime.illumination import to_linear
-from runtime.opening import load_bundle
+from runtime.full_size.illumination import to_linear
 from runtime.photo import read_photo
 from tests.runtime.tiny import make_sampling, picture, save, write_bundle
 
@@ -244,6 +244,6 @@ def test_backends_and_threads_that_cannot_be_had_are_named(bundle: Path) -> None
 
 
 def test_both_onnxruntime_packages_are_warned_about(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.onnxruntime_networks._is_installed", lambda name: True)
+    monkeypatch.setattr("runtime.backends.onnxruntime_networks._is_installed", lambda name: True)
     with pytest.warns(UserWarning, match="both installed"):
         runtime.load(bundle, "portable", "cpu")

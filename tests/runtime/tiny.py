@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import runtime
 from export.passes.mask_head import split
-from runtime.bundle import (
+from runtime.bundle.folder import (
     Illumination,
     Manifest,
     ModelInfo,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.quality.border_gain import border_gain
-from runtime.illumination import to_encoded, to_linear
+from runtime.full_size.illumination import to_encoded, to_linear
 
 
 def _scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from export.engines.tensorrt import apply_own
 from export.errors import ExportError
 from export.passes.catalog import NATIVE_NORM, PHASE_UPSAMPLE
 from export.precision.mixed import mixed_graph, single_graph
-from runtime.bundle import NETWORKS, Bundle
+from runtime.bundle.folder import NETWORKS, Bundle
 
 
 def job(bundle: Bundle, said: list[str], precision: Any = "fp32", **passes: bool) -> Job:

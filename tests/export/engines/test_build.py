@@ -26,13 +26,13 @@ from export.engines.key import EngineOptions
 from export.engines.lock import writing
 from export.engines.tensorrt import Built, TensorRT, load_tensorrt
 from export.errors import ExportError
-from runtime import fit
-from runtime.bundle import hash_file, parse_manifest, write_manifest
-from runtime.device import Gpu
-from runtime.engines import read_engine, stored_engines
+from runtime.bundle.folder import hash_file, parse_manifest, write_manifest
+from runtime.bundle.opening import load_bundle
+from runtime.engines import fit
+from runtime.engines.device import Gpu
+from runtime.engines.golden_check import CheckError
+from runtime.engines.store import read_engine, stored_engines
 from runtime.errors import BundleError
-from runtime.golden_check import CheckError
-from runtime.opening import load_bundle
 from tests.runtime.tiny import write_bundle
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from export.__main__ import app
 from export.engines import fused_layers as fused_module
 from export.engines.fused_layers import fused_layers
-from runtime.device import Gpu
-from runtime.engines import StoredEngine, engine_stores, read_engine
-from runtime.opening import load_bundle
+from runtime.bundle.opening import load_bundle
+from runtime.engines.device import Gpu
+from runtime.engines.store import StoredEngine, engine_stores, read_engine
 from tests.runtime.engine_folders import make_key, write_engine
 from tests.runtime.tiny import write_bundle
 

@@ -31,7 +31,7 @@ from export.passes import group_norm_plugin as graph_pass
 from export.precision.mixed import mixed_graph, single_graph
 from kernels import ahead_of_time
 from kernels import group_norm_plugin as kernels
-from runtime.bundle import Bundle
+from runtime.bundle.folder import Bundle
 from tests.export.engines.fake_plugins import DataType, FakePlugins, ShapeExpr, TensorDesc, TensorFormat
 from tests.export.passes.graphs import images, kinds
 

@@ -11,10 +11,10 @@ import pytest
 
 from export.engines.key import EngineOptions, describe, engine_key, folder_name, nearest
 from export.errors import ExportError
-from runtime.bundle import Bundle
-from runtime.device import Gpu, find_gpu
-from runtime.engines import EngineKey, differences
-from runtime.opening import load_bundle
+from runtime.bundle.folder import Bundle
+from runtime.bundle.opening import load_bundle
+from runtime.engines.device import Gpu, find_gpu
+from runtime.engines.store import EngineKey, differences
 from tests.runtime.tiny import write_bundle
 
 RTX = "1.7.1.116"

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export.engines.layers import Layer, heaviest, layers, read_layers, summary, write_layers
 from export.errors import ExportError
 from export.precision.mixed import mixed_graph
-from runtime.bundle import Bundle
+from runtime.bundle.folder import Bundle
 from training.checkpoint import Model
 
 

@@ -21,12 +21,12 @@ from export.engines.layers import LAYERS, read_layers
 from export.engines.onnxruntime import load_onnxruntime, network_inputs
 from export.errors import ExportError
 from export.precision.mixed import single_graph
-from runtime import onnxruntime_networks
-from runtime.bundle import DENOISER, NETWORKS, PRIOR, Bundle, hash_files, write_manifest
-from runtime.engines import SessionSettings
-from runtime.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.opening import load_bundle
-from runtime.selection import choose
+from runtime.backends import onnxruntime_networks
+from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from runtime.backends.selection import choose
+from runtime.bundle.folder import DENOISER, NETWORKS, PRIOR, Bundle, hash_files, write_manifest
+from runtime.bundle.opening import load_bundle
+from runtime.engines.store import SessionSettings
 from tests.export.engines.wasteful import add_waste
 from tests.runtime.tiny import picture
 

@@ -26,11 +26,11 @@ from export.engines.prune import prune
 from export.errors import ExportError
 from export.inspection import inspect
 from export.pack import pack
-from runtime.device import find_cpu
-from runtime.engines import RECORD, NetworkRecord, encode_record, engine_stores, stored_engines
-from runtime.golden_check import Verdict, known_verdict, remember
-from runtime.opening import load_bundle
-from runtime.selection import choose
+from runtime.backends.selection import choose
+from runtime.bundle.opening import load_bundle
+from runtime.engines.device import find_cpu
+from runtime.engines.golden_check import Verdict, known_verdict, remember
+from runtime.engines.store import RECORD, NetworkRecord, encode_record, engine_stores, stored_engines
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle
 

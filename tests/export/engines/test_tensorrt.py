@@ -25,11 +25,11 @@ from export.engines.key import EngineOptions
 from export.engines.layers import read_layers, summary
 from export.errors import ExportError
 from export.passes import half_weights
-from runtime import fit
-from runtime.bundle import DEFAULT_BUNDLE, Bundle
-from runtime.device import Gpu
-from runtime.engines import stored_engines
-from runtime.opening import load_bundle
+from runtime.bundle.folder import DEFAULT_BUNDLE, Bundle
+from runtime.bundle.opening import load_bundle
+from runtime.engines import fit
+from runtime.engines.device import Gpu
+from runtime.engines.store import stored_engines
 from tests.runtime.tiny import write_bundle
 
 pytestmark = pytest.mark.skipif(
@@ -123,7 +123,7 @@ def test_a_bundle_with_half_weights(path: Path) -> None:
 def rehash(path: Path) -> None:
     import msgspec
 
-    from runtime.bundle import hash_files, parse_manifest, write_manifest
+    from runtime.bundle.folder import hash_files, parse_manifest, write_manifest
 
     manifest = parse_manifest((path / "manifest.json").read_bytes())
     write_manifest(path, msgspec.structs.replace(manifest, files=hash_files(path)))

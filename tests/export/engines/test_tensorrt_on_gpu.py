@@ -13,15 +13,15 @@ from export.engines.build import build_engines
 from export.engines.fused_layers import fused_layers
 from export.engines.key import EngineOptions
 from export.engines.tensorrt import TensorRT, load_tensorrt
-from runtime.bundle import Bundle
-from runtime.device import find_gpu
-from runtime.engine_networks import open_engine
-from runtime.engines import StoredEngine
+from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from runtime.bundle.folder import Bundle
+from runtime.bundle.opening import load_bundle
+from runtime.engines.device import find_gpu
+from runtime.engines.engine_networks import open_engine
+from runtime.engines.fit import MODULES
+from runtime.engines.golden_check import golden_psnr
+from runtime.engines.store import StoredEngine
 from runtime.errors import RestoreError
-from runtime.fit import MODULES
-from runtime.golden_check import golden_psnr
-from runtime.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.opening import load_bundle
 
 pytestmark = pytest.mark.gpu
 

@@ -12,7 +12,7 @@ from export.console import quiet_bar
 from export.engines.tuning import Course, Tuned, choose_settings, tune
 from export.errors import ExportError
 from export.passes.catalog import Pass
-from runtime.engines import SessionSettings
+from runtime.engines.store import SessionSettings
 from tests.export.engines.wasteful import WASTE, add_waste, engine_pass, less_waste, small_network
 
 ONE_THREAD = SessionSettings(1, True, {})

@@ -9,7 +9,7 @@ import pytest
 from export.graph import export_denoiser
 from export.passes import time_table
 from export.precision.mixed import single_graph
-from runtime.bundle import DEFAULT_BUNDLE, Bundle
+from runtime.bundle.folder import DEFAULT_BUNDLE, Bundle
 from tests.export.conftest import randomise
 from tests.export.passes.graphs import Network
 from training.denoiser import Denoiser, DenoiserConfig

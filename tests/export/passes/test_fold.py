@@ -8,7 +8,7 @@ import onnxruntime
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from export.passes import fold
-from runtime.bundle import DEFAULT_BUNDLE
+from runtime.bundle.folder import DEFAULT_BUNDLE
 from tests.export.conftest import images, run
 
 

@@ -17,7 +17,7 @@ from export.passes.group_norm_plugin import MERGE, NAMESPACE, SILU, STATISTICS
 from export.precision.int8 import TENSORRT
 from export.precision.mixed import mixed_graph, single_graph
 from export.precision.quantize import quantized_graph, tensors
-from runtime.bundle import DEFAULT_BUNDLE
+from runtime.bundle.folder import DEFAULT_BUNDLE
 from tests.export.passes.graphs import kinds
 
 

@@ -9,7 +9,7 @@ from onnx import ModelProto
 
 from export.errors import ExportError
 from export.passes import mask_head, time_table
-from runtime.bundle import DEFAULT_BUNDLE
+from runtime.bundle.folder import DEFAULT_BUNDLE
 from tests.export.conftest import images, run
 
 

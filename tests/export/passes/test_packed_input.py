@@ -15,7 +15,7 @@ from export.precision.int8 import TENSORRT
 from export.precision.mixed import mixed_graph
 from export.precision.quantize import Scheme, quantized_graph, tensors
 from export.precision.simulate import simulated
-from runtime.bundle import DEFAULT_BUNDLE
+from runtime.bundle.folder import DEFAULT_BUNDLE
 from tests.export.passes.graphs import Network, images, kinds, run
 
 TYPES = {

@@ -16,8 +16,8 @@ from export.photos import Sample, golden_sample, verification_samples
 from export.precision.gate import Candidate, Judge, Passed, all_layers, pass_gate
 from export.precision.mixed import Kind, mixed_graph, single_graph
 from export.precision.networks import session
-from runtime.bundle import NETWORKS, Bundle
-from runtime.time_table import read_rows
+from runtime.bundle.folder import NETWORKS, Bundle
+from runtime.bundle.time_table import read_rows
 
 Graphs = dict[str, onnx.ModelProto]
 

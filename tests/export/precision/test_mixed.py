@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 from export.errors import ExportError
 from export.passes import half_weights
 from export.precision.mixed import Kind, float32_layers, half_values, mixed_graph, single_graph
-from runtime.bundle import Bundle
+from runtime.bundle.folder import Bundle
 
 F16, BF16, F32 = TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.FLOAT
 

@@ -14,9 +14,9 @@ from export.console import quiet_bar
 from export.engines.build import build_engines
 from export.engines.key import EngineOptions, engine_key
 from export.precision.prepare import Prepared, prepare
-from runtime.bundle import NETWORKS, Bundle, hash_files, write_manifest
-from runtime.engines import Precision
-from runtime.opening import load_bundle
+from runtime.bundle.folder import NETWORKS, Bundle, hash_files, write_manifest
+from runtime.bundle.opening import load_bundle
+from runtime.engines.store import Precision
 
 
 def prepared(

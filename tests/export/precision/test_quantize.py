@@ -24,8 +24,8 @@ from export.precision.networks import session
 from export.precision.prepare import Prepared, prepare
 from export.precision.quantize import Scheme, convolutions, quantized_graph, tensors
 from export.precision.simulate import simulated
-from runtime.bundle import DENOISER, Bundle
-from runtime.engines import EngineKey, Precision, Provider
+from runtime.bundle.folder import DENOISER, Bundle
+from runtime.engines.store import EngineKey, Precision, Provider
 from tests.export.precision.test_mixed import graph, weight
 from tests.export.precision.test_simulate import feed_of
 

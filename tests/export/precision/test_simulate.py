@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 from export.precision.mixed import Kind, mixed_graph, single_graph
 from export.precision.networks import session
 from export.precision.simulate import TOTAL, simulated
-from runtime.bundle import Bundle
-from runtime.time_table import read_rows
+from runtime.bundle.folder import Bundle
+from runtime.bundle.time_table import read_rows
 from tests.export.precision.test_mixed import graph, weight
 
 

@@ -11,9 +11,9 @@ import pytest
 from export.photos import verification_samples
 from export.precision.networks import SessionNetworks, session
 from export.precision.trajectories import Loop, fewer_steps, loops_of, restore, trajectories
-from runtime.bundle import NETWORKS, Bundle
+from runtime.bundle.folder import NETWORKS, Bundle
+from runtime.bundle.time_table import read_rows
 from runtime.loading import load
-from runtime.time_table import read_rows
 
 
 def networks_of(bundle: Bundle, record: list | None = None) -> SessionNetworks:

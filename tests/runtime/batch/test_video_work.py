@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from runtime import native
-from runtime.cli import app
-from runtime.illumination import to_linear
+from runtime.commands.cli import app
+from runtime.full_size.illumination import to_linear
 from runtime.loading import load
-from runtime.loop import Working
+from runtime.loop import native_loop as native
+from runtime.loop.loop import Working
 from runtime.photo import read_photo
 from runtime.restorer import Restorer
-from runtime.steady import SteadyLoop
-from tests.runtime.test_video import PHOTO, film, frames
+from runtime.video.steady import SteadyLoop
 from tests.runtime.tiny import write_bundle
+from tests.runtime.video.test_video import PHOTO, film, frames
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,140 @@
+"""A bundle as one zip file: unpacked once into a cache folder, which is then verified like any bundle.
+
+The members are stored, not compressed, and are exactly the manifest and the files it lists, and the records of
+engines and the files they list, so that nothing in the archive can grow, hide or land elsewhere when it is unpacked.
+`python -m export pack` writes such files.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from runtime.bundle.folder import ENGINES, MANIFEST, load_folder, parse_manifest
+from runtime.cache import cache_folder
+from runtime.engines.store import PLAIN_NAME, RECORD, engine_damage, parse_record, read_engine
+from runtime.errors import BundleError
+
+LARGEST_MANIFEST = 16 * 2**20
+"""Bytes of a manifest or record; real ones have about 20 kB."""
+CACHE = "bundles"
+
+
+def unpack(path: Path) -> Path:
+    """The folder of the bundle in the zip file `path`, named by the file's SHA-256 and written if need be.
+
+    Raises BundleError for anything that `python -m export pack` would not have written, and when the cache
+    cannot be written.
+    """
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            folder = cache_folder(CACHE) / digest
+            if _is_whole(folder):
+                return folder
+            with zipfile.ZipFile(file) as archive:
+                sizes = _listed(archive, path)
+                _check_members(archive, sizes, path)
+                _extract(archive, sizes.keys(), folder, path)
+    except (zipfile.BadZipFile, EOFError) as error:
+        reason = str(error) or "it is cut"
+        raise BundleError(f"{path} is not a bundle: it is no folder and not a whole zip file ({reason})") from error
+    except (NotImplementedError, RuntimeError, ValueError) as error:  # zipfile: unknown version, encryption
+        raise BundleError(f"cannot unpack {path}: {error}") from error
+    except OSError as error:
+        advice = f"the cache is {cache_folder(CACHE)}; XDG_CACHE_HOME chooses another"
+        raise BundleError(f"cannot unpack {path}: {error.strerror or error} ({advice})") from error
+    return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a verified copy is there; a damaged one is removed."""
+    if not folder.is_dir():
+        return False
+    try:
+        load_folder(folder)
+    except BundleError:
+        shutil.rmtree(folder)
+        return False
+    return True
+
+
+def _listed(archive: zipfile.ZipFile, path: Path) -> dict[str, int]:
+    """Sizes of the members that manifest and records list, their own too, by name."""
+    if MANIFEST not in archive.namelist():
+        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST} at its top")
+    raw = _read(archive, MANIFEST, path)
+    files = parse_manifest(raw, f"{path}/{MANIFEST}").files
+    sizes = {MANIFEST: len(raw)} | {name: entry.size for name, entry in files.items()}
+    for name in archive.namelist():
+        if re.fullmatch(f"{ENGINES}/{PLAIN_NAME}/{re.escape(RECORD)}", name):
+            raw, folder = _read(archive, name, path), name.removesuffix(RECORD)
+            sizes[name] = len(raw)
+            sizes |= {folder + file: entry.size for file, entry in parse_record(raw, f"{path}/{name}").files.items()}
+    return sizes
+
+
+def _read(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    member = archive.getinfo(name)
+    if member.file_size > LARGEST_MANIFEST:
+        raise BundleError(f"{name} in {path} has {member.file_size} bytes, which no {Path(name).stem} needs")
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise _compressed(path, name)
+    return archive.read(member)
+
+
+def _check_members(archive: zipfile.ZipFile, sizes: dict[str, int], path: Path) -> None:
+    """Refuse members that are not listed, repeated, no plain file, compressed, or of another size than listed."""
+    seen = set[str]()
+    for member in archive.infolist():
+        name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
+        if name in seen:
+            raise BundleError(f"{path} holds {name!r} twice")
+        seen.add(name)
+        if kind not in (0, stat.S_IFREG):
+            raise BundleError(f"{name!r} in {path} is not a plain file")
+        if name not in sizes:  # names that leave the folder are not listed: manifest and records refuse them
+            raise BundleError(f"{path} holds {name!r}, which its manifest does not list")
+        if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
+            raise _compressed(path, name)
+        if member.file_size != sizes[name]:
+            raise BundleError(f"{name} in {path} has {member.file_size} bytes instead of {sizes[name]}")
+    if sum(sizes.values()) > path.stat().st_size:
+        raise BundleError(f"members of {path} share bytes: it is smaller than what it claims to hold")
+    if missing := sorted(sizes.keys() - seen):
+        raise BundleError(f"{path} lacks {missing[0]}: copy or pack it again")
+
+
+def _compressed(path: Path, name: str) -> BundleError:
+    return BundleError(f"{name} in {path} is compressed: a packed bundle only stores (python -m export pack)")
+
+
+def _extract(archive: zipfile.ZipFile, names: Iterable[str], folder: Path, path: Path) -> None:
+    """Write the members beside `folder`, verify them, and rename; another process may have been first."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".unpack.", suffix=".tmp", dir=folder.parent))
+    try:
+        for name in names:
+            target = temporary / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(name) as source, open(target, "xb") as copy:
+                shutil.copyfileobj(source, copy, 2**20)
+        try:
+            load_folder(temporary)
+            for engine in map(read_engine, temporary.glob(f"{ENGINES}/*")):
+                if problem := engine_damage(engine):
+                    raise BundleError(f"engine {engine.name}: {problem}")
+        except BundleError as error:
+            raise BundleError(f"{path} is damaged: {str(error).replace(f'{temporary}', f'{path}')}") from error
+        try:
+            os.rename(temporary, folder)
+        except OSError:
+            if not _is_whole(folder):
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

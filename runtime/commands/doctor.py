@@ -1,0 +1,137 @@
+"""What this machine offers, what would restore photos here, and why everything else is passed over."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from time import perf_counter
+from typing import NamedTuple, get_args
+
+from runtime.backends.selection import Backend, choose, misfit
+from runtime.bundle.folder import Bundle
+from runtime.bundle.opening import load_bundle
+from runtime.cache import cache_folder
+from runtime.engines.device import find_cpu, find_gpu
+from runtime.engines.fit import this_machine
+from runtime.engines.store import BackendName, Device, EngineKey, engine_folders, engine_stores, read_engine
+from runtime.errors import BundleError, RestoreError
+from runtime.restorer import Restorer
+
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "numpy", "pyvips")
+GIB = 2**30
+
+
+class Finding(NamedTuple):
+    """One line: what it is about, what was found, and whether photos can be restored in spite of it."""
+
+    subject: str
+    text: str
+    good: bool = True
+
+
+def examine(
+    bundle: str | os.PathLike[str] | None, backend: Backend, device: Device, threads: int | None
+) -> Iterator[Finding]:
+    """Findings as they are made: machine, packages, bundle, what is chosen, and the golden check of that."""
+    yield from _machine()
+    yield from _packages()
+    try:
+        opened = load_bundle(bundle)
+    except RestoreError as error:
+        yield Finding("bundle", str(error), good=False)
+        return
+    yield from _bundle(opened)
+    yield from _backends(opened)
+    said: list[str] = []
+    try:
+        loop = choose(opened, backend, device, threads, said.append)
+        yield from (Finding("selection", line) for line in said)
+        yield Finding("chosen", loop.title)
+        yield from _check(Restorer(opened, loop))
+    except RestoreError as error:
+        yield Finding("chosen", str(error), good=False)
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("shadowdiffusion", _installed("shadowdiffusion") or "not installed as a package")
+    yield Finding("python", f"{platform.python_version()} ({sys.executable}), {platform.platform()}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding("cpu", f"{find_cpu()}, {cores} cores")
+    gpu = find_gpu()
+    found = f"{gpu.name}, compute capability {gpu.sm / 10:g}, driver {gpu.driver}" if gpu else "none that CUDA can use"
+    yield Finding("gpu", found)
+    cache = cache_folder("checks").parent
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    writable = os.access(there, os.W_OK)
+    free = f"{shutil.disk_usage(there).free / GIB:.1f} GiB free"
+    yield Finding("cache", f"{cache}, {free if writable else 'not writable: engines are checked on every start'}")
+
+
+def _packages() -> Iterator[Finding]:
+    for package in PACKAGES:
+        if found := _installed(package):
+            yield Finding(package, found)
+    if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
+        yield Finding("onnxruntime", "both onnxruntime and onnxruntime-gpu are installed, which disables the GPU")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        yield Finding("onnxruntime", f"cannot be imported ({error}): pip install onnxruntime", good=False)
+    else:
+        providers = onnxruntime.get_available_providers()
+        cuda = "" if "CUDAExecutionProvider" in providers else " (no CUDA: that takes onnxruntime-gpu)"
+        yield Finding("providers", ", ".join(providers) + cuda)
+
+
+def _bundle(bundle: Bundle) -> Iterator[Finding]:
+    manifest = bundle.manifest
+    size = sum(entry.size for entry in manifest.files.values())
+    text = f"{manifest.name} ({manifest.task}), {size / 1e6:.1f} MB, all files whole: {bundle.path}"
+    yield Finding("bundle", text)
+    generations = sorted({build.sm for kernel in manifest.kernels for build in kernel.builds})
+    names = ", ".join(f"sm_{sm}" for sm in generations)
+    yield Finding("kernels", names or "none: python -m export kernels BUNDLE adds them, for GPUs")
+    yield Finding("engines", f"looked for in {' and '.join(map(str, engine_stores(bundle)))}")
+
+
+def _backends(bundle: Bundle) -> Iterator[Finding]:
+    """In the order in which they are preferred: what each lacks."""
+    machine, engines = this_machine(), list[EngineKey]()
+    for folder in engine_folders(*engine_stores(bundle)):
+        with suppress(BundleError):  # `choose` says what is wrong with it
+            engines.append(read_engine(folder).record.key)
+    for name in get_args(BackendName):
+        lacking = [] if machine.version(name) else ["not installed"]
+        lacking += [] if machine.gpu or name == "onnxruntime" else ["no GPU"]
+        own = [key for key in engines if key.backend == name]
+        fitting = sum(misfit(key, bundle, machine) is None for key in own)
+        text = f"{len(own)} engines, {fitting} for this machine" if own else "no engine"
+        yield Finding(f"{name} engines", ", ".join([text, *lacking]))
+
+
+def _check(restorer: Restorer) -> Iterator[Finding]:
+    """The golden example, twice: the first run also opens the networks."""
+    golden = Finding("golden check", "the bundle has no example to check with")
+    if any(name.startswith("golden/") for name in restorer.bundle.manifest.files):
+        try:
+            (found, first), (_, second) = _timed(restorer.check), _timed(restorer.check)
+            text = f"passed with {found:.1f} dB, in {first:.2f} s the first time and {second:.2f} s the second"
+            golden = Finding("golden check", text)
+        except RestoreError as error:
+            golden = Finding("golden check", str(error), good=False)
+    yield golden
+
+
+def _timed(run: Callable[[], float]) -> tuple[float, float]:
+    started = perf_counter()
+    return run(), perf_counter() - started
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

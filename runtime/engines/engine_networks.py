@@ -1,0 +1,67 @@
+"""A stored engine as something that runs, whichever backend compiled it: its networks alone, or the whole loop."""
+
+from collections.abc import Callable
+
+from runtime.backends.networks import Networks
+from runtime.bundle.folder import Bundle
+from runtime.engines.store import StoredEngine
+from runtime.errors import RestoreError
+from runtime.gpu.device_networks import DeviceNetworks
+from runtime.loop.host_loop import HostLoop
+from runtime.loop.loop import Loop
+
+Say = Callable[[str], None]
+
+
+def open_engine(bundle: Bundle, engine: StoredEngine, threads: int | None) -> Networks:
+    """The networks of a stored engine. Raises RestoreError."""
+    key = engine.record.key
+    if key.backend == "onnxruntime":
+        from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+
+        return OnnxRuntimeNetworks(bundle, key.provider or "cpu", threads, engine)
+    from runtime.backends.tensorrt_networks import TensorRTNetworks
+
+    return TensorRTNetworks(bundle, engine)
+
+
+def on_device(bundle: Bundle, engine: StoredEngine | None, threads: int | None = None) -> DeviceNetworks:
+    """The same for the loop on the GPU; None: the bundle's own graphs. Raises RestoreError."""
+    if engine is None or engine.record.key.backend == "onnxruntime":
+        from runtime.backends.onnxruntime_execution import OnnxRuntimeOnDevice
+
+        return OnnxRuntimeOnDevice(bundle, threads, engine)
+    from runtime.backends.tensorrt_networks import TensorRTNetworks
+
+    return TensorRTNetworks(bundle, engine)
+
+
+def open_loop(bundle: Bundle, engine: StoredEngine, device: str, threads: int | None, say: Say) -> Loop:
+    """The loop of a stored engine, on the GPU as far as can be; device, say: see `whole_loop`. Raises RestoreError."""
+    on_gpu = engine.record.key.provider != "cpu"
+    loop = whole_loop(bundle, engine, device, threads, say) if on_gpu else None
+    return loop or HostLoop(bundle, open_engine(bundle, engine, threads))
+
+
+def whole_loop(bundle: Bundle, engine: StoredEngine | None, device: str, threads: int | None, say: Say) -> Loop | None:
+    """All of the loop on the GPU, if the bundle has kernels for it that prove right with these networks.
+
+    engine: None for the bundle's own graphs. device: what the machine calls it, to remember the proof by. `say` hears
+    why else the steps between the networks are left to the CPU.
+    """
+    from runtime.engines.golden_check import loop_verdict
+    from runtime.gpu.device_loop import DeviceLoop
+
+    try:
+        loop = DeviceLoop(bundle, on_device(bundle, engine, threads), say)
+        if failure := loop_verdict(bundle, engine, device, say).failure:
+            raise RestoreError(failure)
+        return loop
+    except RestoreError as error:
+        say(f"{title(engine)} leaves the steps between its networks to the CPU: {error}")
+        return None
+
+
+def title(engine: StoredEngine | None) -> str:
+    """What runs on a GPU, for people."""
+    return f"engine {engine.name}" if engine else "ONNX Runtime on CUDA"

@@ -1,0 +1,1 @@
+"""Videos: frames in and out, and light that follows the scene."""
