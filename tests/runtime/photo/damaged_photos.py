@@ -1,6 +1,7 @@
 """Damages small photos of every kind, reads them and writes what was read.
 
-`python -m tests.runtime.photo.damaged_photos cut STEP BANDS...` cuts each that has so many bands at every STEP-th byte, `... flip CASES SEED` changes random bytes.
+`python -m tests.runtime.photo.damaged_photos cut STEP BANDS...` cuts each that has so many bands at every STEP-th byte,
+`... flip CASES SEED` changes random bytes.
 
 A process of its own, as a decoder that crashes takes its process along. Prints how many were read and how many refused;
 the case in hand is in the file named by the environment variable CASE.
