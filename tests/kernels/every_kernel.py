@@ -23,6 +23,7 @@ from kernels.noise import noise, noise_stream
 from kernels.pixels import to_pixels, to_planes
 from kernels.prior_coefficients import illumination_limits, prior_coefficients
 from kernels.prior_step import PREDICTIONS, prior_step
+from kernels.start_state import start_state
 from kernels.step_table import step_table
 from tests.kernels import buffers
 from training.sampler import SamplerOptions
@@ -65,6 +66,17 @@ class Photos:
 
 def run_noise(photos: Photos) -> list[Tensor]:
     return [noise(torch.empty_like(photos.random(3, 0)), photos.stream(), buffers.number(1, photos.device))]
+
+
+def run_start_state(photos: Photos) -> list[Tensor]:
+    y, mask, prior = photos.random(3, 0), photos.random(1, 1), (photos.random(3, 2), photos.numbers(0.6, 0.8))
+    found = []
+    for network in (torch.empty_like(photos.random(7, 0), dtype=torch.float16), torch.empty_like(y)):
+        for start in (None, prior):
+            state = torch.empty_like(y)
+            start_state(state, network, y, mask, photos.stream(), buffers.number(0, photos.device), start)
+            found += [state, network.clone()]
+    return found
 
 
 def run_prior_step(photos: Photos) -> list[Tensor]:
@@ -140,6 +152,7 @@ def run_guided_upsample(photos: Photos) -> list[Tensor]:
 
 EVERY: dict[str, Callable[[Photos], list[Tensor]]] = {
     "noise": run_noise,
+    "start_state": run_start_state,
     "prior_step": run_prior_step,
     "prior_coefficients": run_prior_coefficients,
     "confident_mask": run_confident_mask,

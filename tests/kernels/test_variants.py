@@ -23,6 +23,7 @@ from kernels.noise import noise, noise_stream
 from kernels.pixels import to_pixels, to_planes
 from kernels.prior_coefficients import illumination_limits, prior_coefficients
 from kernels.prior_step import Prediction, prior_step
+from kernels.start_state import start_state
 from kernels.variant import Variant
 from tests.kernels.buffers import arranged, number
 
@@ -84,16 +85,24 @@ def launch_noise(*flags: str) -> None:
     noise(zeros(3, [*flags]), stream(), number(0, CPU))
 
 
+def launch_start_state(kind: str, target: str, *flags: str) -> None:
+    x, network = zeros(3, []), zeros(7 if target == "nchw" else 3, [], kind)
+    prior = (x, torch.zeros(2)) if "prior" in flags else None
+    start_state(x, network, x, zeros(1, []), stream(), number(0, CPU), prior)
+
+
 def launch_prior_step(kind: str, target: str, *names: str) -> None:
-    flags = [*names]
+    flags, taken = [*names], kind
+    if target == "to":  # a network that takes another type than it returns
+        taken, target, *flags = names
     x = zeros(3, flags)
     prediction: Prediction = "v" if "v" in flags else "x0" if "x0" in flags else "noise"
     layout = "nhwc" if target == "nhwc" else "nchw"
     network = None
     if target == "nchw":
-        network = zeros(7, flags, kind)
+        network = zeros(7, flags, taken)
     elif target == "nhwc":
-        network = zeros(8, flags, kind).to(memory_format=torch.channels_last)
+        network = zeros(8, flags, taken).to(memory_format=torch.channels_last)
     prior_step(
         x,
         arranged(x, layout, KINDS[kind]),
@@ -157,6 +166,7 @@ def launch_group_norm(kind: str = "fp32", layout: str = "nchw", *flags: str) -> 
 
 LAUNCHERS: dict[str, Callable[..., None]] = {
     "noise": launch_noise,
+    "start_state": launch_start_state,
     "prior_step": launch_prior_step,
     "prior_coefficients": launch_prior_coefficients,
     "confident_mask": launch_confident_mask,

@@ -30,10 +30,15 @@ def start(bundle: Path) -> Start:
     def begin(*words: object, first: str = "", **options: Any) -> subprocess.Popen[Any]:
         code = f"{first}\nfrom runtime.commands.cli import main\nmain()"
         command = [sys.executable, "-c", code, "restore", *map(str, words), "--bundle", str(bundle), "--threads", "1"]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        return subprocess.Popen(command, cwd=ROOT, **pipes)
+        usual = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": heed_interrupts}
+        return subprocess.Popen(command, cwd=ROOT, **usual | options)
 
     return begin
+
+
+def heed_interrupts() -> None:
+    """What starts programs in the background, and these tests with them, may have told them to ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(process: subprocess.Popen[Any], data: bytes | None = None) -> tuple[int, bytes, str]:
