@@ -30,7 +30,7 @@ def start(bundle: Path) -> Start:
     def begin(*words: object, first: str = "", **options: Any) -> subprocess.Popen[Any]:
         code = f"{first}\nfrom runtime.commands.cli import main\nmain()"
         command = [sys.executable, "-c", code, "restore", *map(str, words), "--bundle", str(bundle), "--threads", "1"]
-        usual = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": heed_interrupts}
+        usual: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": heed_interrupts}
         return subprocess.Popen(command, cwd=ROOT, **usual | options)
 
     return begin
