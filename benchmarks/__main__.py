@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.kernels.command import kernels
+from benchmarks.latency.command import latency
 from benchmarks.quality.command import full_size, native, quality, wide_gamut
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ def main() -> None:
     """Measure bundles and kernels."""
 
 
-for command in (quality, kernels, full_size, native, wide_gamut):
+for command in (quality, latency, kernels, full_size, native, wide_gamut):
     app.command()(command)
 
 

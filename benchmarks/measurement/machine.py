@@ -102,10 +102,10 @@ def slug(header: Header) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def sources(root: Path = ROOT) -> str:
-    """SHA-256 over names and contents of the measured Python files, which also holds where git is absent."""
+def sources(root: Path = ROOT, folders: Sequence[str] = MEASURED) -> str:
+    """SHA-256 over names and contents of the Python files of some folders, which also holds where git is absent."""
     digest = hashlib.sha256()
-    for folder in MEASURED:
+    for folder in folders:
         for file in sorted((root / folder).rglob("*.py")):
             content = file.read_bytes()
             digest.update(f"{file.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
@@ -131,8 +131,15 @@ def _gpu(device: torch.device) -> Gpu:
         facts.L2_cache_size / 2**20,
         facts.multi_processor_count,
         torch.version.cuda,
-        gpu_state("GPU-" + str(facts.uuid).removeprefix("GPU-")),
+        gpu_state(gpu_uuid(device)),
     )
+
+
+def gpu_uuid(device: torch.device) -> str:
+    """The UUID of a GPU as NVML wants it."""
+    import torch
+
+    return "GPU-" + str(torch.cuda.get_device_properties(device).uuid).removeprefix("GPU-")
 
 
 def _cpu() -> str:

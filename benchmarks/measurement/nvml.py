@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -24,19 +26,13 @@ class GpuState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def gpu_state(uuid: str, library: Any = None) -> GpuState:
     """The state of the GPU with this UUID, "GPU-...". library: NVML, None = the one installed, if any."""
-    if library is None:
-        try:
-            library = ctypes.CDLL("libnvidia-ml.so.1")
-        except OSError:
+    with _opened(uuid, library) as (library, handle):
+        if library is None:
             return GpuState()
-    if library.nvmlInit_v2() != SUCCESS:
-        return GpuState()
-    try:
         driver = ctypes.create_string_buffer(96)
         named = library.nvmlSystemGetDriverVersion(driver, ctypes.c_uint(len(driver))) == SUCCESS
         state = GpuState(driver.value.decode() if named else None)
-        handle = ctypes.c_void_p()
-        if library.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)) != SUCCESS:
+        if handle is None:
             return state
 
         def number(function: str, *selector: int) -> int | None:
@@ -57,5 +53,33 @@ def gpu_state(uuid: str, library: Any = None) -> GpuState:
             power=watts("nvmlDeviceGetPowerUsage"),
             power_limit=watts("nvmlDeviceGetEnforcedPowerLimit"),
         )
+
+
+def total_energy(uuid: str, library: Any = None) -> float | None:
+    """Joules that the GPU with this UUID has taken since its driver was loaded; None where it does not count them."""
+    with _opened(uuid, library) as (library, handle):
+        if handle is None:
+            return None
+        millijoules = ctypes.c_ulonglong()
+        done = library.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(millijoules)) == SUCCESS
+        return millijoules.value / 1000 if done else None
+
+
+@contextmanager
+def _opened(uuid: str, library: Any) -> Iterator[tuple[Any, ctypes.c_void_p | None]]:
+    """NVML, None if it does not work, and its handle of the GPU, None if it knows no such GPU."""
+    if library is None:
+        try:
+            library = ctypes.CDLL("libnvidia-ml.so.1")
+        except OSError:
+            yield None, None
+            return
+    if library.nvmlInit_v2() != SUCCESS:
+        yield None, None
+        return
+    try:
+        handle = ctypes.c_void_p()
+        known = library.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)) == SUCCESS
+        yield library, handle if known else None
     finally:
         library.nvmlShutdown()

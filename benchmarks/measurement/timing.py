@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from benchmarks.errors import BenchmarkError
@@ -124,7 +124,8 @@ class Effort:
     """How long to measure.
 
     least, most: rounds; seconds: for the rounds, within these bounds; warm_up: rounds after which measuring begins
-    even though times still drift; attempts: races until one has no spread above `spread`.
+    even though times still drift; attempts: races until one has no spread above `spread`; pause: seconds of rest
+    before every turn, where threads of whoever had the last turn go on spinning for a while.
     """
 
     least: int = 20
@@ -133,6 +134,7 @@ class Effort:
     warm_up: int = 60
     attempts: int = 3
     spread: float = SPREAD
+    pause: float = 0.0
 
 
 SMOKE = Effort(least=1, most=1, seconds=0, warm_up=0, attempts=1, spread=float("inf"))
@@ -162,19 +164,23 @@ def _race(runs: Mapping[str, Run], effort: Effort) -> Race:
     warm: dict[str, list[float]] = {name: [] for name in names}
     done = 0
     while done < effort.warm_up and not all(steady(samples) for samples in warm.values()):
-        _round(runs, names, done, warm)
+        _round(runs, names, done, warm, effort.pause)
         done += 1
     samples: dict[str, list[float]] = {name: [] for name in names}
     deadline = perf_counter() + effort.seconds
     rounds = 0
     while rounds < effort.least or (rounds < effort.most and perf_counter() < deadline):
-        _round(runs, names, rounds, samples)
+        _round(runs, names, rounds, samples, effort.pause)
         rounds += 1
     spreads = {name: distribution(times).spread for name, times in samples.items()}
     return Race(samples, done, {name: spread for name, spread in spreads.items() if spread > effort.spread})
 
 
-def _round(runs: Mapping[str, Run], names: Sequence[str], number: int, samples: dict[str, list[float]]) -> None:
+def _round(
+    runs: Mapping[str, Run], names: Sequence[str], number: int, samples: dict[str, list[float]], pause: float
+) -> None:
     for place in range(len(names)):
         name = names[(place + number) % len(names)]
+        if pause:
+            sleep(pause)
         samples[name].append(runs[name]())

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks.measurement import machine
+from benchmarks.measurement import energy, machine
 from benchmarks.measurement.machine import Gpu, Header, header, slug, sources
-from benchmarks.measurement.nvml import GpuState, gpu_state
+from benchmarks.measurement.nvml import GpuState, gpu_state, total_energy
 
 
 class FakeNvml:
@@ -21,6 +21,7 @@ class FakeNvml:
 
     def __init__(self) -> None:
         self.open = 0
+        self.millijoules = 5_000
 
     def nvmlInit_v2(self) -> int:
         self.open += 1
@@ -58,11 +59,38 @@ class FakeNvml:
         value._obj.value = 700_000
         return 0
 
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: object, value: Any) -> int:
+        value._obj.value = self.millijoules
+        return 0 if self.millijoules else self.NOT_SUPPORTED
+
 
 def test_what_the_driver_says_and_what_it_does_not() -> None:
     library = FakeNvml()
     assert gpu_state("GPU-1", library) == GpuState("580.1", 1410, 1980, 2619, 41, None, 700.0)
     assert library.open == 0
+
+
+def test_energy_where_it_is_counted() -> None:
+    library = FakeNvml()
+    assert total_energy("GPU-1", library) == 5.0
+    assert total_energy("GPU-2", library) is None
+    library.millijoules = 0
+    assert total_energy("GPU-1", library) is None
+    assert library.open == 0
+
+
+def test_joules_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    library, calls = FakeNvml(), list[int]()
+    monkeypatch.setattr(energy, "total_energy", lambda uuid: total_energy(uuid, library))
+
+    def call() -> None:
+        library.millijoules += 250
+        calls.append(1)
+
+    assert energy.joules(call, "GPU-1", seconds=0) == 0.25
+    assert len(calls) == 1
+    assert energy.joules(call, "GPU-2", seconds=0) is None
+    assert len(calls) == 1
 
 
 def test_an_unknown_gpu_leaves_the_driver() -> None:

@@ -1,0 +1,1 @@
+"""How long a restoration takes, whole and by its parts, against others, and how close it stays to the reference."""
