@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from training.errors import TrainingError
+from training.layouts import LayoutName
 
 if TYPE_CHECKING:
     from training.evaluate import Quality
@@ -28,6 +29,9 @@ app = typer.Typer(
 
 Data = Annotated[Path, typer.Option("--data", help="Folder with the photos or the photographed pairs.")]
 Config = Annotated[str, typer.Option("--config", help="TOML file, or the name of a shipped configuration.")]
+Network = Annotated[
+    Literal["prior", "denoiser"] | None, typer.Option(help="Network to train instead of the configured.")
+]
 
 
 @contextmanager
@@ -47,6 +51,7 @@ def fit(
     config: Config,
     data: Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for checkpoints and logs.")],
+    network: Network = None,
     resume: Annotated[
         Path | None, typer.Option(help="A step_N folder, or the checkpoints folder for its newest.")
     ] = None,
@@ -61,6 +66,8 @@ def fit(
 
     Example: python -m training fit --config shadow-small-prior --data photos -o runs/prior
 
+    A published data set: python -m training fit --config shadow-istd --network prior --data ISTD -o runs/istd-prior
+
     Several GPUs or machines: accelerate launch -m training fit ...
     """
     with _one_line_errors():
@@ -69,7 +76,7 @@ def fit(
         from training.config import load_config
         from training.fit import fit as run
 
-        chosen = load_config(config)
+        chosen = load_config(config, network)
         try:
             if steps is not None:
                 chosen = replace(chosen, steps=steps)
@@ -88,9 +95,10 @@ def evaluate(
         list[Path], typer.Argument(help="Checkpoint files: prior and denoiser, one with both, or the prior alone.")
     ],
     data: Data,
-    split: Annotated[
-        str, typer.Option(help="Prefix of the folders in ISTD-like layouts, shot in exposure stacks.")
-    ] = "test",
+    layout: Annotated[
+        LayoutName, typer.Option(help="How the set's folders are laid out, see docs/data-sets.md.")
+    ] = "pairs",
+    split: Annotated[str, typer.Option(help="train, validation or test; or the shot in exposure stacks.")] = "test",
     mask: Annotated[Literal["given", "blind", "both"], typer.Option(help="With the masks, without, or both.")] = "both",
     steps: Annotated[int, typer.Option(help="Sampling steps S.")] = 5,
     eta: Annotated[float, typer.Option(help="0 = DDIM, 1 = ancestral noise.")] = 0.0,
@@ -112,13 +120,13 @@ def evaluate(
 
     Example: python -m training evaluate prior.safetensors denoiser.safetensors --data shadow_val --start 200
 
-    Exposure stacks, SCENE/low.jpg against SCENE/mid.jpg: --data stacks --split low
+    Exposure stacks, SCENE/low.jpg against SCENE/mid.jpg: --data stacks --layout stacks --split low
     """
     with _one_line_errors():
         from training.checkpoint import load_checkpoints
-        from training.datasets import triplets
         from training.evaluate import MASKS, mean_qualities
         from training.evaluate import evaluate as run
+        from training.layouts import triplets
         from training.sampler import SamplerOptions
 
         options = SamplerOptions(
@@ -132,7 +140,7 @@ def evaluate(
             clamp=clamp,
             start=start,
         )
-        pairs = triplets(data, split)
+        pairs = triplets(data, split, layout)
         scores = []
         if not as_json:
             print(_row("photo", "mask", ["input", "prior", "diffusion"]) + "   PSNR in dB / SSIM, native size")

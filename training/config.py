@@ -1,19 +1,26 @@
-"""Configuration of a training run: TOML files, shipped in `training/configs/` or anybody's own."""
+"""Configuration of a training run: TOML files, shipped in `training/configs/` or anybody's own.
+
+A file may name another that it `extends`, and may have a table [prior] or [denoiser] of what holds for that network
+alone.
+"""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from training.datasets import CropConfig
 from training.errors import TrainingError
 from training.exposure import ExposureConfig
+from training.layouts import LayoutName
 from training.shadows import ShadowConfig
 
 SHIPPED = Path(__file__).parent / "configs"
+
+Network = Literal["prior", "denoiser"]
 
 
 class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,10 +28,10 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     layout "photos": clean photos in `train`, validation photos in `val`, degraded on the fly as the task wants it:
     by `shadow` for shadows, by `exposure` for low light and exposure.
-    layout "pairs": photographed pairs in the field's layouts (ISTD, ISTD+, SRD: train_A/B/C and test_A/B/C).
+    Any other layout: photographed pairs, see `training.layouts`, resized to `resize` squared.
     """
 
-    layout: Literal["photos", "pairs"] = "photos"
+    layout: Literal["photos"] | LayoutName = "photos"
     crop: CropConfig = CropConfig()
     shadow: ShadowConfig = ShadowConfig()
     exposure: ExposureConfig = ExposureConfig()
@@ -36,7 +43,7 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One run trains one network; its checkpoint is united with the other network's at export."""
 
-    network: Literal["prior", "denoiser"]
+    network: Network
     size: Literal["small", "paper"]
     steps: int
     task: Literal["shadow", "low-light", "exposure"] = "shadow"
@@ -79,14 +86,60 @@ def shipped_configs() -> list[str]:
     return sorted(p.stem for p in SHIPPED.glob("*.toml"))
 
 
-def load_config(name: str) -> FitConfig:
-    """A shipped configuration by name, or a TOML file by path. Raises TrainingError naming the offending value."""
-    path = SHIPPED / f"{name}.toml"
-    if not path.is_file():
-        path = Path(name)
-    if not path.is_file():
-        raise TrainingError(f"no configuration {name!r}: give a TOML file or one of {', '.join(shipped_configs())}")
+def load_config(name: str, network: Network | None = None) -> FitConfig:
+    """A shipped configuration by name, or a TOML file by path.
+
+    network: the network to train, None for the one that the file names.
+
+    Raises:
+        TrainingError: naming the offending value.
+    """
+    parts = _parts(name)
+    named = next((part["network"] for part in reversed(parts) if "network" in part), None)
+    chosen = network or named
+    merged: dict[str, Any] = {}
+    for part in parts:
+        tables = {each: part.pop(each, {}) for each in get_args(Network)}
+        merged = _merged(_merged(merged, part), tables.get(chosen, {}))
+    if chosen is not None:
+        merged["network"] = chosen
     try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), FitConfig)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, TrainingError) as error:
-        raise TrainingError(f"configuration {path}: {error}") from None
+        return msgspec.convert(merged, FitConfig)
+    except (msgspec.ValidationError, TrainingError) as error:
+        raise TrainingError(f"configuration {name}: {error}") from None
+
+
+def _parts(name: str) -> list[dict[str, Any]]:
+    """The file and all that it extends, the most basic first."""
+    parts: list[dict[str, Any]] = []
+    following: str | None = name
+    read: list[Path] = []
+    while following is not None:
+        path = SHIPPED / f"{following}.toml"
+        if not path.is_file():
+            path = Path(following)
+        if not path.is_file():
+            raise TrainingError(
+                f"no configuration {following!r}: give a TOML file or one of {', '.join(shipped_configs())}"
+            )
+        if path in read:
+            raise TrainingError(f"configuration {name}: {path} extends itself")
+        read.append(path)
+        try:
+            part = tomllib.loads(path.read_text("utf-8"))
+            following = msgspec.convert(part.pop("extends", None), str | None)
+            for network in get_args(Network):
+                msgspec.convert(part.get(network, {}), dict[str, Any])
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+            raise TrainingError(f"configuration {path}: {error}") from None
+        parts.insert(0, part)
+    return parts
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over`, table by table."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        result[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result

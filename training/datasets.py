@@ -1,4 +1,4 @@
-"""Training samples: clean photos degraded on the fly, and the field's folders of photographed pairs.
+"""Training samples: clean photos degraded on the fly, and photographed pairs.
 
 A dataset is a pure function of (seed, index): sample i is the same whatever the number of workers or processes and
 whether training was interrupted, which is what makes a resumed loss curve equal to an uninterrupted one.
@@ -20,10 +20,8 @@ from torch import Tensor
 from training.camera import Pair
 from training.errors import TrainingError
 from training.exposure import ExposureConfig, misexpose
+from training.layouts import Triplet, photos_in
 from training.shadows import ShadowConfig, cast_shadow
-
-WELL_EXPOSED = "mid"  # name of the reference shot in an exposure stack
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 
 
 class Sample(TypedDict):
@@ -54,16 +52,6 @@ class CropConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     turned: float = 0.3  # probability of a crop that does not stand upright
     recolour: float = 0.7  # probability of changed exposure, tone and saturation
     composite: float = 0.25  # probability of a second photo behind a hard edge: edges that are not shadows
-
-
-def photos_in(folder: Path) -> list[Path]:
-    """Image files directly in `folder`, sorted. Raises TrainingError when there is none."""
-    if not folder.is_dir():
-        raise TrainingError(f"no folder {folder}: give the directory that holds the photos")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
-    if not files:
-        raise TrainingError(f"no photo in {folder}: expected files ending in {', '.join(sorted(EXTENSIONS))}")
-    return files
 
 
 def read_photo(path: Path) -> NDArray[np.uint8]:
@@ -173,88 +161,35 @@ class SyntheticPairs:
         return as_sample(cast_shadow(rng, clean, self.degradation))
 
 
-@dataclass(frozen=True)
-class Triplet:
-    """Files of one photographed pair."""
-
-    name: str
-    degraded: Path
-    mask: Path | None
-    clean: Path
-
-
-def triplets(root: Path, split: str) -> list[Triplet]:
-    """Pairs in one of the field's layouts, matched by file stem.
-
-    ISTD, ISTD+ and SRD-like: `{split}_A` (degraded), `{split}_B` (mask), `{split}_C` (clean), directly in `root` or
-    in `root/{split}`. A plain set: `input`, `mask`, `gt`. The mask folder may be absent. SRD's clean files end in
-    `_no_shadow` or `_free`. Exposure stacks: one folder per scene with the shots `{split}` (degraded) and `mid`.
-    """
-    candidates = [(base / f"{split}_A", base / f"{split}_B", base / f"{split}_C") for base in (root, root / split)] + [
-        (root / "input", root / "mask", root / "gt"),
-        (root / split / "shadow", root / split / "mask", root / split / "shadow_free"),
-    ]
-    for degraded, mask, clean in candidates:
-        if not (degraded.is_dir() and clean.is_dir()):
-            continue
-        truths = {_stem(p): p for p in photos_in(clean)}
-        masks = {_stem(p): p for p in photos_in(mask)} if mask.is_dir() else {}
-        inputs = photos_in(degraded)
-        missing = [p.name for p in inputs if _stem(p) not in truths or (masks and _stem(p) not in masks)]
-        if missing:
-            raise TrainingError(
-                f"{len(missing)} of {len(inputs)} photos in {degraded} lack a partner of the same name in "
-                f"{clean} or {mask}, {missing[0]} for one"
-            )
-        return [Triplet(p.stem, p, masks.get(_stem(p)), truths[_stem(p)]) for p in inputs]
-    if stacks := _stacks(root, split):
-        return stacks
-    raise TrainingError(
-        f"no pairs in {root}: expected {split}_A, {split}_B, {split}_C (ISTD, SRD), or input, mask, gt, or folders "
-        f"of shots called {split} and {WELL_EXPOSED}"
-    )
-
-
-def _stacks(root: Path, shot: str) -> list[Triplet]:
-    """Exposure stacks `root/SCENE/{shot}`, each with the well exposed shot beside it."""
-    shots = sorted(p for p in root.glob(f"*/{shot}.*") if p.suffix.lower() in EXTENSIONS)
-    pairs = [Triplet(p.parent.name, p, None, p.with_stem(WELL_EXPOSED)) for p in shots]
-    for pair in pairs:
-        if not pair.clean.is_file():
-            raise TrainingError(f"{pair.degraded} lacks its partner {pair.clean}")
-    return pairs
-
-
-def _stem(path: Path) -> str:
-    stem = path.stem
-    for suffix in ("_no_shadow", "_free", "_gt"):
-        stem = stem.removesuffix(suffix)
-    return stem
-
-
-def read_pair(files: Triplet, everywhere: bool = False) -> Pair:
+def read_pair(files: Triplet, everywhere: bool = False, side: int | None = None) -> Pair:
     """A photographed pair at its native size; without a mask file the m* rule of the authors' code gives one.
 
     everywhere: the whole photo is degraded (low light, exposure): the mask is 1 whatever the files say.
+    side: resize both photos to a square of so many pixels first, as the authors do.
     """
-    degraded = read_photo(files.degraded).astype(np.float32) / np.float32(255)
-    clean = read_photo(files.clean).astype(np.float32) / np.float32(255)
+    degraded, clean = (read_photo(path).astype(np.float32) / np.float32(255) for path in (files.degraded, files.clean))
+    if side is not None:
+        degraded, clean = _resize(degraded, (side, side)), _resize(clean, (side, side))
     if degraded.shape != clean.shape:
         raise TrainingError(f"{files.degraded} and {files.clean} have different sizes")
+    shape = (clean.shape[0], clean.shape[1])
     if everywhere:
-        mask = np.ones(clean.shape[:2], np.float32)
+        mask = np.ones(shape, np.float32)
     elif files.mask is None:
         mask = ((clean - degraded).mean(-1) >= 0.05).astype(np.float32)
     else:
-        mask = read_photo(files.mask)[..., 0].astype(np.float32) / np.float32(255)
-        if mask.shape != clean.shape[:2]:
-            raise TrainingError(f"{files.mask} and {files.clean} have different sizes")
+        mask = read_mask(files.mask, shape)
     return Pair(degraded, clean, mask, mask)
+
+
+def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Mask as float32[H, W] in [0, 1], 1 = shadow, resized to `shape`: detected masks often are of another size."""
+    return _resize(read_photo(path)[..., 0].astype(np.float32) / np.float32(255), shape)
 
 
 @dataclass(frozen=True)
 class PhotographedPairs:
-    """Random crops of photographed pairs (ISTD, ISTD+, SRD), resized to `resize` squared first as the authors do."""
+    """Random crops of photographed pairs, resized to `resize` squared first as the authors do."""
 
     files: list[Triplet]
     seed: int
@@ -268,13 +203,13 @@ class PhotographedPairs:
         turn, place = divmod(index, len(self.files))
         order = np.random.default_rng((self.seed, turn)).permutation(len(self.files))
         rng = np.random.default_rng((self.seed, turn, place))
-        pair = read_pair(self.files[int(order[place])], self.everywhere)
+        pair = read_pair(self.files[int(order[place])], self.everywhere, self.resize)
         top, left = (int(v) for v in rng.integers(self.resize - self.size + 1, size=2))
         flip = -1 if rng.random() < 0.5 else 1
         window = (slice(top, top + self.size), slice(left, left + self.size))
 
         def cut(image: NDArray[np.float32]) -> NDArray[np.float32]:
-            return _resize(image, self.resize)[window][:, ::flip]
+            return image[window][:, ::flip]
 
         mask = cut(pair.mask)
         if rng.random() < self.unknown_mask:
@@ -282,8 +217,11 @@ class PhotographedPairs:
         return as_sample(Pair(cut(pair.degraded), cut(pair.clean), mask, cut(pair.matte)))
 
 
-def _resize(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def _resize(image: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Bicubic with antialiasing; [H, W] or [H, W, C] in [0, 1]."""
+    if image.shape[:2] == shape:
+        return image
     tensor = torch.from_numpy(image)[None]
     tensor = tensor.permute(0, 3, 1, 2) if image.ndim == 3 else tensor[None]
-    out = torch.nn.functional.interpolate(tensor, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+    out = torch.nn.functional.interpolate(tensor, shape, mode="bicubic", antialias=True).clamp(0, 1)
     return np.ascontiguousarray(out[0].permute(1, 2, 0).numpy() if image.ndim == 3 else out[0, 0].numpy())

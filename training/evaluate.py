@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.checkpoint import Model
-from training.datasets import Triplet, as_sample, read_pair
+from training.datasets import as_sample, read_pair
 from training.degradation import MATTE_THRESHOLD, UNKNOWN_MASK, illumination
 from training.errors import TrainingError
+from training.layouts import Triplet
 from training.metrics import psnr, ssim
 from training.sampler import SamplerOptions, sample
 

@@ -18,11 +18,12 @@ from torch.utils.data import Dataset as TorchDataset
 
 from training.checkpoint import Model, load_checkpoints, save_checkpoint
 from training.config import FitConfig
-from training.datasets import Dataset, PhotographedPairs, Sample, SyntheticPairs, triplets
+from training.datasets import Dataset, PhotographedPairs, Sample, SyntheticPairs
 from training.degradation import DegradationPrior
 from training.denoiser import Denoiser
 from training.ema import Ema
 from training.errors import TrainingError
+from training.layouts import triplets
 from training.objective import Objective, Trainable, make_objective
 from training.schedule import DiffusionConfig
 
@@ -61,9 +62,12 @@ def open_data(config: FitConfig, folder: Path) -> tuple[Dataset, Dataset]:
         "unknown_mask": data.unknown_mask,
         "everywhere": config.task != "shadow",
     }
+    train, validation = (triplets(folder, split, data.layout) for split in ("train", "validation"))
+    if train == validation:
+        raise TrainingError(f"{folder} has no pairs to validate on but those to train on: make folders train and test")
     return (
-        PhotographedPairs(triplets(folder, "train"), config.seed, **cut),  # type: ignore[arg-type]
-        PhotographedPairs(triplets(folder, "test"), config.seed + VALIDATION_SEED, **cut),  # type: ignore[arg-type]
+        PhotographedPairs(train, config.seed, **cut),  # type: ignore[arg-type]
+        PhotographedPairs(validation, config.seed + VALIDATION_SEED, **cut),  # type: ignore[arg-type]
     )
 
 

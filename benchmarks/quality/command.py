@@ -4,59 +4,101 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
 
+from training.layouts import TASKS, LayoutName, triplets
+
+Data = Annotated[Path, typer.Option("--data", help="Folder of photographed pairs.")]
+Layout = Annotated[LayoutName, typer.Option(help="How its folders are laid out, see docs/data-sets.md.")]
+Split = Annotated[str, typer.Option(help="train, validation or test; or the shot in exposure stacks.")]
+DEFAULT_METHODS = ("identity", "border-gain", "prior", "bundle")
+
 
 def quality(
-    data: Annotated[Path, typer.Option("--data", help="Photographed pairs: input/mask/gt, or ISTD and SRD folders.")],
-    bundle: Annotated[Path | None, typer.Option(help="Bundle to measure.  [default: the one that is shipped]")] = None,
-    split: Annotated[str, typer.Option(help="Prefix of the folders in ISTD-like layouts.")] = "test",
+    data: Data,
+    layout: Layout = "pairs",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="bundle, prior, identity, he, clahe, lime, gamma, border-gain, another bundle, or a folder of results "
+            "named like the photos; may be repeated.  [default: identity, border-gain, prior, bundle]"
+        ),
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="What bundle and prior mean.  [default: the built-in one for the set's task]")
+    ] = None,
+    split: Split = "test",
+    resize: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            help="Compare at so many pixels squared, by MATLAB's imresize; the field's is 256.  [default: native]",
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.  [default: the bundle's]")] = None,
     working_size: Annotated[int | None, typer.Option(help="Long side at which the networks run.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Append one JSON record per row.")] = None,
+    table: Annotated[Path | None, typer.Option(help="Write the tables to this Markdown file, too.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write all pictures side by side to this PNG or JPEG.")] = None,
 ) -> None:
-    """PSNR, SSIM and LAB error against the truth, whole image at native size.
+    """PSNR, SSIM and LAB error of any method against the truth, beside what others published for the set.
 
-    Rows: doing nothing, border gain, the prior alone, prior and diffusion; with the mask and without.
+    Photos are restored at their own size, as deployed; --resize is for the comparison.
 
-    Example: python -m benchmarks quality --data shadow_val -o quality.jsonl
+    Example: python -m benchmarks quality --data shadow_val --method identity --method bundle -o quality.jsonl
+
+    The field's protocol: python -m benchmarks quality --data ISTD --layout istd --resize 256
     """
-    from benchmarks.quality.restoration import measure, table
-    from runtime.errors import RestoreError
-    from runtime.loading import load
-    from training.errors import TrainingError
+    with _one_line_errors():
+        from benchmarks.errors import BenchmarkError
+        from benchmarks.measurement.machine import header
+        from benchmarks.measurement.results import append
+        from benchmarks.quality import perceptual
+        from benchmarks.quality.methods import Settings, find_methods
+        from benchmarks.quality.record import Protocol
+        from benchmarks.quality.scoring import score
+        from benchmarks.quality.sheet import Sheet
+        from benchmarks.quality.table import tables
 
-    rows = []
-    try:
-        restorer = load(bundle)
-        for row in measure(restorer, data, split, steps, working_size, seed):
-            rows.append(row)
-            print(f"{row.photo}: {row.method}, mask {row.mask}: {row.quality.psnr:.2f} dB", file=sys.stderr, flush=True)
-        if output is not None:
-            manifest = restorer.bundle.manifest
-            shared = {
-                "bundle": manifest.name,
-                "created": manifest.created,
-                "steps": steps,
-                "working_size": working_size,
-            }
-            with output.open("a", encoding="utf-8") as log:
-                log.writelines(json.dumps(row.record() | shared) + "\n" for row in rows)
-    except (RestoreError, TrainingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
-    print(table(rows))
+        files = triplets(data, split, layout)
+        photos = [pair.name for pair in files]
+        settings = Settings(steps, working_size, seed)
+        methods = find_methods(method or DEFAULT_METHODS, bundle, TASKS[layout], photos, settings)
+        distance, lpips = perceptual.load()
+        protocol = Protocol(data.resolve().name, layout, split, resize, lpips if distance else f"skipped: {lpips}")
+        pictures = Sheet(sheet, len(set(photos))) if sheet else None
+        records = []
+        for record in score(files, methods, header(sys.argv[1:]), protocol, distance, pictures):
+            records.append(record)
+            if output is not None:
+                append(output, record)
+            figure = f"mask {record.mask}: {record.quality.whole.psnr:.2f} dB"
+            print(f"{record.photo} {record.subset}: {record.method}, {figure}", file=sys.stderr, flush=True)
+        if not records:
+            raise BenchmarkError(
+                f"nothing was measured: {', '.join(m.name for m in methods)} need masks, {data} has none"
+            )
+        text = tables(records)
+        print(text, end="")
+        if table is not None:
+            fresh = table.with_name(f".partial-{table.name}")
+            fresh.write_text(text, encoding="utf-8")
+            fresh.replace(table)
+        if pictures is not None:
+            pictures.write()
 
 
 def full_size(
-    data: Annotated[Path, typer.Option("--data", help="Photographed pairs: input/mask/gt, or ISTD and SRD folders.")],
+    data: Data,
+    layout: Layout = "pairs",
     bundle: Annotated[Path | None, typer.Option(help="Bundle to measure.  [default: the one that is shipped]")] = None,
-    split: Annotated[str, typer.Option(help="Prefix of the folders in ISTD-like layouts.")] = "test",
+    split: Split = "test",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Append one JSON record per row.")] = None,
 ) -> None:
     """PSNR of a result carried from the working size to the photo's, whole image and near the shadow's border.
@@ -67,13 +109,14 @@ def full_size(
     """
     from benchmarks.quality.full_size import measure, table
 
-    print(table(_measured(measure, data, bundle, split, output)))
+    print(table(_measured(measure, data, layout, bundle, split, output)))
 
 
 def native(
-    data: Annotated[Path, typer.Option("--data", help="Photographed pairs: input/mask/gt, or ISTD and SRD folders.")],
+    data: Data,
+    layout: Layout = "pairs",
     bundle: Annotated[Path | None, typer.Option(help="Bundle to measure.  [default: the one that is shipped]")] = None,
-    split: Annotated[str, typer.Option(help="Prefix of the folders in ISTD-like layouts.")] = "test",
+    split: Split = "test",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Append one JSON record per row.")] = None,
 ) -> None:
     """PSNR of the networks at full size, in one piece and on tiles, against the working size.
@@ -82,13 +125,14 @@ def native(
     """
     from benchmarks.quality.native import measure, table
 
-    print(table(_measured(measure, data, bundle, split, output)))
+    print(table(_measured(measure, data, layout, bundle, split, output)))
 
 
 def wide_gamut(
-    data: Annotated[Path, typer.Option("--data", help="Photographed pairs: input/mask/gt, or ISTD and SRD folders.")],
+    data: Data,
+    layout: Layout = "pairs",
     bundle: Annotated[Path | None, typer.Option(help="Bundle to measure.  [default: the one that is shipped]")] = None,
-    split: Annotated[str, typer.Option(help="Prefix of the folders in ISTD-like layouts.")] = "test",
+    split: Split = "test",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Append one JSON record per row.")] = None,
 ) -> None:
     """PSNR of photos in wide colour spaces, whose colours are handled in four ways.
@@ -99,7 +143,7 @@ def wide_gamut(
     """
     from benchmarks.quality.wide_gamut import measure, table
 
-    print(table(_measured(measure, data, bundle, split, output)))
+    print(table(_measured(measure, data, layout, bundle, split, output)))
 
 
 class _Row(Protocol):
@@ -110,25 +154,37 @@ RowT = TypeVar("RowT", bound=_Row)
 
 
 def _measured(
-    measure: Callable[[Any, Path, str], Iterable[RowT]],
+    measure: Callable[[Any, Path, LayoutName, str], Iterable[RowT]],
     data: Path,
+    layout: LayoutName,
     bundle: Path | None,
     split: str,
     output: Path | None,
 ) -> list[RowT]:
-    """All rows, each written as soon as it is there; what is wrong with the input in one line."""
-    from runtime.errors import RestoreError
-    from runtime.loading import load
-    from training.errors import TrainingError
-
+    """All rows, each written as soon as it is there."""
     rows = []
-    try:
-        for row in measure(load(bundle), data, split):
+    with _one_line_errors():
+        from runtime.loading import load
+
+        for row in measure(load(bundle), data, layout, split):
             rows.append(row)
             if output is not None:
                 with output.open("a", encoding="utf-8") as log:
                     log.write(json.dumps(row.record()) + "\n")
-    except (RestoreError, TrainingError, OSError) as error:
+    return rows
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    from benchmarks.errors import BenchmarkError
+    from runtime.errors import RestoreError
+    from training.errors import TrainingError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is not installed: pip install '.[benchmark,train]'", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except (BenchmarkError, RestoreError, TrainingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
-    return rows

@@ -18,7 +18,8 @@ from runtime.full_size.brightening import brighten
 from runtime.full_size.illumination import FLOOR, log_gain, to_encoded, to_linear
 from runtime.full_size.resizing import enlarged, reduced
 from runtime.restorer import Restorer
-from training.datasets import read_photo, triplets
+from training.datasets import read_mask, read_photo
+from training.layouts import LayoutName, triplets
 
 Array = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -45,17 +46,17 @@ class Row:
         return {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self).items()}
 
 
-def measure(restorer: Restorer, data: Path, split: str = "test") -> Iterator[Row]:
+def measure(restorer: Restorer, data: Path, layout: LayoutName, split: str) -> Iterator[Row]:
     """Every pair with a mask, at every factor. Raises TrainingError for data that is not a set of pairs, RestoreError
     for a bundle that does not run.
     """
     from scipy.ndimage import distance_transform_edt
 
-    for files in triplets(data, split):
+    for files in triplets(data, split, layout):
         if files.mask is None:
             continue
         photo, truth = read_photo(files.degraded), read_photo(files.clean)
-        mask = read_photo(files.mask)[..., 0] > 127
+        mask = read_mask(files.mask, photo.shape[:2]) > 0.5
         near = np.minimum(distance_transform_edt(mask), BORDER) + np.minimum(distance_transform_edt(~mask), BORDER)
         border = near < BORDER
         for factor in FACTORS:

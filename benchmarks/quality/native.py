@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from runtime.loop.host_loop import HostLoop
 from runtime.loop.tiles import TiledNetworks
 from runtime.restorer import Restorer
-from training.datasets import read_photo, triplets
+from training.datasets import read_photo
+from training.layouts import LayoutName, triplets
 
 Pixels = NDArray[np.uint8]
 
@@ -38,7 +39,7 @@ class Row:
         return rounded | {"from_whole": None if np.isinf(self.from_whole) else rounded["from_whole"]}
 
 
-def measure(restorer: Restorer, data: Path, split: str = "test") -> Iterator[Row]:
+def measure(restorer: Restorer, data: Path, layout: LayoutName, split: str) -> Iterator[Row]:
     """Every pair at the working size, at its own size, and there on tiles; with its mask, if it has one, and without.
 
     Raises TrainingError for data that is not a set of pairs, RestoreError for a bundle that does not run.
@@ -51,7 +52,7 @@ def measure(restorer: Restorer, data: Path, split: str = "test") -> Iterator[Row
     for tile in TILES:
         loop = HostLoop(bundle, TiledNetworks(networks, (tile, tile), bundle.manifest.model.multiple))
         ways[f"full size, tiles of {tile}"] = (Restorer(bundle, loop, loop), {"native": True})
-    for files in triplets(data, split):
+    for files in triplets(data, split, layout):
         photo, truth = read_photo(files.degraded), read_photo(files.clean)
         masks = {"none": None} if files.mask is None else {"given": read_photo(files.mask)[..., 0], "none": None}
         for kind, mask in masks.items():

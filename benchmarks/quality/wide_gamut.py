@@ -17,7 +17,8 @@ from runtime.full_size.brightening import brighten
 from runtime.full_size.illumination import log_gain, to_encoded, to_linear
 from runtime.full_size.resizing import reduced
 from runtime.restorer import Restorer
-from training.datasets import read_photo, triplets
+from training.datasets import read_mask, read_photo
+from training.layouts import LayoutName, triplets
 
 Array = NDArray[np.float32]
 
@@ -79,20 +80,21 @@ class Row:
         return asdict(self) | {"psnr": round(self.psnr, 3)}
 
 
-def measure(restorer: Restorer, data: Path, split: str = "test") -> Iterator[Row]:
+def measure(restorer: Restorer, data: Path, layout: LayoutName, split: str) -> Iterator[Row]:
     """Every pair with a mask, in every space. Raises TrainingError for data that is not a set of pairs, RestoreError
     for a bundle that does not run.
     """
     working_size = restorer.bundle.manifest.model.working_size
-    for files in triplets(data, split):
+    for files in triplets(data, split, layout):
         if files.mask is None:
             continue
-        shot, lit, mask = (_unit(read_photo(path)) for path in (files.degraded, files.clean, files.mask))
+        shot, lit = (_unit(read_photo(path)) for path in (files.degraded, files.clean))
+        mask = read_mask(files.mask, (shot.shape[0], shot.shape[1]))
 
         def perfect(view: Array, truth: Array) -> Array:
             return truth
 
-        def networks(view: Array, truth: Array, shadow: Array = mask[..., :1]) -> Array:
+        def networks(view: Array, truth: Array, shadow: Array = mask[..., None]) -> Array:
             shadow = reduced(shadow, max(view.shape))
             found = restorer.loop.restore(_planes(view), _planes(shadow), restorer.bundle.table(), [0])
             return found.image[0].transpose(1, 2, 0)

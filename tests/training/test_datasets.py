@@ -11,12 +11,11 @@ from training.datasets import (
     CropConfig,
     PhotographedPairs,
     SyntheticPairs,
-    photos_in,
     read_pair,
     read_photo,
-    triplets,
 )
 from training.errors import TrainingError
+from training.layouts import triplets
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos" / "train"
 CROP = CropConfig(size=48, smallest_side=80, largest_side=200)
@@ -74,57 +73,37 @@ def test_groups_weight_the_draw() -> None:
         SyntheticPairs(PHOTOS, 0, groups={"nothing": 1.0})
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("test_A", "test_B", "test_C"),
-        ("test/test_A", "test/test_B", "test/test_C"),
-        ("input", "mask", "gt"),
-        ("test/shadow", "test/mask", "test/shadow_free"),
-    ],
-)
-def test_layouts_of_the_field(tmp_path: Path, names: tuple[str, str, str]) -> None:
-    _pairs(tmp_path, names)
-    files = triplets(tmp_path, "test")
-    assert [f.degraded.stem for f in files] == ["0", "1", "2"]
-    pair = read_pair(files[0])
-    assert pair.mask.mean() == pytest.approx(0.5)
-    assert pair.degraded.shape == (40, 60, 3)
+def test_masks_of_another_size_are_resized(tmp_path: Path) -> None:
+    _pairs(tmp_path, ("input", "mask", "gt"))
+    _write(tmp_path / "mask" / "0.png", np.where(np.arange(30) < 15, 255, 0).astype(np.uint8)[None].repeat(20, 0))
+    mask = read_pair(triplets(tmp_path, "test")[0]).mask
+    assert mask.shape == (40, 60)
+    assert mask[:, :28].min() > 0.95
+    assert mask[:, 32:].max() < 0.05
 
 
-def test_srd_names_and_missing_masks(tmp_path: Path) -> None:
-    """SRD's truth is called NAME_no_shadow; without a mask folder the m* rule gives the mask."""
-    _pairs(tmp_path, ("test_A", "", "test_C"), mask=False)
-    for file in (tmp_path / "test_C").iterdir():
-        file.rename(file.with_stem(file.stem + "_no_shadow"))
-    files = triplets(tmp_path, "test")
-    assert files[0].mask is None
-    assert read_pair(files[0]).mask.mean() == pytest.approx(0.5)
+def test_without_a_mask_the_difference_gives_one(tmp_path: Path) -> None:
+    _pairs(tmp_path, ("input", "", "gt"), mask=False)
+    assert read_pair(triplets(tmp_path, "test")[0]).mask.mean() == pytest.approx(0.5)
 
 
-def test_exposure_stacks_pair_every_scene_with_its_mid_shot(tmp_path: Path) -> None:
-    for scene in ("002", "001"):
-        for shot, value in (("low", 40), ("mid", 118), ("over", 230)):
-            _write(tmp_path / scene / f"{shot}.png", np.full((20, 30, 3), value, np.uint8))
-    assert [f.name for f in triplets(tmp_path, "low")] == ["001", "002"]
-    for shot, value in (("low", 40), ("over", 230)):
-        pair = read_pair(triplets(tmp_path, shot)[0], everywhere=True)
-        assert pair.degraded.mean() * 255 == pytest.approx(value)
-        assert pair.clean.mean() * 255 == pytest.approx(118)
-        assert (pair.mask == 1).all()
-    (tmp_path / "002" / "mid.png").unlink()
-    with pytest.raises(TrainingError, match=r"002/low\.png lacks its partner"):
-        triplets(tmp_path, "low")
+def test_photos_of_different_sizes_are_refused_at_native_size_only(tmp_path: Path) -> None:
+    _pairs(tmp_path, ("input", "mask", "gt"))
+    _write(tmp_path / "gt" / "0.png", np.full((20, 30, 3), 150, np.uint8))
+    first = triplets(tmp_path, "test")[0]
+    with pytest.raises(TrainingError, match="different sizes"):
+        read_pair(first)
+    assert read_pair(first, side=32).clean.shape == (32, 32, 3)
 
 
 def test_pairs_degraded_everywhere_have_the_mask_one(tmp_path: Path) -> None:
-    _pairs(tmp_path, ("train_A", "train_B", "train_C"))
+    _pairs(tmp_path, ("train/input", "train/mask", "train/gt"))
     dataset = PhotographedPairs(triplets(tmp_path, "train"), seed=0, size=32, resize=64, everywhere=True)
     assert float(dataset.sample(0)["mask"].min()) == 1
 
 
 def test_pairs_crop_all_fields_alike(tmp_path: Path) -> None:
-    _pairs(tmp_path, ("train_A", "train_B", "train_C"))
+    _pairs(tmp_path, ("train/input", "train/mask", "train/gt"))
     dataset = PhotographedPairs(triplets(tmp_path, "train"), seed=0, size=32, resize=64)
     for index in range(6):
         sample = dataset.sample(index)
@@ -135,24 +114,14 @@ def test_pairs_crop_all_fields_alike(tmp_path: Path) -> None:
 
 
 def test_every_pair_once_per_pass(tmp_path: Path) -> None:
-    _pairs(tmp_path, ("train_A", "train_B", "train_C"), count=5)
+    _pairs(tmp_path, ("train/input", "train/mask", "train/gt"), count=5)
     dataset = PhotographedPairs(triplets(tmp_path, "train"), seed=1, size=64, resize=64)
     means = {round(float(dataset.sample(i)["clean"].mean()), 6) for i in range(5)}
     assert len(means) == 5
 
 
-def test_bad_data_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no folder"):
-        photos_in(tmp_path / "absent")
-    with pytest.raises(TrainingError, match="no photo in"):
-        photos_in(tmp_path)
-    with pytest.raises(TrainingError, match="no pairs in"):
-        triplets(tmp_path, "train")
+def test_broken_photo_is_one_clear_error(tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes((PHOTOS / "osm2world_0005.jpg").read_bytes()[:2000])
     with pytest.raises(TrainingError, match="cannot read photo"):
         read_photo(broken)
-    _pairs(tmp_path, ("test_A", "test_B", "test_C"))
-    (tmp_path / "test_C" / "1.png").unlink()
-    with pytest.raises(TrainingError, match="lack a partner"):
-        triplets(tmp_path, "test")

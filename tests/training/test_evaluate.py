@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 
 from training.__main__ import app
 from training.checkpoint import Model, save_checkpoint
-from training.datasets import as_sample, read_pair, triplets
+from training.datasets import as_sample, read_pair
 from training.degradation import DegradationConfig, DegradationPrior
 from training.denoiser import Denoiser, DenoiserConfig
 from training.errors import TrainingError
 from training.evaluate import Quality, evaluate, restore
+from training.layouts import triplets
 from training.sampler import SamplerOptions
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"
@@ -36,7 +37,7 @@ def pairs(tmp_path: Path) -> Path:
     shadow = np.zeros((21, 35), np.uint8)
     shadow[5:15, 5:25] = 255
     degraded = np.where(shadow[..., None] > 0, clean // 2, clean).astype(np.uint8)
-    for folder, pixels in (("test_A", degraded), ("test_B", shadow), ("test_C", clean)):
+    for folder, pixels in (("input", degraded), ("mask", shadow), ("gt", clean)):
         (tmp_path / folder).mkdir()
         pyvips.Image.new_from_array(pixels).write_to_file(str(tmp_path / folder / "1.png"))
     return tmp_path
@@ -116,7 +117,7 @@ def test_command_line_evaluates(model: Model, pairs: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "absent.safetensors", "--data", "."], "no pairs in"),
+        (["evaluate", "absent.safetensors", "--data", "."], "is not in layout pairs"),
         (["fit", "--config", "absent", "--data", ".", "-o", "out"], "no configuration"),
         (["fit", "--config", "shadow-small-prior", "--data", "absent", "-o", "out"], "no folder"),
         (["fit", "--config", "shadow-small-prior", "--data", ".", "-o", "out", "--steps", "0"], "steps"),

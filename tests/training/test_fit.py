@@ -199,6 +199,41 @@ def test_bad_configuration_names_the_value(tmp_path: Path, text: str, message: s
         load_config(str(path))
 
 
+def test_a_configuration_extends_another_and_its_tables_hold_for_one_network(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(
+        'network = "denoiser"\nsize = "paper"\nsteps = 9\n[data]\nresize = 99\n[prior]\nsteps = 5\nwarmup = 7'
+    )
+    own = tmp_path / "own.toml"
+    own.write_text(f'extends = "{tmp_path / "base.toml"}"\nsize = "small"\n[data]\nlayout = "lol"')
+    config = load_config(str(own))
+    assert (config.network, config.size, config.steps) == ("denoiser", "small", 9)
+    assert (config.data.layout, config.data.resize) == ("lol", 99)
+    assert (load_config(str(own), "prior").steps, load_config(str(own), "prior").warmup) == (5, 7)
+    own.write_text(own.read_text().replace("[data]", "steps = 3\n[data]"))
+    assert load_config(str(own), "prior").steps == 3  # what extends comes after the tables of what it extends
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('extends = "nonsense"', "no configuration 'nonsense'"),
+        ("extends = 3", "Expected `str"),
+        ("prior = 3", "Expected `object"),
+    ],
+)
+def test_bad_extension_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(TrainingError, match=message):
+        load_config(str(tmp_path / "c.toml"))
+
+
+def test_a_configuration_cannot_extend_itself(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(f'extends = "{path}"')
+    with pytest.raises(TrainingError, match="extends itself"):
+        load_config(str(path))
+
+
 def test_unknown_configuration_lists_the_known() -> None:
     with pytest.raises(TrainingError, match="shadow-small-prior"):
         load_config("nonsense")
