@@ -10,7 +10,7 @@ import typer
 
 from benchmarks.kernels.command import kernels
 from benchmarks.latency.command import latency
-from benchmarks.quality.command import full_size, native, quality, wide_gamut
+from benchmarks.quality.command import full_size, native, quality, sampling, wide_gamut
 
 app = typer.Typer(
     help="Measure bundles and kernels.",
@@ -26,7 +26,7 @@ def main() -> None:
     """Measure bundles and kernels."""
 
 
-for command in (quality, latency, kernels, full_size, native, wide_gamut):
+for command in (quality, latency, kernels, full_size, native, sampling, wide_gamut):
     app.command()(command)
 
 

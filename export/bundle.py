@@ -100,13 +100,14 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report, ba
 
     shipped = rounded_model(model) if options.runs(HALF_WEIGHTS) else model
     sampling = sampling_section(options.sampling, model.diffusion)
-    info = _model_info(model, options.working_size)
+    task = options.task or cast(Task, model.task)
+    info = _model_info(model, task, options.working_size)
     samples = verification_samples(options.photos, info.multiple)
     sampling = _write_networks(folder, shipped, sampling, options, report, bar)
     manifest = contents.Manifest(
         format_version=contents.FORMAT_VERSION,
         name=options.name,
-        task=options.task or cast(Task, model.task),
+        task=task,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=info,
         sampling=sampling,
@@ -200,7 +201,7 @@ def _write_golden(folder: Path, model: Model, options: BundleOptions, multiple: 
     np.savez_compressed(folder / GOLDEN_EXPECTED, x=np.clip(x, 0, 1))
 
 
-def _model_info(model: Model, working_size: int) -> ModelInfo:
+def _model_info(model: Model, task: Task, working_size: int) -> ModelInfo:
     from runtime.bundle.folder import Illumination, ModelInfo
     from training import degradation
     from training.denoiser import SIZES
@@ -208,6 +209,7 @@ def _model_info(model: Model, working_size: int) -> ModelInfo:
     assert model.denoiser is not None
     config, prior = model.denoiser.config, model.prior
     size = next((name for name, known in SIZES.items() if known == config), "custom")
+    whole = task != "shadow"  # the degradation is everywhere, m = 1
     return ModelInfo(
         denoiser_size=size,
         denoiser_parameters=_parameters(model.denoiser),
@@ -215,8 +217,8 @@ def _model_info(model: Model, working_size: int) -> ModelInfo:
         multiple=math.lcm(config.multiple, 1 if prior is None else prior.config.multiple),
         working_size=working_size,
         illumination=Illumination(degradation.EPSILON, degradation.FLOOR, degradation.CEILING),
-        matte_threshold=degradation.MATTE_THRESHOLD,
-        blind_mask=degradation.UNKNOWN_MASK,
+        matte_threshold=0.0 if whole else degradation.MATTE_THRESHOLD,
+        blind_mask=1.0 if whole else degradation.UNKNOWN_MASK,
     )
 
 

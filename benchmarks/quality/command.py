@@ -1,4 +1,4 @@
-"""`python -m benchmarks quality`, `full-size`, `native`, `wide-gamut`: what the runtime makes of photographed pairs."""
+"""`python -m benchmarks quality` and its kin: what the runtime makes of photographed pairs."""
 
 from __future__ import annotations
 
@@ -144,6 +144,37 @@ def wide_gamut(
     from benchmarks.quality.wide_gamut import measure, table
 
     print(table(_measured(measure, data, layout, bundle, split, output)))
+
+
+def sampling(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Checkpoint files: prior and denoiser.")],
+    data: Data,
+    layout: Layout = "pairs",
+    rho: Annotated[float, typer.Option(help="Weight of the diffusion that everything else is tried with.")] = 0.02,
+    working_size: Annotated[int, typer.Option(help="The same for the long side, in pixels.")] = 384,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Append one JSON record per row.")] = None,
+) -> None:
+    """PSNR against time for ways of sampling: steps, start, rho, clamp, mask policy, working size.
+
+    Example: python -m benchmarks sampling prior.safetensors denoiser.safetensors --data shadow_val
+    """
+    from benchmarks.quality.sampling import measure, table
+    from export.errors import ExportError
+    from training.sampler import SamplerOptions
+
+    rows = []
+    with _one_line_errors():
+        try:
+            for row in measure(checkpoints, data, layout, SamplerOptions(rho=rho), working_size):
+                rows.append(row)
+                print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
+                if output is not None:
+                    with output.open("a", encoding="utf-8") as log:
+                        log.write(json.dumps(row.record()) + "\n")
+        except ExportError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+    print(table(rows))
 
 
 class _Row(Protocol):

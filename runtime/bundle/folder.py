@@ -71,9 +71,14 @@ class ModelInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Default long side at which the networks run, pixels."""
     illumination: Illumination
     matte_threshold: Unit
-    """Without a given mask, a pixel counts as shadow where the prior's matte reaches this."""
+    """Without a given mask, a pixel counts as shadow where the prior's matte reaches this; 0: everywhere, unasked."""
     blind_mask: Unit
     """Value fed to the prior everywhere when no mask is known."""
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether whole photos are degraded, m = 1 (low light, exposure), unless a mask is given."""
+        return self.matte_threshold == 0
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

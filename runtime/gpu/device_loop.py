@@ -67,7 +67,7 @@ class DeviceLoop:
         Progress comes after each batch. The seconds are those of the GPU; those of a CUDA graph, which is not divided,
         all count as diffusion.
         """
-        if masks is None and not self._bundle.has_prior:
+        if masks is None and not self._bundle.has_prior and not self._bundle.manifest.model.everywhere:
             raise RestoreError("this bundle has no prior network to find the shadow with: give a mask")
         for seed in seeds:
             check_seed(seed)

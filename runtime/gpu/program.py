@@ -81,12 +81,14 @@ class Program:
     def prior(self) -> None:
         """Queue masks, clean images, illumination, blend coefficients and the first state."""
         at, space, constants = self._workspace.at, self._workspace, self._constants
-        pixels = self._images * self._plane
+        pixels, model = self._images * self._plane, self._manifest.model
+        if self._plan.blind and model.everywhere:
+            self._cuda.fill(at["mask"], 1.0, pixels)
         if space.prior is None:
             self._cuda.copy(at["clean"], at["y"], 12 * pixels)
         else:
-            if self._plan.blind:
-                self._cuda.fill(at["mask"], self._manifest.model.blind_mask, pixels)
+            if self._plan.blind and not model.everywhere:
+                self._cuda.fill(at["mask"], model.blind_mask, pixels)
                 space.prior.enqueue()
                 found = {"matte": space.prior.addresses["matte"], "matte_image": self._plane}
                 self._launch(self._names.confident, mask=at["mask"], threshold=constants.at["threshold"], **found)

@@ -77,9 +77,11 @@ class HostLoop:
 
     def _find_mask(self, y: Array) -> Array:
         """Where the prior, asked without a mask, is sure of a shadow: float32 [1, 1, h, w] of 0 and 1."""
+        model = self._bundle.manifest.model
+        if model.everywhere:
+            return np.ones((1, 1, *y.shape[2:]), np.float32)
         if not self._bundle.has_prior:
             raise RestoreError("this bundle has no prior network to find the shadow with: give a mask")
-        model = self._bundle.manifest.model
         unknown = np.full((1, 1, *y.shape[2:]), model.blind_mask, np.float32)
         _, matte = self.networks.prior(y, unknown)
         return confident_mask(matte, model.matte_threshold)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import runtime
+from export.bundle import _model_info
 from export.photos import ellipse, synthetic, verification_samples
 from export.schedule import sampling_section
 from export.verify import (
@@ -156,12 +157,15 @@ def test_whole_pipeline_on_photos_of_any_size(
     options = SamplerOptions(start=400, eta=0.5)
     path = tmp_path / "bundle"
     shutil.copytree(bundle.path, path)
-    write_manifest(path, msgspec.structs.replace(variant(bundle, model, options).manifest, task=task))
+    manifest = variant(bundle, model, options).manifest
+    info = _model_info(model, task, WORKING_SIZE)
+    write_manifest(path, msgspec.structs.replace(manifest, task=task, model=info))
     pixels = synthetic(height, width).transpose(1, 2, 0)
     mask = np.maximum(ellipse(height, width), np.float32(0.25))[0, 0] if task == "shadow" else np.ones((height, width))
 
     restorer = runtime.load(path, "portable", "cpu", 1)
-    restored = restorer(pixels, mask.astype(np.float32), seed=11, working_size=WORKING_SIZE)
+    given = mask.astype(np.float32) if task == "shadow" else None  # the others are degraded everywhere
+    restored = restorer(pixels, given, seed=11)
 
     small, seen = (reduced(array, WORKING_SIZE) for array in (pixels, mask.astype(np.float32)))
     y, m = (padded(array.transpose(2, 0, 1)[None], at_multiple(bundle)) for array in (small, seen))

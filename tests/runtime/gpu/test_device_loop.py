@@ -148,6 +148,18 @@ def test_any_size_within_the_profile(tmp_path: Path, trt: TensorRT, size: tuple[
     assert distance(found, cpu.restore(*arguments)) > 100
 
 
+@pytest.mark.parametrize("prior", [True, False])
+def test_what_is_degraded_everywhere_needs_no_mask(tmp_path: Path, trt: TensorRT, prior: bool) -> None:
+    bundle = made(tmp_path / "b", make_sampling(data_consistency=prior), prior=prior)
+    model = msgspec.structs.replace(bundle.manifest.model, matte_threshold=0.0)
+    gpu, cpu = loops(Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, model=model)))
+    y, mask = photos()
+    table = bundle.table(2)
+    blind, given = (gpu.restore(y, masks, table, [1], True) for masks in (None, np.ones_like(mask)))
+    assert same(blind, given)
+    assert distance(blind, cpu.restore(y, None, table, [1], True)) > 100
+
+
 def test_a_bundle_without_a_prior_needs_a_mask(tmp_path: Path, trt: TensorRT) -> None:
     bundle = made(tmp_path / "b", make_sampling(data_consistency=False, mask_policy="predicted"), prior=False)
     gpu, cpu = loops(bundle)

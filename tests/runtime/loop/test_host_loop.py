@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import runtime
+from runtime.bundle.folder import write_manifest
+from runtime.bundle.opening import load_bundle
 from runtime.loading import load
+from tests.runtime.tiny import make_sampling, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +39,19 @@ def test_a_batch_equals_single_images_bit_for_bit(
         assert single.mask is not None
         for name in ("image", "clean", "mask", "illumination"):
             np.testing.assert_array_equal(getattr(batch, name)[one], getattr(single, name))
+
+
+@pytest.mark.parametrize("prior", [True, False])
+def test_what_is_degraded_everywhere_needs_no_mask(tmp_path: Path, prior: bool) -> None:
+    path = write_bundle(tmp_path / "b", make_sampling(data_consistency=prior), prior=prior)
+    manifest = load_bundle(path).manifest
+    write_manifest(path, replace(manifest, model=replace(manifest.model, matte_threshold=0.0)))
+    restorer = load(path, "portable", "cpu", 1)
+    image = np.random.default_rng(1).random((1, 3, 24, 32), np.float32)
+    table, everywhere = restorer.bundle.table(2), np.ones((1, 1, 24, 32), np.float32)
+    blind, given = (restorer.loop.restore(image, mask, table, [3], True) for mask in (None, everywhere))
+    for name in ("image", "clean", "mask", "illumination"):
+        np.testing.assert_array_equal(getattr(blind, name), getattr(given, name))
 
 
 def test_equal_images_with_other_seeds_differ(shipped: runtime.Restorer) -> None:
