@@ -27,6 +27,9 @@ MEASURED = ("benchmarks", "kernels", "runtime", "training", "export")
 PACKAGES = (
     "shadowdiffusion",
     "numpy",
+    "scipy",
+    "scikit-image",
+    "lpips",
     "torch",
     "triton",
     "onnx",
