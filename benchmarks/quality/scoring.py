@@ -43,9 +43,11 @@ def score(
             for outcome in method.results(photo):
                 for pair, truth in zip(pairs, clean, strict=True):
                     yield _record(header, protocol, method, photo, pair, outcome, truth, distance)
-                tiles.append((f"{method.name}, mask {outcome.mask}", outcome.pixels))
+                if outcome.pixels is not photo.pixels:  # the input is there already
+                    tiles.append((f"{method.name}, mask {outcome.mask}", outcome.pixels))
         if sheet is not None:
-            sheet.add([*tiles, *((f"truth {pair.subset}".strip(), t) for pair, t in zip(pairs, clean, strict=True))])
+            whose = [pair.subset for pair in pairs] if len(pairs) > 1 else [""]
+            sheet.add([*tiles, *((f"truth {who}".strip(), truth) for who, truth in zip(whose, clean, strict=True))])
 
 
 def _photo(pair: Triplet) -> Photo:

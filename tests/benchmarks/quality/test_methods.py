@@ -1,6 +1,7 @@
 """What a name on the command line stands for, and what each kind of method is told."""
 
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -43,11 +44,17 @@ def test_another_photo_of_the_same_name_is_restored_anew(tmp_path: Path) -> None
     assert second.mean() > first.mean() + 50
 
 
-def test_bundles_by_their_path(tmp_path: Path) -> None:
+def test_bundles_by_their_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     bundle = write_bundle(tmp_path / "mine")
-    (method,) = _find(str(bundle))
-    assert method.name == "mine"
-    assert method.bundle is not None
+    with ZipFile(tmp_path / "packed.zip", "w") as archive:
+        for file in bundle.iterdir():
+            archive.write(file, file.name)
+    folder, packed = _find(str(bundle), str(tmp_path / "packed.zip"))
+    assert (folder.name, packed.name) == ("mine", "packed.zip")
+    assert folder.bundle == packed.bundle is not None
+    first, second = (next(method.results(_photo())).pixels for method in (folder, packed))
+    assert np.array_equal(first, second)
 
 
 def test_bundles_without_a_prior_need_a_mask(tmp_path: Path) -> None:
