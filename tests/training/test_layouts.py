@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from tests.training import trees
 from training.__main__ import app
 from training.checkpoint import load_checkpoints
+from training.config import load_config
 from training.datasets import read_pair
 from training.errors import TrainingError
 from training.layouts import LAYOUTS, LayoutName, photos_in, triplets
@@ -181,22 +182,32 @@ size = 32
 """
 
 
-@pytest.mark.parametrize(
-    ("config", "network"),
-    [
-        ("shadow-istd", "denoiser"),
-        ("shadow-istd-plus", "prior"),
-        ("shadow-srd", "prior"),
-        ("low-light-lol", "denoiser"),
-        ("exposure-msec", "prior"),
-        ("exposure-sice", "denoiser"),
-    ],
-)
+SETS: dict[str, tuple[str, LayoutName]] = {
+    "shadow-istd": ("shadow", "istd"),
+    "shadow-istd-plus": ("shadow", "istd-plus"),
+    "shadow-srd": ("shadow", "srd"),
+    "low-light-lol": ("low-light", "lol"),
+    "exposure-msec": ("exposure", "msec"),
+    "exposure-sice": ("exposure", "sice"),
+}
+
+
+@pytest.mark.parametrize("config", SETS)
+def test_configurations_hold_the_settings_of_the_paper(config: str) -> None:
+    denoiser, prior = load_config(config), load_config(config, "prior")
+    assert (denoiser.network, prior.network) == ("denoiser", "prior")
+    assert denoiser.size == prior.size == "paper"
+    assert denoiser.learning_rate == denoiser.final_learning_rate == 3e-5
+    assert (denoiser.batch, denoiser.ema, denoiser.weight_decay) == (12, 0.9999, 0)
+    for each in (denoiser, prior):
+        assert (each.task, each.data.layout) == SETS[config]
+        assert (each.data.resize, each.data.crop.size) == (256, 160)
+
+
+@pytest.mark.parametrize(("config", "network"), [*zip(SETS, ("denoiser", "prior") * 3, strict=True)])
 def test_training_on_every_set(tmp_path: Path, config: str, network: str) -> None:
-    task, layout = config.split("-", 1)
-    if config == "low-light-lol":
-        task, layout = "low-light", "lol"
-    TREES[layout](tmp_path / "data")  # type: ignore[index]
+    task, layout = SETS[config]
+    TREES[layout](tmp_path / "data")
     (tmp_path / "tiny.toml").write_text(TINY.format(config))
     command = ["fit", "--config", str(tmp_path / "tiny.toml"), "--network", network, "--quiet"]
     result = CliRunner().invoke(app, [*command, "--data", str(tmp_path / "data"), "-o", str(tmp_path / "run")])
