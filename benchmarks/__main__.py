@@ -10,7 +10,10 @@ import typer
 
 from benchmarks.kernels.command import kernels
 from benchmarks.latency.command import latency
+from benchmarks.memory.command import memory
 from benchmarks.quality.command import full_size, native, quality, sampling, wide_gamut
+from benchmarks.scaling.command import scaling
+from benchmarks.startup.command import startup
 
 app = typer.Typer(
     help="Measure bundles and kernels.",
@@ -26,7 +29,7 @@ def main() -> None:
     """Measure bundles and kernels."""
 
 
-for command in (quality, latency, kernels, full_size, native, sampling, wide_gamut):
+for command in (latency, kernels, quality, sampling, startup, memory, scaling, full_size, native, wide_gamut):
     app.command()(command)
 
 

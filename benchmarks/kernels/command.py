@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.errors import BenchmarkError, needing
+from benchmarks.measurement.results import FOLDER
+
 
 def kernels(
     kernel: Annotated[list[str] | None, typer.Option(help="Only this kernel; may be repeated.")] = None,
@@ -33,17 +36,11 @@ def kernels(
     """
     if smoke:
         os.environ["TRITON_INTERPRET"] = "1"  # Triton decides when it is imported
-    from benchmarks.errors import BenchmarkError
-    from benchmarks.measurement.results import FOLDER
-
-    try:
+    with needing("kernels"):
         from benchmarks.kernels.run import Request, run
-
-        folder = None if smoke and output is None else output or FOLDER
+    folder = None if smoke and output is None else output or FOLDER
+    try:
         run(Request(kernel or (), size or (), batch or (), minutes, force, smoke, folder), sys.argv[1:])
-    except ModuleNotFoundError as error:
-        print(f"error: {error.name} is not installed: pip install '.[benchmark,kernels]'", file=sys.stderr)
-        raise typer.Exit(2) from None
     except (BenchmarkError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from fcntl import LOCK_EX, flock
 from functools import cache
 from pathlib import Path
 
@@ -17,24 +18,22 @@ ROOT = Path(__file__).resolve().parents[2]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # one worker exports the networks, instead of every worker its own
-    for item in items:
-        if {"subject", "benchmarks_command"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("benchmarks"))
-
-
 @pytest.fixture(scope="session")
 def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
-    """The tiny networks in every form, in a cache of the tests' own, which stays set."""
+    """The tiny networks in every form, in a cache of the tests' own, which stays set and all workers share."""
     from export import graph
 
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "benchmarks-cache"
+    shared.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(shared))
         patch.setattr(graph, "export_denoiser", cache(graph.export_denoiser))  # tracing takes seconds
         patch.setattr(graph, "export_prior", cache(graph.export_prior))
-        yield tiny_subject(lambda line: None)
+        with (shared / "lock").open("w") as lock:
+            flock(lock, LOCK_EX)  # one worker exports, the others find what it has exported
+            made = tiny_subject(lambda line: None)
+        yield made
 
 
 @pytest.fixture(scope="session")

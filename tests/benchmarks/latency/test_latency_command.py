@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import session
 from benchmarks.errors import BenchmarkError
-from benchmarks.latency import run as latency_run
 from benchmarks.latency.bench import Bench, smoke_bench
 from benchmarks.latency.record import LatencyRecord
 from benchmarks.latency.run import Request, run
@@ -16,6 +16,7 @@ from benchmarks.latency.stage_record import StageRecord
 from benchmarks.measurement.results import FOLDER, read
 from benchmarks.measurement.timing import SMOKE, Effort
 from benchmarks.models.subject import Subject
+from benchmarks.session import Options
 from tests.benchmarks.conftest import Command
 
 BASELINES = ["authors", "eager", "compile", "diffusers", "plain-onnx"]
@@ -58,7 +59,14 @@ def test_the_trial_run_races_everybody(benchmarks_command: Command, tmp_path: Pa
     assert all(record.psnr > 100 for record in stages)
 
 
-REQUEST = Request((), None, "shadow", (), (), (), ("images",), ("bundle",), "cpu", 1, 10.0, False, True, None)
+OPTIONS = Options(device="cpu", threads=1, smoke=True)
+REQUEST = Request(OPTIONS, scopes=("images",), contestants=("bundle",))
+
+
+def asking(**changes: object) -> Request:
+    """The request with other options, or another in itself."""
+    shared = {name: changes.pop(name) for name in list(changes) if hasattr(OPTIONS, name)}
+    return replace(REQUEST, options=replace(OPTIONS, **shared), **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +84,7 @@ REQUEST = Request((), None, "shadow", (), (), (), ("images",), ("bundle",), "cpu
 )
 def test_bad_requests_say_what_to_do(subject: Subject, changes: dict[str, object], message: str) -> None:
     with pytest.raises(BenchmarkError, match=message):
-        run(replace(REQUEST, **changes), [])  # type: ignore[arg-type]
+        run(asking(**changes), [])
 
 
 def test_a_bad_request_is_one_line_and_code_2(benchmarks_command: Command) -> None:
@@ -95,7 +103,7 @@ def test_a_trial_run_stores_nothing_unless_told_where(subject: Subject, capsys: 
 
 def test_a_batch_of_images_and_other_steps(subject: Subject, tmp_path: Path) -> None:
     names = ("authors", "bundle")
-    run(replace(REQUEST, batches=(2,), sizes=(16, 24), steps=(1, 5), contestants=names, output=tmp_path), [])
+    run(asking(batches=(2,), sizes=(16, 24), steps=(1, 5), contestants=names, output=tmp_path), [])
     records = read(tmp_path / "results" / "smoke" / "latency.jsonl", LatencyRecord)
     assert [(r.size, r.batch, r.steps) for r in records] == [(16, 2, 1), (24, 2, 1), (16, 2, 5), (24, 2, 5)]
     assert all(entry.psnr > 100 for record in records for entry in record.entries)
@@ -109,16 +117,16 @@ def wild(monkeypatch: pytest.MonkeyPatch) -> None:
             return replace(SMOKE, spread=-1.0)
 
     wide = smoke_bench()
-    monkeypatch.setattr(latency_run, "smoke_bench", lambda: Wild(**vars(wide)))
+    monkeypatch.setattr(session, "smoke_bench", lambda: Wild(**vars(wide)))
 
 
 def test_noisy_times_are_refused_or_marked(subject: Subject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wild(monkeypatch)
-    request = replace(REQUEST, scopes=("images", "stages"), output=tmp_path)
+    everything = ("images", "stages")
     with pytest.raises(BenchmarkError, match="11 results are missing, or have too wide a spread"):
-        run(request, [])
+        run(asking(scopes=everything, output=tmp_path), [])
     assert not (tmp_path / "results").exists()
-    run(replace(request, force=True), [])
+    run(asking(scopes=everything, output=tmp_path, force=True), [])
     (record,) = read(tmp_path / "results" / "smoke" / "latency.jsonl", LatencyRecord)
     (stages,) = read(tmp_path / "results" / "smoke" / "stages.jsonl", StageRecord)
     assert set(record.noisy) == {"bundle"}
@@ -128,7 +136,7 @@ def test_noisy_times_are_refused_or_marked(subject: Subject, monkeypatch: pytest
 def test_time_that_is_up_leaves_what_there_is(
     subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(replace(REQUEST, minutes=0.0, output=tmp_path), [])
+    run(asking(minutes=0.0, output=tmp_path), [])
     assert (
         "0 minutes are over: tiny, 32 pixels, batch 1, 2 steps and what follows is left out" in capsys.readouterr().err
     )

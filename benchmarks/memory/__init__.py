@@ -1,0 +1,1 @@
+"""The memory that a process takes to restore images of a size."""

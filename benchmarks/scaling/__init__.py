@@ -1,0 +1,1 @@
+"""How the time of a restoration grows with pixels, images, steps, threads and processes."""

@@ -1,0 +1,1 @@
+"""How long a new process takes until it helps: help, import, an open bundle, a first photo."""
