@@ -60,15 +60,15 @@ class ReferenceLoop:
         model, options = self._subject.bundle.manifest.model, replace(self._subject.options, steps=steps)
         y = self._up(image)
         if mask is None:
-            matte = self._prior(y, torch.full_like(y[:, :1], model.blind_mask))[1]
-            mask = confident_mask(matte.cpu().numpy(), model.matte_threshold)
+            blind = torch.full_like(y[:, :1], model.blind_mask)
+            found = np.ones_like(image[:, :1]) if model.everywhere else self._prior(y, blind)[1].cpu().numpy()
+            mask = confident_mask(found, model.matte_threshold)
         seen = self._up(mask)
         clean = self._prior(y, seen)[0]
         h = illumination(y, clean)
-        found = sample(
-            self._denoiser, y, seen, h, clean, self._noise(image, seed), options, self._subject.model.diffusion
-        )
-        x, clean_array, refined, h_array = (part.cpu().numpy() for part in (found.x, clean, found.mask, h))
+        noise, diffusion = self._noise(image, seed), self._subject.model.diffusion
+        result = sample(self._denoiser, y, seen, h, clean, noise, options, diffusion)
+        x, clean_array, refined, h_array = (part.cpu().numpy() for part in (result.x, clean, result.mask, h))
         return x, clean_array, refined, h_array
 
     def _noise(self, image: Array, seed: int) -> Callable[[int], Tensor]:
