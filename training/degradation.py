@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from training.border_calibration import border_votes, consensus
 from training.color import to_linear, to_srgb
+from training.matte_level import at_level
 
 EPSILON = 1e-4  # keeps h finite on black pixels
 FLOOR, CEILING = 0.01, 4.0  # of h in sRGB-encoded space
@@ -39,7 +40,7 @@ class DegradationConfig:
     decoder: tuple[int, ...] = (2, 2, 1)
     min_log_weight: float = -4.0  # w >= e^-4 = 0.018
     max_log_weight: float = 1.5  # w <= 4.5
-    calibrated: bool = False  # the gain of shadows is scaled by what their border shows
+    calibrated: bool = False  # what a shadow's border shows corrects the gain, and the matte of photos without a mask
 
     @property
     def multiple(self) -> int:
@@ -159,7 +160,8 @@ class DegradationPrior(nn.Module):
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(x_hat float32[N, 3, H, W], matte float32[N, 1, H, W]), both in [0, 1]."""
         found = self.estimate(image, mask)
-        return found.clean, torch.sigmoid(found.matte)
+        matte = at_level(to_linear(image), found.matte, MATTE_THRESHOLD) if self.config.calibrated else found.matte
+        return found.clean, torch.sigmoid(matte)
 
 
 def illumination(image: Tensor, clean: Tensor) -> Tensor:

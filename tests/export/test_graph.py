@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from export.graph import OPSET, export_denoiser
+from export.photos import verification_samples
 from export.verify import snr
 from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.bundle.folder import Bundle
 from tests.export.conftest import randomise
 from training.checkpoint import Model
+from training.degradation import MATTE_THRESHOLD, UNKNOWN_MASK
 from training.denoiser import SIZES, Denoiser
 
 SHAPES = [
@@ -49,9 +51,22 @@ def test_prior_matches_at_every_size(model: Model, bundle: Bundle, shape: tuple[
     with torch.no_grad():
         expected = model.prior(image, mask)
     found = OnnxRuntimeNetworks(bundle, "cpu", 1).prior(image.numpy(), mask.numpy())
+    assert expected[0].std() > 0.01
     for result, reference in zip(found, expected, strict=True):
-        assert reference.std() > 0.01
         assert snr(result, reference.numpy()) > 100
+
+
+@pytest.mark.parametrize("border", [True, False])
+def test_matte_matches_where_a_shadow_is_found_and_where_none_is(model: Model, bundle: Bundle, border: bool) -> None:
+    assert model.prior is not None
+    image = torch.from_numpy(verification_samples((), model.prior.config.multiple, side=96)[0].image)
+    image = image if border else torch.full_like(image, 0.5)
+    mask = torch.full_like(image[:, :1], UNKNOWN_MASK)
+    with torch.no_grad():
+        reference = model.prior(image, mask)[1]
+    assert bool((reference >= MATTE_THRESHOLD).any()) == border
+    result = OnnxRuntimeNetworks(bundle, "cpu", 1).prior(image.numpy(), mask.numpy())[1]
+    assert snr(result, reference.numpy()) > 100
 
 
 def inputs(shape: tuple[int, int, int], multiple: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
