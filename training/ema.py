@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ class Ema:
     """Keeps an averaged copy of a module's parameters.
 
     The decay is min(decay, (1 + n) / (10 + n)) after n updates, so short runs are not dominated by the
-    initialisation. Registered with Accelerate as a checkpointed object, hence `state_dict`.
+    initialisation.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -28,10 +27,8 @@ class Ema:
         torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - decay)
         self.updates += 1
 
-    def state_dict(self) -> dict[str, Any]:
-        # safetensors stores row-major tensors only, and the network may be channels-last
-        weights = {key: value.contiguous() for key, value in self.module.state_dict().items()}
-        return {"updates": torch.tensor(self.updates), **weights}
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"updates": torch.tensor(self.updates), **self.module.state_dict()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         state = dict(state)

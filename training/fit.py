@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -25,6 +22,7 @@ from training.ema import Ema
 from training.errors import TrainingError
 from training.layouts import triplets
 from training.objective import Objective, Trainable, make_objective
+from training.run_state import load_run, newest, save_run
 from training.schedule import DiffusionConfig
 
 if TYPE_CHECKING:
@@ -119,7 +117,7 @@ def fit(
     ema = Ema(objective.network, config.ema)
     state: dict[str, Any] = {"step": 0, "best": -math.inf, "initial": None if initial is None else initial.name}
     if resume is not None:
-        state = _load_state(accelerator, ema, _newest(resume))
+        state = load_run(newest(resume), objective.network, ema, optimizer)
     done = int(state["step"])
     if done >= config.steps:
         raise TrainingError(f"the checkpoint is at step {done} of {config.steps}: ask for more steps, or do not resume")
@@ -176,7 +174,10 @@ def fit(
                     progress,
                 )
             if done % config.checkpoint_every == 0 or last:
-                _save_state(accelerator, ema, {**state, "step": done}, output, config.keep_checkpoints)
+                if accelerator.is_main_process:
+                    now = {**state, "step": done}
+                    save_run(output / "checkpoints", now, objective.network, ema, optimizer, config.keep_checkpoints)
+                accelerator.wait_for_everyone()
     accelerator.end_training()
     return output / "best.safetensors"
 
@@ -233,42 +234,6 @@ def _validate(
         accelerator.log({f"validation/{k}": v for k, v in scores.items()}, step=step)
     accelerator.wait_for_everyone()
     return best
-
-
-def _save_state(accelerator: Accelerator, ema: Ema, state: dict[str, Any], output: Path, keep: int) -> None:
-    """Everything a resumed run needs, in `checkpoints/step_N`, complete or absent; old ones beyond `keep` go."""
-    root = output / "checkpoints"
-    target = root / f"step_{state['step']:07d}"
-    partial = root / f".{target.name}.partial"
-    accelerator.save_state(str(partial))
-    if accelerator.is_main_process:
-        save_file(ema.state_dict(), partial / "ema.safetensors")
-        (partial / "state.json").write_text(json.dumps(state))
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(partial, target)
-        for old in sorted(root.glob("step_*"))[:-keep]:
-            shutil.rmtree(old)
-    accelerator.wait_for_everyone()
-
-
-def _newest(resume: Path) -> Path:
-    if (resume / "state.json").is_file():
-        return resume
-    found = sorted(p.parent for p in resume.glob("**/step_*/state.json"))
-    if not found:
-        raise TrainingError(f"nothing to resume from in {resume}: expected a step_N folder with state.json")
-    return found[-1]
-
-
-def _load_state(accelerator: Accelerator, ema: Ema, folder: Path) -> dict[str, Any]:
-    try:
-        accelerator.load_state(str(folder))
-        ema.load_state_dict(load_file(folder / "ema.safetensors"))
-        state: dict[str, Any] = json.loads((folder / "state.json").read_text())
-        return state
-    except Exception as error:  # torch, safetensors and json each have their own family
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TrainingError(f"cannot resume from {folder}: {reason}") from error
 
 
 class _Progress:

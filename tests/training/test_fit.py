@@ -16,6 +16,7 @@ from training.ema import Ema
 from training.errors import TrainingError
 from training.fit import fit, learning_rate
 from training.objective import Objective
+from training.run_state import read_tensors
 from training.schedule import DiffusionConfig
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"
@@ -116,15 +117,29 @@ def test_weights_to_begin_with_must_fit(tmp_path: Path) -> None:
 
 def test_shipped_weights_are_the_averaged_ones(tmp_path: Path) -> None:
     fit(TINY, PHOTOS, tmp_path, quiet=True)
-    from safetensors.torch import load_file
-
-    folder = tmp_path / "checkpoints" / "step_0000006"
-    ema, raw = load_file(folder / "ema.safetensors"), load_file(folder / "model.safetensors")
+    state = read_tensors(tmp_path / "checkpoints" / "step_0000006")
     shipped = load_checkpoints(tmp_path / "last.safetensors").prior
     assert shipped is not None
     for key, value in shipped.state_dict().items():
-        assert torch.equal(value, ema[key])
-    assert any(not torch.equal(raw[f"network.{key}"], ema[key]) for key in shipped.state_dict())
+        assert torch.equal(value, state[f"average.{key}"])
+    assert any(not torch.equal(state[f"network.{key}"], state[f"average.{key}"]) for key in shipped.state_dict())
+
+
+def test_state_is_kept_in_pieces_and_none_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.run_state.PIECE", 2**20)
+    fit(TINY, PHOTOS, tmp_path, quiet=True)
+    folder = tmp_path / "checkpoints/step_0000003"
+    pieces = sorted(folder.glob("tensors.*"))
+    assert len(pieces) > 10  # of some parameters even a single tensor fills more than one
+    assert all(piece.stat().st_size <= 2**20 for piece in pieces)
+    monkeypatch.undo()  # who resumes may cut otherwise
+    fit(TINY, PHOTOS, tmp_path / "rest", folder, quiet=True)
+    ends = [read_tensors(base / "checkpoints/step_0000006") for base in (tmp_path, tmp_path / "rest")]
+    assert ends[0].keys() == ends[1].keys()
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+    pieces[4].unlink()
+    with pytest.raises(TrainingError, match="cannot resume from"):
+        fit(TINY, PHOTOS, tmp_path / "lost", folder, quiet=True)
 
 
 def test_resuming_a_finished_run_says_so(tmp_path: Path) -> None:
