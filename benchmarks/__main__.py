@@ -39,7 +39,7 @@ def report(
         Path | None, typer.Option("--output", "-o", help="Folder with results/.  [default: benchmarks]")
     ] = None,
 ) -> None:
-    """Write the reports anew from the stored results.
+    """Write the reports anew from the stored results: a page per device, and one that compares them.
 
     Example: python -m benchmarks report
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -62,3 +63,12 @@ class StageRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def quiet(record: StageRecord) -> StageRecord | None:
     """The record, None if any of its parts spreads too wide: shares of a whole need every part."""
     return None if record.noisy else record
+
+
+def newest(records: Iterable[StageRecord]) -> list[StageRecord]:
+    """The last record of every loop; a noisy one only where there is no other."""
+    found: dict[tuple[object, ...], StageRecord] = {}
+    for record in records:
+        if record.key not in found or found[record.key].noisy or not record.noisy:
+            found[record.key] = record
+    return list(found.values())

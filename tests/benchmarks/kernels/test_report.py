@@ -135,16 +135,19 @@ def test_a_trial_run_is_no_measurement() -> None:
 
 
 def test_reports_are_made_from_results_alone(tmp_path: Path) -> None:
+    def written() -> dict[str, bytes]:
+        return {
+            file.relative_to(tmp_path / "reports").as_posix(): file.read_bytes() for file in write_reports(tmp_path)
+        }
+
     append(results_file(tmp_path, "a-gpu", KIND), record())
-    files = write_reports(tmp_path)
-    assert [file.relative_to(tmp_path / "reports").as_posix() for file in files] == ["a-gpu/kernels.md", "README.md"]
-    contents = [file.read_bytes() for file in files]
-    assert b"[a-gpu](a-gpu/kernels.md)" in contents[1]
-    assert [file.read_bytes() for file in write_reports(tmp_path)] == contents
-    assert sorted(file.name for file in (tmp_path / "reports").rglob("*") if file.is_file()) == [
-        "README.md",
-        "kernels.md",
-    ]
+    found = written()
+    of_device = {f"a-gpu/{name}" for name in ("README.md", "index.html", "kernels.md", "kernels.svg")}
+    assert set(found) == {*of_device, "README.md", "index.html"}
+    assert b"](a-gpu/kernels.md)" in found["README.md"]
+    assert written() == found
+    kept = {file.relative_to(tmp_path / "reports").as_posix() for file in (tmp_path / "reports").rglob("*.*")}
+    assert kept == set(found)
 
 
 def test_damaged_results_leave_the_reports_as_they_are(tmp_path: Path) -> None:
@@ -162,5 +165,5 @@ def test_committed_reports_are_those_of_the_committed_results(tmp_path: Path) ->
     if (FOLDER / "results").exists():
         shutil.copytree(FOLDER / "results", tmp_path / "results")
     made = {file.relative_to(tmp_path / "reports"): file.read_bytes() for file in write_reports(tmp_path)}
-    kept = (FOLDER / "reports").rglob("*.md")
+    kept = (file for file in (FOLDER / "reports").rglob("*") if file.is_file())
     assert {file.relative_to(FOLDER / "reports"): file.read_bytes() for file in kept} == made
