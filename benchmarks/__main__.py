@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.compare.command import compare
 from benchmarks.kernels.command import kernels
 from benchmarks.latency.command import latency
 from benchmarks.memory.command import memory
@@ -29,7 +30,7 @@ def main() -> None:
     """Measure bundles and kernels."""
 
 
-for command in (latency, kernels, quality, sampling, startup, memory, scaling, full_size, native, wide_gamut):
+for command in (latency, kernels, quality, sampling, startup, memory, scaling, full_size, native, wide_gamut, compare):
     app.command()(command)
 
 
