@@ -1,4 +1,4 @@
-"""`python -m training`: fit, evaluate, import-checkpoint, contact-sheet."""
+"""`python -m training`: fit, average, evaluate, import-checkpoint, contact-sheet."""
 
 from __future__ import annotations
 
@@ -87,6 +87,21 @@ def fit(
         best = run(chosen, data, output, resume, init, quiet)
         if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
             print(f"best checkpoint: {best}")
+
+
+@app.command()
+def average(
+    one: Annotated[Path, typer.Argument(help="Checkpoint of one stage of a training.")],
+    other: Annotated[Path, typer.Argument(help="Checkpoint of a later stage.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write (.safetensors).")],
+    share: Annotated[float, typer.Option(help="Of the later stage in the mean, in [0, 1].")] = 0.5,
+) -> None:
+    """Average the weights of two stages of one training."""
+    with _one_line_errors():
+        from training.average import averaged
+        from training.checkpoint import load_checkpoints, save_checkpoint
+
+        save_checkpoint(output, averaged(load_checkpoints(one), load_checkpoints(other), share))
 
 
 @app.command()
