@@ -36,6 +36,9 @@ Array = npt.NDArray[np.float32]
 GRAPH_DB = 80.0
 """Signal-to-noise ratio that every network output must reach in float32: a relative L2 of 1e-4. Rounding alone is near
 110 dB."""
+MATTE_DB = 55.0
+"""The same for the prior's matte: the level at which it is cut is chosen by measuring the photo
+(`training.matte_level`), which magnifies rounding. What the matte decides is held to LOOP_DB by the blind loop."""
 LOOP_DB = 60.0
 """PSNR that the state after every step and the restored image must reach in float32: 1/1000 of full scale, a quarter
 of an 8-bit step."""
@@ -247,7 +250,8 @@ def verification(
 ) -> tuple[Verification, Violation | None]:
     """The report for the manifest, and the worst violation of the tolerances, None if there is none.
 
-    Tolerances: GRAPH_DB and LOOP_DB for float32; for an engine in lower precision its `gate` in dB, for the loops.
+    Tolerances: GRAPH_DB, MATTE_DB and LOOP_DB for float32; for an engine in lower precision its `gate` in dB, for
+    the loops.
     """
     missed = {key: found for key, value in differences.items() if (found := _missing(key, value, gate))}
     created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -264,7 +268,8 @@ def _missing(key: str, found: Difference, gate: float | None) -> Violation | Non
     if gate is not None and key not in LOOPS:
         return None
     value = _snr(found) if network else found.psnr
-    least = GRAPH_DB if network else GOLDEN_TOLERANCE if key == "golden" else LOOP_DB
+    graph = MATTE_DB if key == "prior.matte" else GRAPH_DB
+    least = graph if network else GOLDEN_TOLERANCE if key == "golden" else LOOP_DB
     least = least if gate is None else gate
     return None if value >= least else Violation(least - value, f"{value:.1f} dB only, {least:g} dB are needed")
 

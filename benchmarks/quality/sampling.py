@@ -108,8 +108,8 @@ def _row(way: Way, restorer: Restorer, pairs: list[Any]) -> Row:
         for kind, given in (("given", mask), ("blind", None)):
             result = restorer(image, given, working_size=way.working_size, with_prior=True, with_mask=False)
             assert result.prior is not None
-            found[kind].append(psnr(result.image, truth))
-            found[f"prior_{kind}"].append(psnr(result.prior, truth))
+            found[kind].append(psnr(result.image / 255, truth / 255))
+            found[f"prior_{kind}"].append(psnr(result.prior / 255, truth / 255))
             if kind == "given":
                 seconds.append(result.timings["prior"] + result.timings["diffusion"])
     return Row(way, **{key: float(np.mean(v)) for key, v in found.items()}, seconds=float(np.median(seconds)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export.errors import ExportError
-from export.verify import GRAPH_DB, LOOP_DB, MOST_DB, Violation, difference, psnr, snr, verification, worse
+from export.verify import GRAPH_DB, LOOP_DB, MATTE_DB, MOST_DB, Violation, difference, psnr, snr, verification, worse
 from runtime.bundle.folder import Difference
 
 
@@ -55,6 +55,8 @@ FINE = Difference(1e-6, 1e-6, 120.0)
     [
         ("prior.clean", Difference(0.1, 1.1e-4, 150.0), 20 * math.log10(1.1)),
         ("denoiser.noise", Difference(0.1, 0.9e-4, 10.0), None),
+        ("prior.matte", Difference(0.1, 2e-3, 150.0), 55 + 20 * math.log10(2e-3)),
+        ("prior.matte", Difference(0.1, 1e-3, 150.0), None),
         ("step 3", Difference(0.1, 0.5, 59.0), 1.0),
         ("loop", Difference(0.1, 0.5, 59.9), 0.1),
         ("blind loop", Difference(0.1, 0.5, 60.0), None),
@@ -63,7 +65,7 @@ FINE = Difference(1e-6, 1e-6, 120.0)
     ],
 )
 def test_tolerances_of_float32(key: str, found: Difference, missing: float | None) -> None:
-    assert (GRAPH_DB, LOOP_DB) == (80.0, 60.0)
+    assert (GRAPH_DB, MATTE_DB, LOOP_DB) == (80.0, 55.0, 60.0)
     report, violation = verification("PyTorch", ["a"], {"denoiser.shadow": FINE, key: found})
     assert report.passed == (missing is None) == (violation is None)
     if violation is not None:

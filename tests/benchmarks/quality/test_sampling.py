@@ -47,6 +47,7 @@ def test_every_way_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len({(row["given"], row["blind"]) for row in rows}) > len(rows) // 2
     assert len({row["prior_given"] for row in rows if row["working_size"] == 48}) == 1
     assert all(row["seconds"] > 0 for row in rows)
+    assert all(3 < row["prior_given"] < 60 for row in rows)  # dB of 8-bit photos
     assert f"| 5 | noise | 0.02 | 48 |  | {rows[0]['given']:.2f}" in result.output
 
 

@@ -1,13 +1,17 @@
-"""The bundle that ships: it fits, it checks, it lifts a real shadow and leaves the rest of the photo alone."""
+"""The bundles that ship: they fit and check; shadows are lifted, the rest is left alone, exposure is corrected."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 import runtime
-from runtime.bundle.folder import DEFAULT_BUNDLE
-from runtime.bundle.opening import load_bundle
+from runtime.bundle import opening
+from runtime.bundle.folder import DEFAULT_BUNDLE, MANIFEST, Task
+from runtime.bundle.opening import built_in
+from runtime.errors import BundleError
+from runtime.full_size.illumination import to_encoded, to_linear
 from runtime.photo import read_photo
 
 ROOT = Path(__file__).parents[3]
@@ -28,12 +32,37 @@ def shrunk(mask: np.ndarray, pixels: int) -> np.ndarray:
     return kept
 
 
-def test_it_is_small_verified_and_described(restorer: runtime.Restorer) -> None:
-    bundle = load_bundle(None)
-    assert sum(entry.size for entry in bundle.manifest.files.values()) <= 25e6
-    assert DEFAULT_BUNDLE.with_suffix(".md").is_file()
+@pytest.mark.parametrize("task", get_args(Task))
+def test_each_is_small_verified_and_described(task: Task) -> None:
+    restorer = runtime.load(built_in(task), "portable", "cpu", 2)
+    manifest = restorer.bundle.manifest
+    assert manifest.task == task
+    assert manifest.model.everywhere == (task != "shadow")
+    assert sum(entry.size for entry in manifest.files.values()) <= 25e6
+    assert (DEFAULT_BUNDLE.parent / f"{task}.md").is_file()
     assert restorer.check() >= 50
-    assert bundle.manifest.verification["onnx"].differences["loop"].psnr >= 60
+    assert manifest.verification["onnx"].differences["loop"].psnr >= 60
+
+
+def test_a_task_without_a_bundle_names_those_that_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "exposure").mkdir()
+    (tmp_path / "exposure" / MANIFEST).touch()
+    monkeypatch.setattr(opening, "DEFAULT_BUNDLE", tmp_path / "shadow")
+    with pytest.raises(BundleError, match=r"no built-in bundle for low-light \(there is: exposure\)"):
+        built_in("low-light")
+
+
+@pytest.mark.parametrize(
+    ("task", "stops", "least"), [("exposure", -3.0, 6.0), ("exposure", 2.5, 3.0), ("low-light", -4.5, 8.0)]
+)
+def test_wrong_exposure_is_corrected(task: Task, stops: float, least: float) -> None:
+    """dB gained over the photo that came out too dark or too bright."""
+    photo = read_photo(ROOT / "tests/data/photos/val/budgie_0013.jpg").pixels
+    wrong = to_encoded((to_linear(photo.astype(np.float32) / np.float32(255)) * np.float32(2**stops)).clip(0, 1))
+    wrong = np.round(255 * wrong).astype(np.uint8)
+    found = runtime.load(built_in(task), "portable", "cpu", 2)(wrong).image
+    errors = [float(np.square(image.astype(float) - photo).mean()) for image in (wrong, found)]
+    assert 10 * np.log10(errors[0] / errors[1]) > least
 
 
 def test_a_drawn_shadow_is_lifted_and_the_rest_stays(restorer: runtime.Restorer) -> None:

@@ -262,7 +262,7 @@ def test_bad_usage_is_one_line_and_leaves_nothing(call: Call, bundle: Path, tmp_
         refused(call("restore", *words, "--bundle", bundle), expected)
         assert sorted(os.listdir(tmp_path)) == before
     refused(call("restore", good, "--bundle", tmp_path), "manifest.json")
-    refused(call("restore", good, "--task", "low-light"), "no built-in bundle for low-light", "there is: shadow")
+    refused(call("restore", good, "--task", "low-light", "--bundle", bundle), "is for shadow, not for --task low-light")
     refused(call())
 
 
