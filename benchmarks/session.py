@@ -28,7 +28,8 @@ from training.errors import TrainingError
 class Options:
     """models: () = all. bundle: None = the built-in one of the task. threads: None = one per core.
 
-    minutes: for all models together. output: folder for results/; None = that of the package, or none for a trial.
+    minutes: for measuring, all models together. output: folder for results/; None = that of the package, or none
+    for a trial.
     """
 
     models: Sequence[str] = ()
@@ -67,7 +68,9 @@ class Session:
         name = machine.gpu.name if machine.gpu else machine.cpu
         print(f"{name}: NOT A MEASUREMENT: tiny networks, run once" if self.options.smoke else name, flush=True)
         for number, make in enumerate(self._makers):
+            started = monotonic()
             subject, remaining = make(), len(self._makers) - number
+            self._end += monotonic() - started  # an export, which is kept for the next time
             yield subject, self._end - (remaining - 1) * (self._end - monotonic()) / remaining
 
     def over(self, what: str) -> bool:

@@ -144,7 +144,6 @@ def test_full_size_is_measured_at_every_factor(tmp_path: Path) -> None:
         ((), "is not in layout pairs"),
         (("--layout", "lol", "--method", "nonsense"), "no method nonsense"),
         (("--layout", "lol", "--method", "border-gain"), "nothing was measured: border-gain need masks"),
-        (("--layout", "lol", "--method", "bundle"), "name your own with --bundle"),
         (("--layout", "lol", "--method", "identity", "--sheet", "sheet.gif"), "cannot write the sheet"),
         (("--layout", "istd", "--method", "identity"), "it looks like layout lol"),
     ],

@@ -33,8 +33,9 @@ def test_float32_needs_no_gate(bundle: Bundle) -> None:
     assert (found.notes, found.kept_in_fp32, found.gate) == ([], {}, None)
 
 
-def test_what_a_precision_costs_is_recorded(bundle: Bundle) -> None:
-    found = prepared(bundle, "fp16")
+def test_what_a_precision_costs_is_recorded() -> None:
+    """The built-in networks, not random ones, whose choices the least rounding may flip."""
+    found = prepared(load_bundle(), "fp16")
     assert found.gate is not None
     assert found.gate.least == 50 < found.gate.psnr
     assert len(found.gate.photos) == 2
@@ -52,7 +53,7 @@ def test_layers_that_stay_in_float32_are_named(bundle: Bundle, tmp_path: Path) -
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1e6, tensor.name))
     onnx.save_model(model, path / "mask_head.onnx")
     write_manifest(path, msgspec.structs.replace(bundle.manifest, files=hash_files(path)))
-    assert prepared(load_bundle(path), "fp16").kept_in_fp32 == {"mask_head.onnx": [convs[-1].name]}
+    assert prepared(load_bundle(path), "fp16").kept_in_fp32["mask_head.onnx"] == [convs[-1].name]
 
 
 @pytest.mark.slow
