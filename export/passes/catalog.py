@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from export.errors import ExportError
-from export.passes import group_norm, group_norm_plugin, packed_input, phase_upsample
+from export.passes import group_norm, group_norm_plugin, packed_input, phase_upsample, winograd
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -61,6 +61,13 @@ PHASE_UPSAMPLE = Pass(
     "nearest doubling and a 3x3 convolution are four 2x2 convolutions, one per phase of the output",
     apply=phase_upsample.apply,
 )
+WINOGRAD = Pass(
+    "winograd",
+    "exact",
+    "engine",
+    "3x3 convolutions of many channels take a quarter of the multiplications, by Winograd's F(4x4, 3x3)",
+    apply=winograd.apply,
+)
 TWO_PASS_NORM = Pass(
     "two-pass-group-norm",
     "exact",
@@ -95,6 +102,7 @@ PASSES = (
     MASK_HEAD,
     FOLD,
     HALF_WEIGHTS,
+    WINOGRAD,
     PHASE_UPSAMPLE,
     TWO_PASS_NORM,
     NATIVE_NORM,

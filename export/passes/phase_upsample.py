@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.passes.view import View, attributes, replaced
+from export.passes.convolution import doubling, plain_kernel
+from export.passes.view import Values, View, replaced
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -29,53 +30,27 @@ def apply(model: ModelProto) -> ModelProto:
     view = View(model)
     replacements, tensors = dict[str, list["NodeProto"]](), list["TensorProto"]()
     for node in model.graph.node:
-        resize = _doubling(view, node)
-        if resize is not None:
-            replacements[node.output[0]], added = _phases(view, node, resize.input[0])
+        kernel = plain_kernel(view, node)
+        resize = doubling(view, node) if kernel is not None else None
+        if kernel is not None and resize is not None:
+            replacements[node.output[0]], added = _phases(node, kernel, resize.input[0])
             tensors += added
     return replaced(model, replacements, tensors)
 
 
-def _doubling(view: View, node: NodeProto) -> NodeProto | None:
-    """The Resize that doubles the input of `node` by repeating pixels, if `node` is a convolution that fits."""
-    if node.op_type != "Conv" or (resize := view.parent(node, 0, "Resize")) is None:
-        return None
-    weight, conv, scale = view.constant(node.input[1]), attributes(node), attributes(resize)
-    plain = (
-        weight is not None
-        and weight.dtype in (np.float16, np.float32)
-        and weight.shape[2:] == (3, 3)
-        and conv.get("auto_pad", b"NOTSET") == b"NOTSET"
-        and conv.get("group", 1) == 1
-        and conv.get("pads") == [1, 1, 1, 1]
-        and {*conv.get("strides", [1]), *conv.get("dilations", [1])} == {1}
-    )
-    scales = view.constant(resize.input[2]) if len(resize.input) > 2 else None
-    doubling = (
-        scale.get("mode", b"nearest") == b"nearest"
-        and scale.get("coordinate_transformation_mode") == b"asymmetric"
-        and scale.get("nearest_mode") == b"floor"
-        and scales is not None
-        and scales.tolist() == [1, 1, 2, 2]
-    )
-    return resize if plain and doubling else None
-
-
-def _phases(view: View, node: NodeProto, source: str) -> tuple[list[NodeProto], list[TensorProto]]:
+def _phases(node: NodeProto, kernel: Values, source: str) -> tuple[list[NodeProto], list[TensorProto]]:
     """The four convolutions of the value `source` and their interleaving, in place of the convolution `node`."""
     from onnx import helper, numpy_helper
 
     name = node.output[0]
-    weight = view.constant(node.input[1])
-    assert weight is not None
     # v[a, b, output, input, p, q], each sum rounded once
-    phases = np.einsum("apk,bql,oikl->aboipq", TAPS, TAPS, weight.astype(np.float64))
+    phases = np.einsum("apk,bql,oikl->aboipq", TAPS, TAPS, kernel.astype(np.float64))
     nodes, tensors, parts = list["NodeProto"](), list["TensorProto"](), list[str]()
     for a in (0, 1):
         for b in (0, 1):
             part = f"{name}.phase{a}{b}"
             parts.append(part)
-            tensors.append(numpy_helper.from_array(phases[a, b].astype(weight.dtype), f"{part}.weight"))
+            tensors.append(numpy_helper.from_array(phases[a, b].astype(kernel.dtype), f"{part}.weight"))
             inputs = [source, f"{part}.weight", *node.input[2:]]
             pads = [1 - a, 1 - b, a, b]  # phase a reads rows i+a-1 and i+a
             nodes.append(helper.make_node("Conv", inputs, [part], name=part, kernel_shape=[2, 2], pads=pads))

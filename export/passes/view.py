@@ -77,7 +77,7 @@ def float_tensor(name: str, values: Any) -> TensorProto:
 
 
 def integer_tensor(name: str, values: Any) -> TensorProto:
-    """An int64 initialiser."""
+    """An int64 initialiser; of a number, a scalar."""
     from onnx import numpy_helper
 
-    return numpy_helper.from_array(np.ascontiguousarray(values, np.int64), name)
+    return numpy_helper.from_array(np.asarray(values, np.int64, order="C"), name)
