@@ -7,10 +7,11 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "backends/networks.h"
 #include "bundle/bundle.h"
+#include "fields.h"
 #include "photo/colours.h"
 #include "photo/pixels.h"
 
@@ -18,9 +19,6 @@ namespace shadowdiffusion {
 
 // Called after each step with (done, steps), on the thread that restores; false ends with Cancelled.
 using Progress = std::function<bool(int, int)>;
-
-// (height, width) in pixels.
-using Size = std::pair<std::size_t, std::size_t>;
 
 // What is asked for of a photo.
 struct Options {
@@ -64,12 +62,14 @@ struct Targets {
     MutableImageView prior;
 };
 
-class Loop;
+// Opens what runs the networks of a bundle, which outlives it.
+using OpenNetworks = std::function<std::unique_ptr<Networks>(const Bundle&)>;
 
 // Restores photos with one bundle; may be called from several threads.
 class Restorer {
   public:
-    Restorer(Bundle bundle, std::unique_ptr<Loop> loop, unsigned threads);
+    // threads: of everything but the networks; 0: one per core.
+    Restorer(Bundle bundle, const OpenNetworks& open, unsigned threads);
     ~Restorer();
 
     const Bundle& bundle() const;

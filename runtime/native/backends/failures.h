@@ -1,0 +1,18 @@
+// What to throw where a backend fails, whichever it is.
+#pragma once
+
+#include <cstddef>
+#include <exception>
+#include <string>
+#include <string_view>
+
+namespace shadowdiffusion {
+
+// A message of several lines as one.
+std::string one_line(std::string_view message);
+
+// Throws RestoreError, or OutOfMemoryError where the message says so: a graph failed on images of height x width.
+[[noreturn]] void throw_failure(std::string_view name, std::size_t height, std::size_t width,
+                                const std::exception& error);
+
+}  // namespace shadowdiffusion

@@ -1,0 +1,161 @@
+#include "backends/openvino.h"
+
+#include <algorithm>
+#include <future>
+#include <map>
+#include <mutex>
+#include <openvino/openvino.hpp>
+
+#include "backends/failures.h"
+#include "cache.h"
+#include "errors.h"
+#include "text.h"
+
+namespace shadowdiffusion {
+
+namespace {
+
+struct Graph {
+    ov::CompiledModel model;
+    ov::InferRequest request;
+    std::mutex turn;  // one run uses all threads
+};
+
+// Wraps memory that OpenVINO reads or writes in place.
+template <class T>
+ov::Tensor tensor(const BasicBinding<T>& binding) {
+    const ov::Shape shape(binding.shape.begin(), binding.shape.begin() + static_cast<std::ptrdiff_t>(binding.rank));
+    return {ov::element::f32, shape, const_cast<float*>(binding.data)};  // inputs are only read
+}
+
+std::vector<std::string> names_of(const std::vector<ov::Output<const ov::Node>>& ports) {
+    std::vector<std::string> names;
+    for (const auto& port : ports) names.push_back(port.get_any_name());
+    std::ranges::sort(names);
+    return names;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+    std::string line;
+    for (const std::string& name : names) line += (line.empty() ? "" : ", ") + name;
+    return "[" + line + "]";
+}
+
+class OpenVinoGraphs final : public Graphs {
+  public:
+    OpenVinoGraphs(const Bundle& bundle, unsigned threads) : bundle_(bundle) {
+        // LATENCY: one image at a time on all cores. f32: the default may be bfloat16 where the CPU has it, which
+        // costs about 30 dB. No pinning: other processes restore on the same cores.
+        settings_ = {ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
+                     ov::hint::inference_precision(ov::element::f32),
+                     ov::hint::execution_mode(ov::hint::ExecutionMode::ACCURACY), ov::hint::enable_cpu_pinning(false),
+                     ov::num_streams(1)};
+        if (threads > 0) settings_.emplace(ov::inference_num_threads(static_cast<int>(threads)));
+    }
+
+    const std::string& title() const override { return title_; }
+
+    void prefetch(std::string_view name) override { opening(name); }
+
+    void run(std::string_view name, std::span<const Input> inputs, std::span<const Output> outputs) override {
+        Graph& graph = *opening(name).get();
+        const std::lock_guard lock(graph.turn);
+        attempt(name, inputs, [&] { infer(graph, inputs, outputs); });
+    }
+
+    void run_chain(std::string_view first, std::span<const Input> inputs, std::span<const Output> outputs,
+                   std::string_view joint, std::string_view second, const Output& last) override {
+        Graph &graph = *opening(first).get(), &after = *opening(second).get();
+        const std::scoped_lock lock(graph.turn, after.turn);
+        attempt(first, inputs, [&] { infer(graph, inputs, outputs); });
+        attempt(second, inputs, [&] {
+            after.request.set_tensor(std::string(joint), graph.request.get_tensor(std::string(joint)));
+            after.request.set_tensor(std::string(last.name), tensor(last));
+            after.request.infer();
+        });
+    }
+
+  private:
+    using Opening = std::shared_future<std::shared_ptr<Graph>>;
+
+    static void infer(Graph& graph, std::span<const Input> inputs, std::span<const Output> outputs) {
+        for (const Input& input : inputs) graph.request.set_tensor(std::string(input.name), tensor(input));
+        for (const Output& output : outputs) graph.request.set_tensor(std::string(output.name), tensor(output));
+        graph.request.infer();
+    }
+
+    template <class Work>
+    static void attempt(std::string_view name, std::span<const Input> inputs, const Work& work) {
+        try {
+            work();
+        } catch (const std::exception& error) {
+            throw_failure(name, inputs[0].shape[2], inputs[0].shape[3], error);
+        }
+    }
+
+    // A failed opening is tried again by the next photo.
+    Opening opening(std::string_view name) {
+        const std::lock_guard lock(mutex_);
+        const auto known = openings_.find(name);
+        if (known != openings_.end() && !has_failed(known->second)) return known->second;
+        Opening begun = std::async(std::launch::async, [this, of = std::string(name)] { return open(of); }).share();
+        return openings_.insert_or_assign(std::string(name), std::move(begun)).first->second;
+    }
+
+    static bool has_failed(const Opening& opening) {
+        if (opening.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return false;
+        try {
+            opening.get();
+            return false;
+        } catch (const RestoreError&) {
+            return true;
+        }
+    }
+
+    std::shared_ptr<Graph> open(const std::string& name) {
+        const std::string path = (bundle_.path / name).string();
+        auto graph = std::make_shared<Graph>();
+        try {
+            graph->model = compile(path, bundle_.manifest.files.at(name).sha256);
+            graph->request = graph->model.create_infer_request();
+        } catch (const std::exception& error) {
+            throw BundleError(text("OpenVINO cannot load ", path, ": ", one_line(error.what())));
+        }
+        const Signature wanted = signature_of(bundle_, name);
+        const auto inputs = names_of(graph->model.inputs()), outputs = names_of(graph->model.outputs());
+        if (inputs != wanted.inputs || outputs != wanted.outputs)
+            throw BundleError(text(path, " maps ", joined(inputs), " to ", joined(outputs), ", expected ",
+                                   joined(wanted.inputs), " to ", joined(wanted.outputs)));
+        return graph;
+    }
+
+    // Where the cache cannot be written or holds what cannot be read, the graph is compiled as if there were none.
+    ov::CompiledModel compile(const std::string& path, const std::string& sha256) {
+        ov::AnyMap cached = settings_;
+        cached.emplace(ov::cache_dir((cache_folder("openvino") / sha256).string()));
+        try {
+            return core_.compile_model(path, "CPU", cached);
+        } catch (const std::exception&) {
+            return core_.compile_model(path, "CPU", settings_);
+        }
+    }
+
+    const Bundle& bundle_;
+    const std::string title_ = "OpenVINO on the CPU";
+    ov::Core core_;
+    ov::AnyMap settings_;
+    std::mutex mutex_;
+    std::map<std::string, Opening, std::less<>> openings_;
+};
+
+}  // namespace
+
+std::unique_ptr<Graphs> openvino_graphs(const Bundle& bundle, unsigned threads) {
+    try {
+        return std::make_unique<OpenVinoGraphs>(bundle, threads);
+    } catch (const std::exception& error) {
+        throw RestoreError(text("OpenVINO does not start: ", one_line(error.what())));
+    }
+}
+
+}  // namespace shadowdiffusion

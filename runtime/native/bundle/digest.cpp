@@ -1,0 +1,60 @@
+#include "bundle/digest.h"
+
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <new>
+#include <system_error>
+#include <vector>
+
+namespace shadowdiffusion {
+
+namespace {
+
+class Descriptor {
+  public:
+    explicit Descriptor(const std::filesystem::path& path) : number_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+        if (number_ < 0) throw std::system_error(errno, std::generic_category());
+    }
+    ~Descriptor() { ::close(number_); }
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+
+    std::size_t read(std::span<unsigned char> block) const {
+        for (;;) {
+            const ssize_t got = ::read(number_, block.data(), block.size());
+            if (got >= 0) return static_cast<std::size_t>(got);
+            if (errno != EINTR) throw std::system_error(errno, std::generic_category());
+        }
+    }
+
+  private:
+    int number_;
+};
+
+}  // namespace
+
+FileEntry hash_file(const std::filesystem::path& path) {
+    const Descriptor file(path);
+    const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+    if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) throw std::bad_alloc();
+    FileEntry entry{0, {}};
+    std::vector<unsigned char> block(std::size_t{1} << 18);
+    while (const std::size_t got = file.read(block)) {
+        EVP_DigestUpdate(context.get(), block.data(), got);
+        entry.size += got;
+    }
+    std::array<unsigned char, 32> digest;
+    EVP_DigestFinal_ex(context.get(), digest.data(), nullptr);
+    for (const unsigned char byte : digest) {
+        entry.sha256 += "0123456789abcdef"[byte >> 4];
+        entry.sha256 += "0123456789abcdef"[byte & 15];
+    }
+    return entry;
+}
+
+}  // namespace shadowdiffusion

@@ -1,0 +1,66 @@
+#include "workers.h"
+
+#include <algorithm>
+
+namespace shadowdiffusion {
+
+Workers::Workers(unsigned threads) {
+    if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
+    try {
+        for (unsigned i = 1; i < threads; ++i) threads_.emplace_back([this] { serve(); });
+    } catch (const std::system_error&) {  // no more threads can be had: fewer do as well
+    }
+}
+
+Workers::~Workers() {
+    {
+        const std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    begin_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+}
+
+void Workers::run(Task task, std::size_t count, std::size_t grain) {
+    grain = std::max<std::size_t>(grain, 1);
+    if (threads_.empty() || count <= grain) {
+        if (count > 0) task.call(task.part, 0, count);
+        return;
+    }
+    const std::lock_guard turn(turn_);
+    {
+        const std::lock_guard lock(mutex_);
+        task_ = task, count_ = count, grain_ = grain;
+        next_ = 0;
+        busy_ = threads_.size();
+        ++generation_;
+    }
+    begin_.notify_all();
+    take_parts();
+    std::unique_lock lock(mutex_);
+    end_.wait(lock, [this] { return busy_ == 0; });
+}
+
+void Workers::take_parts() {
+    for (;;) {
+        const std::size_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
+        if (begin >= count_) return;
+        task_.call(task_.part, begin, std::min(begin + grain_, count_));
+    }
+}
+
+void Workers::serve() {
+    std::size_t seen = 0;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        begin_.wait(lock, [&] { return stopping_ || generation_ != seen; });
+        if (stopping_) return;
+        seen = generation_;
+        lock.unlock();
+        take_parts();
+        lock.lock();
+        if (--busy_ == 0) end_.notify_one();
+    }
+}
+
+}  // namespace shadowdiffusion
