@@ -28,9 +28,15 @@ ov::Tensor tensor(const BasicBinding<T>& binding) {
     return {ov::element::f32, shape, const_cast<float*>(binding.data)};  // inputs are only read
 }
 
-std::vector<std::string> names_of(const std::vector<ov::Output<const ov::Node>>& ports) {
+// The names of inputs or outputs, sorted: of several that OpenVINO knows one by, the expected one.
+std::vector<std::string> names_of(const std::vector<ov::Output<const ov::Node>>& ports,
+                                  const std::vector<std::string>& expected) {
     std::vector<std::string> names;
-    for (const auto& port : ports) names.push_back(port.get_any_name());
+    for (const auto& port : ports) {
+        const auto& all = port.get_names();
+        const auto known = std::ranges::find_if(expected, [&](const std::string& name) { return all.contains(name); });
+        names.push_back(known != expected.end() ? *known : port.get_any_name());
+    }
     std::ranges::sort(names);
     return names;
 }
@@ -122,7 +128,8 @@ class OpenVinoGraphs final : public Graphs {
             throw BundleError(text("OpenVINO cannot load ", path, ": ", one_line(error.what())));
         }
         const Signature wanted = signature_of(bundle_, name);
-        const auto inputs = names_of(graph->model.inputs()), outputs = names_of(graph->model.outputs());
+        const auto inputs = names_of(graph->model.inputs(), wanted.inputs);
+        const auto outputs = names_of(graph->model.outputs(), wanted.outputs);
         if (inputs != wanted.inputs || outputs != wanted.outputs)
             throw BundleError(text(path, " maps ", joined(inputs), " to ", joined(outputs), ", expected ",
                                    joined(wanted.inputs), " to ", joined(wanted.outputs)));
