@@ -20,8 +20,12 @@ class Photo(Structure):
     """shadowdiffusion_photo."""
 
     _fields_ = [
-        *[("pixels", c_void_p), ("type", c_int32), ("height", c_size_t), ("width", c_size_t)],
-        *[("bands", c_size_t), ("stride", c_size_t)],
+        ("pixels", c_void_p),
+        ("type", c_int32),
+        ("height", c_size_t),
+        ("width", c_size_t),
+        ("bands", c_size_t),
+        ("stride", c_size_t),
     ]
 
 
@@ -35,8 +39,14 @@ class Options(Structure):
     """shadowdiffusion_options."""
 
     _fields_ = [
-        *[("size", c_size_t), ("steps", c_int32), ("seed", c_uint64), ("working_size", c_int32)],
-        *[("native_size", c_int32), ("strength", c_double), ("progress", PROGRESS), ("context", c_void_p)],
+        ("size", c_size_t),
+        ("steps", c_int32),
+        ("seed", c_uint64),
+        ("working_size", c_int32),
+        ("native_size", c_int32),
+        ("strength", c_double),
+        ("progress", PROGRESS),
+        ("context", c_void_p),
     ]
 
 
@@ -44,8 +54,11 @@ class Result(Structure):
     """shadowdiffusion_result."""
 
     _fields_ = [
-        *[("size", c_size_t), ("image", c_void_p), ("mask", POINTER(c_float))],
-        *[("prior", c_void_p), ("illumination", POINTER(c_float))],
+        ("size", c_size_t),
+        ("image", c_void_p),
+        ("mask", POINTER(c_float)),
+        ("prior", c_void_p),
+        ("illumination", POINTER(c_float)),
     ]
 
 
@@ -77,12 +90,10 @@ class Library:
         self.c.shadowdiffusion_open.argtypes = [c_char_p, POINTER(Settings), POINTER(c_void_p)]
         self.c.shadowdiffusion_close.argtypes = [c_void_p]
         self.c.shadowdiffusion_close.restype = None
-        self.c.shadowdiffusion_restore.argtypes = [
-            *[c_void_p, POINTER(Photo), POINTER(Photo), POINTER(Options), POINTER(Result)]
-        ]
-        self.c.shadowdiffusion_working_size.argtypes = [
-            *[c_void_p, c_size_t, c_size_t, POINTER(Options), POINTER(c_size_t), POINTER(c_size_t)]
-        ]
+        photo = POINTER(Photo)
+        self.c.shadowdiffusion_restore.argtypes = [c_void_p, photo, photo, POINTER(Options), POINTER(Result)]
+        size = POINTER(c_size_t)
+        self.c.shadowdiffusion_working_size.argtypes = [c_void_p, c_size_t, c_size_t, POINTER(Options), size, size]
         self.c.shadowdiffusion_check.argtypes = [c_void_p, POINTER(c_double)]
 
     def demand(self, status: int) -> None:
