@@ -20,7 +20,7 @@ void triangle(std::span<float> weights, double shrink, double x) {
 
 }  // namespace
 
-Reduction reduction(std::size_t source, std::size_t target, Arena& arena) {
+Reduction reduction(std::size_t source, std::size_t target, std::size_t run, Arena& arena) {
     Reduction of{.source = source, .target = target, .block = 1, .blocks = source, .points = 1,
                  .first = arena.take<std::ptrdiff_t>(target), .phase = arena.take<std::size_t>(target), .weights = {}};
     if (source == target) {
@@ -40,8 +40,9 @@ Reduction reduction(std::size_t source, std::size_t target, Arena& arena) {
     for (std::size_t i = 0; i <= Reduction::PHASES; ++i)
         triangle(of.weights.subspan(i * of.points, of.points), shrink, static_cast<double>(i) / Reduction::PHASES);
     const double offset = (1 + surplus) / 2 - 1;
+    double position = 0;
     for (std::size_t i = 0; i < target; ++i) {
-        const double position = (static_cast<double>(i) + 0.5) * shrink - 0.5 - offset;
+        position = i % run == 0 ? (static_cast<double>(i) + 0.5) * shrink - 0.5 - offset : position + shrink;
         const auto fine = static_cast<std::size_t>(position * 2 * Reduction::PHASES) & (2 * Reduction::PHASES - 1);
         of.phase[i] = (fine + 1) / 2;
         of.first[i] = static_cast<std::ptrdiff_t>(position) - reach;

@@ -30,7 +30,8 @@ struct Reduction {
     }
 };
 
-// target is not above source.
-Reduction reduction(std::size_t source, std::size_t target, Arena& arena);
+// target is not above source. run: positions are added up from the first of so many on, as libvips does: it decides how
+// ties between two phases are rounded.
+Reduction reduction(std::size_t source, std::size_t target, std::size_t run, Arena& arena);
 
 }  // namespace shadowdiffusion

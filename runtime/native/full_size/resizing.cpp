@@ -92,6 +92,7 @@ HWY_EXPORT(lerp);
 HWY_EXPORT(lerp_columns);
 HWY_EXPORT(scaled);
 
+constexpr std::size_t STRIP = 16;      // rows that libvips makes at a time (vips__fatstrip_height)
 constexpr std::size_t SEGMENT = 4096;  // values of a row at a time: they stay in a core's first cache
 
 void add(std::size_t count, const ImageView& photo, std::size_t y, std::size_t from, float* sum) {
@@ -131,8 +132,8 @@ void average(const ImageView& photo, const Reduction& down, const Reduction& acr
 // `photo` in the numbers of its type to `small`.
 void reduce(const ImageView& photo, Field small, Arena& arena, Workers& workers) {
     const Arena::Scope scope(arena);
-    const Reduction down = reduction(photo.height, small.height, arena);
-    const Reduction across = reduction(photo.width, small.width, arena);
+    const Reduction down = reduction(photo.height, small.height, STRIP, arena);
+    const Reduction across = reduction(photo.width, small.width, small.width, arena);
     const std::size_t channels = photo.bands, row = across.blocks * channels;
     const std::span<float> means = arena.take<float>(down.blocks * row);
     workers.over(down.blocks, 4, [&](std::size_t begin, std::size_t end) {
