@@ -93,6 +93,7 @@ HWY_EXPORT(lerp_columns);
 HWY_EXPORT(scaled);
 
 constexpr std::size_t STRIP = 16;      // rows that libvips makes at a time (vips__fatstrip_height)
+constexpr std::size_t BAND = 64;       // rows of a reduced photo that are made together
 constexpr std::size_t SEGMENT = 4096;  // values of a row at a time: they stay in a core's first cache
 
 void add(std::size_t count, const ImageView& photo, std::size_t y, std::size_t from, float* sum) {
@@ -129,38 +130,48 @@ void average(const ImageView& photo, const Reduction& down, const Reduction& acr
     }
 }
 
-// `photo` in the numbers of its type to `small`.
+// Row y of a reduced photo: a weighted sum of rows of means, then of their pixels. means begins with row `top`; `sum` has
+// room for one of its rows.
+void weigh(std::span<const float> means, std::size_t top, const Reduction& down, const Reduction& across, std::size_t y,
+           std::size_t channels, std::span<float> sum, float* out) {
+    std::ranges::fill(sum, 0.0f);
+    const std::span<const float> weights = down.weights_at(y);
+    for (std::size_t i = 0; i < down.points; ++i) {
+        const std::size_t from = down.clamped(down.first[y] + static_cast<std::ptrdiff_t>(i)) - top;
+        HWY_DYNAMIC_DISPATCH(add_scaled)(sum.size(), weights[i], &means[from * sum.size()], sum.data());
+    }
+    for (std::size_t x = 0; x < across.target; ++x) {
+        const std::span<const float> taps = across.weights_at(x);
+        for (std::size_t c = 0; c < channels; ++c) {
+            float value = 0;
+            for (std::size_t i = 0; i < across.points; ++i)
+                value += taps[i] * sum[across.clamped(across.first[x] + static_cast<std::ptrdiff_t>(i)) * channels + c];
+            out[x * channels + c] = value;
+        }
+    }
+}
+
+// `photo` in the numbers of its type to `small`, some rows after the others, so that the means need little memory.
 void reduce(const ImageView& photo, Field small, Arena& arena, Workers& workers) {
     const Arena::Scope scope(arena);
     const Reduction down = reduction(photo.height, small.height, STRIP, arena);
     const Reduction across = reduction(photo.width, small.width, small.width, arena);
     const std::size_t channels = photo.bands, row = across.blocks * channels;
-    const std::span<float> means = arena.take<float>(down.blocks * row);
-    workers.over(down.blocks, 4, [&](std::size_t begin, std::size_t end) {
-        for (std::size_t y = begin; y < end; ++y) average(photo, down, across, y, &means[y * row]);
-    });
-    const std::span<float> rows = arena.take<float>(small.height * row);
-    workers.over(small.height, 4, [&](std::size_t begin, std::size_t end) {
-        for (std::size_t y = begin; y < end; ++y) {
-            float* sum = &rows[y * row];
-            std::fill_n(sum, row, 0.0f);
-            const std::span<const float> weights = down.weights_at(y);
-            for (std::size_t i = 0; i < down.points; ++i) {
-                const std::size_t from = down.clamped(down.first[y] + static_cast<std::ptrdiff_t>(i));
-                HWY_DYNAMIC_DISPATCH(add_scaled)(row, weights[i], &means[from * row], sum);
-            }
-            float* out = small.row(y);
-            for (std::size_t x = 0; x < small.width; ++x) {
-                const std::span<const float> taps = across.weights_at(x);
-                for (std::size_t c = 0; c < channels; ++c) {
-                    float value = 0;
-                    for (std::size_t i = 0; i < across.points; ++i)
-                        value += taps[i] * sum[across.clamped(across.first[x] + static_cast<std::ptrdiff_t>(i)) * channels + c];
-                    out[x * channels + c] = value;
-                }
-            }
-        }
-    });
+    for (std::size_t top = 0; top < small.height; top += BAND) {
+        const Arena::Scope band(arena);
+        const std::size_t bottom = std::min(top + BAND, small.height);
+        const std::size_t first = down.clamped(down.first[top]);
+        const std::size_t last = down.clamped(down.first[bottom - 1] + static_cast<std::ptrdiff_t>(down.points) - 1);
+        const std::span<float> means = arena.take<float>((last + 1 - first) * row);
+        workers.over(last + 1 - first, 4, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t i = begin; i < end; ++i) average(photo, down, across, first + i, &means[i * row]);
+        });
+        const std::span<float> sums = arena.take<float>((bottom - top) * row);
+        workers.over(bottom - top, 4, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t i = begin; i < end; ++i)
+                weigh(means, first, down, across, top + i, channels, sums.subspan(i * row, row), small.row(top + i));
+        });
+    }
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ def mask() -> Pixels:
 
 
 @pytest.mark.parametrize(
-    ("photo", "steps", "seed"), zip(PHOTOS, (1, 2, 1, 2, 1, 2), (0, 1, 2**32, 2**64 - 1, 5, 6), strict=True)
+    ("photo", "steps", "seed"), list(zip(PHOTOS, (1, 2, 1, 2, 1, 2), (0, 1, 2**32, 2**64 - 1, 5, 6), strict=True))
 )
 def test_photos(pair: tuple[runtime.Restorer, Restorer], photo: Path, steps: int, seed: int) -> None:
     compare(pair, read_photo(photo).pixels, steps=steps, seed=seed)
