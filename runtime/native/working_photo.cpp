@@ -69,7 +69,7 @@ WorkingPhoto::WorkingPhoto(const ImageView& photo, const ImageView* mask, Size s
     : photo_(photo), colours_(colours), size_(size), arena_(arena), workers_(workers) {
     const Stopwatch watch;
     const auto [height, width] = size;
-    const auto planes = [&](std::size_t channels) {
+    const auto planes = [&, height = height, width = width](std::size_t channels) {  // named for clang 14
         return Planes{arena.take<float>(channels * height * width), channels, height, width};
     };
     small_ = field(photo.bands), seen_ = field(3), planes_ = planes(3);

@@ -1,6 +1,7 @@
 #include "commands/restore_options.h"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <map>
 #include <utility>
 
@@ -37,6 +38,14 @@ constexpr std::array<const char*, 3> ELSEWHERE{"--native", "--force", "--device"
 const std::map<std::string, Format> FORMATS{
     {"png", Format::png}, {"jpeg", Format::jpeg}, {"webp", Format::webp}, {"tiff", Format::tiff}};
 
+// What is wrong with the text of a seed, or nothing; CLI11 would take -1 for the largest.
+std::string wrong_seed(const std::string& words) {
+    std::uint64_t seed = 0;
+    const auto [end, failed] = std::from_chars(words.data(), words.data() + words.size(), seed);
+    if (failed == std::errc() && end == words.data() + words.size()) return "";
+    return text("seed ", words, " is out of range: choose one from 0 to 2**64 - 1");
+}
+
 std::vector<std::string> known_backends() {
     std::vector<std::string> known = backends();
     known.insert(known.begin(), "auto");
@@ -71,6 +80,7 @@ void add_options(CLI::App& app, RestoreOptions& options, std::optional<std::stri
         ->group("Restoration");
     app.add_option("--steps", options.steps, "Diffusion steps.  [default: the bundle's]")->group("Restoration");
     app.add_option("--seed", options.seed, "Of the noise: the same seed gives the same result.  [default: 0]")
+        ->check(CLI::Validator(wrong_seed, ""))
         ->group("Restoration");
     app.add_option("--working-size", options.working_size,
                    "Long side, in pixels, at which the networks run.  [default: the bundle's]")

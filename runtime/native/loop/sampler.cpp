@@ -32,7 +32,7 @@ void sample(Networks& networks, const Degraded& given, std::uint64_t seed, const
             Workers& workers) {
     const Arena::Scope scope(arena);
     const auto [height, width] = x.size();
-    const auto planes = [&](std::size_t channels) {
+    const auto planes = [&, height = height, width = width](std::size_t channels) {  // named for clang 14
         return Planes{arena.take<float>(channels * height * width), channels, height, width};
     };
     const Planes y = planes(3), epsilon = planes(3);

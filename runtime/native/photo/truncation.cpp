@@ -32,7 +32,8 @@ bool lacks_end_of_image(View file) {
     }
     if (segment > file.size()) return true;
     constexpr std::array<std::uint8_t, 2> end{0xff, 0xd9};
-    return std::ranges::search(file.subspan(segment), end).empty();
+    const View rest = file.subspan(segment);
+    return std::search(rest.begin(), rest.end(), end.begin(), end.end()) == rest.end();
 }
 
 }  // namespace

@@ -1,0 +1,321 @@
+"""`shadowdiffusion-native` does what `shadowdiffusion restore` does, on real photos, and fails as well."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pyvips
+
+from runtime.photo import Photo, encode_photo, read_photo, write_photo
+from runtime.photo.metadata import EXIF, ICC
+from tests.runtime.photo.profiles import ADOBE_RGB
+from tests.runtime.photo.test_photo_metadata import exif, tagged_jpeg
+from tests.runtime.tiny import picture, save
+
+pytestmark = pytest.mark.xdist_group("native")
+
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLE = ROOT / "docs" / "example"
+PHOTOS = sorted((ROOT / "tests" / "data" / "photos" / "val").glob("*.jpg"))
+LEAST = 60.0
+"""dB between the results of both, before a lossy format rounds them in its own way."""
+SMALL = ("--working-size", "64", "--threads", "1")
+
+ABSENT = re.compile("Could NOT find|Could not find a package|required packages were not found|Package '")
+"""What CMake says where a library is not installed."""
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture(scope="session")
+def tool() -> Path:
+    """The tool, built in the folder that the library's tests use, too."""
+    if missing := next((name for name in ("cmake", "ninja", "c++") if shutil.which(name) is None), None):
+        pytest.skip(f"{missing} is not installed (docs/native.md has the line)")
+    if find_spec("openvino") is None:
+        pytest.skip("openvino is not installed: pip install openvino")
+    cmake_path = import_module("openvino.utils").get_cmake_path()
+    build = ROOT / "build" / "tests"
+    options = ["-DSHADOWDIFFUSION_CLI=ON", "-DSHADOWDIFFUSION_TESTS=OFF", f"-DOpenVINO_DIR={cmake_path}"]
+    configure = ["cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(build), *options]
+    configured = subprocess.run(configure, capture_output=True, text=True, check=False)
+    if configured.returncode != 0:
+        if missing := next((line for line in configured.stderr.splitlines() if ABSENT.search(line)), None):
+            pytest.skip(f"a library is not installed (docs/native.md has the line): {missing.strip()}")
+        pytest.fail(configured.stderr)
+    make = ["cmake", "--build", str(build), "--target", "shadowdiffusion-native"]
+    built = subprocess.run(make, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout
+    return build / "bin" / "shadowdiffusion-native"
+
+
+@pytest.fixture
+def native(tool: Path) -> Run:
+    """Runs the tool at a small working size; no traceback of any kind belongs on stderr."""
+
+    def run(*words: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        command = [str(tool), *map(str, words), *SMALL]
+        usual: dict[str, Any] = {"cwd": ROOT, "capture_output": True, "check": False, "timeout": 120}
+        done: subprocess.CompletedProcess[bytes] = subprocess.run(command, **usual | options)
+        assert b"terminate called" not in done.stderr
+        return done
+
+    return run
+
+
+def python(*words: object) -> None:
+    command = ["python", "-m", "runtime", "restore", *map(str, words), *SMALL, "-q"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+
+
+def psnr(one: Path, two: Path) -> float:
+    a, b = read_photo(one), read_photo(two)
+    assert a.pixels.shape == b.pixels.shape
+    assert a.pixels.dtype == b.pixels.dtype
+    whole = np.iinfo(a.pixels.dtype).max
+    error = float(np.mean((a.pixels / whole - b.pixels / whole) ** 2))
+    return 200.0 if error == 0 else -10 * np.log10(error)
+
+
+@pytest.mark.parametrize("photo", [*PHOTOS, EXAMPLE / "shadow.jpg"], ids=lambda path: path.stem)
+def test_the_same_picture_and_metadata(native: Run, tmp_path: Path, photo: Path) -> None:
+    for form in ("png", "tiff"):
+        own, theirs = tmp_path / f"native.{form}", tmp_path / f"python.{form}"
+        done = native(photo, "-o", own)
+        assert (done.returncode, done.stderr) == (0, b"")
+        python(photo, "-o", theirs)
+        assert psnr(own, theirs) >= LEAST
+        # libvips 8.18 makes a little EXIF for files that had none
+        assert (
+            read_photo(photo).metadata.keys() <= read_photo(own).metadata.keys() <= read_photo(theirs).metadata.keys()
+        )
+        assert read_photo(own).resolution == pytest.approx(read_photo(theirs).resolution, rel=0.01)
+
+
+def test_the_same_extras(native: Run, tmp_path: Path) -> None:
+    words = [
+        EXAMPLE / "shadow.jpg",
+        "--mask",
+        EXAMPLE / "shadow.mask.png",
+        "--strength",
+        "0.7",
+        "--seed",
+        "7",
+        "--compare",
+    ]
+    for folder, run in ((tmp_path / "n", native), (tmp_path / "p", python)):
+        places = ["--save-mask", folder, "--save-illumination", folder]
+        run(*words, "-o", folder / "a.png", *places)
+    names = sorted(path.name for path in (tmp_path / "n").iterdir())
+    assert names == ["a.compare.jpg", "a.png", "shadow.illumination.png", "shadow.mask.png"]
+    for name in names:
+        assert psnr(tmp_path / "n" / name, tmp_path / "p" / name) >= LEAST
+
+
+@pytest.mark.parametrize("kind", ["wide", "deep", "alpha", "grey", "turned"])
+def test_the_same_of_every_kind(native: Run, tmp_path: Path, kind: str) -> None:
+    pixels = read_photo(PHOTOS[0]).pixels[:160, :200]
+    suffix = ".tif" if kind == "deep" else ".png"
+    source, own, theirs = (tmp_path / f"{name}{suffix}" for name in ("in", "native", "python"))
+    if kind == "wide":
+        profile = ADOBE_RGB.icc()
+        write_photo(source, Photo(pixels, metadata={ICC: (pyvips.GValue.blob_type, profile)}))
+    elif kind == "deep":
+        write_photo(source, Photo(pixels.astype(np.uint16) * 257))
+    elif kind == "alpha":
+        write_photo(source, Photo(pixels, alpha=pixels[..., 1].copy()))
+    elif kind == "grey":
+        write_photo(source, Photo(pixels[..., 1].copy()))
+    else:
+        source = tmp_path / "in.jpg"
+        source.write_bytes(tagged_jpeg(exif("<", orientation=6), pixels))
+    assert native(source, "-o", own).returncode == 0
+    python(source, "-o", theirs)
+    assert psnr(own, theirs) >= LEAST
+    one, two = read_photo(own), read_photo(theirs)
+    assert one.profile == two.profile
+    assert (one.alpha is None) == (two.alpha is None)
+    assert one.alpha is None or np.array_equal(one.alpha, pixels[..., 1])
+    if kind == "turned":
+        assert one.pixels.shape[:2] == (pixels.shape[1], pixels.shape[0])
+        assert EXIF in one.metadata
+
+
+def test_a_folder_is_mirrored_and_a_bad_photo_does_not_stop_the_others(native: Run, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    (source / "below").mkdir(parents=True)
+    for name in ("a.png", "below/b.tif", "c.restored.png", ".hidden.png"):
+        save(source / name, picture(12, 16))
+    (source / "bad.jpg").write_bytes(b"\xff\xd8\xff rubbish")
+    done = native(source, "-o", out, "--json")
+    assert done.returncode == 1
+    records = {Path(record["input"]).name: record for record in map(json.loads, done.stdout.splitlines())}
+    assert {name: record["status"] for name, record in records.items()} == {
+        "a.png": "restored", "b.tif": "restored", "bad.jpg": "failed",
+    }  # fmt: skip
+    assert done.stderr.decode().splitlines() == [
+        f"error: {records['bad.jpg']['error']}", "error: 1 of 3 photos failed",
+    ]  # fmt: skip
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.*")) == ["a.png", "below/b.tif"]
+    again = native(source, "-o", out)
+    assert again.returncode == 1
+    assert again.stderr.count(b"it exists already (--overwrite replaces it)") == 2
+    assert native(source / "a.png", "-o", out, "--overwrite").returncode == 0
+
+
+def test_through_pipes(native: Run, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.jpg", picture(33, 65))
+    assert native(photo).returncode == 0
+    done = native("-", input=photo.read_bytes())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == (tmp_path / "a.restored.jpg").read_bytes()
+    for data, message in (
+        (b"", "stdin is empty"),
+        (b"hello", "stdin is not a PNG"),
+        (photo.read_bytes()[:900], "stdin is"),
+    ):
+        done = native("-", input=data)
+        assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
+        assert message in done.stderr.decode()
+
+
+BAD: list[tuple[list[str], int, str]] = [
+    (["absent.jpg"], 1, "absent.jpg does not exist"),
+    (["{folder}/text.jpg"], 1, "is not a PNG, JPEG, WebP or TIFF image"),
+    (["{folder}/empty.png"], 1, "is empty"),
+    (["{folder}/cut.png"], 1, "is damaged or cut short"),
+    (["{folder}/good.png", "--mask", "{folder}/other.png"], 1, "mask is 9x9 pixels, the photo 16x12"),
+    (["{folder}/good.png", "--mask", "{folder}/black.png"], 1, "mask is all black"),
+    (["{folder}/good.png", "-o", "{folder}/other.png"], 1, "it exists already (--overwrite replaces it)"),
+    (["{folder}/good.png", "-o", "{folder}/text.jpg/a.png"], 1, "cannot write"),
+    (["{folder}/clip.mp4"], 1, "videos are restored by the Python program"),
+    ([], 2, "PHOTO is required"),
+    (["{folder}/good.png", "--strength", "2"], 2, "--strength"),
+    (["{folder}/good.png", "--steps", "7"], 2, "steps"),
+    (["{folder}/good.png", "--seed", "-1"], 2, "--seed"),
+    (["{folder}/good.png", "--seed", "18446744073709551616"], 2, "--seed"),
+    (["{folder}/good.png", "--quality", "0"], 2, "--quality"),
+    (["{folder}/good.png", "--format", "png", "--quality", "9"], 2, "png is lossless and has no quality"),
+    (["{folder}/good.png", "--task", "colour"], 2, "--task"),
+    (["{folder}/good.png", "--bundle", "{folder}"], 2, "manifest.json"),
+    (["{folder}/good.png", "--bundle", "absent"], 2, "bundle absent does not exist"),
+    (["{folder}/good.png", "--mask", "absent.png"], 2, "mask absent.png does not exist"),
+    (["{folder}", "-o", "one.png"], 2, "is one file for"),
+    (["{folder}/good.png", "-o", "-", "--json"], 2, "cannot both go to stdout"),
+    (["{folder}/good.png", "--native"], 2, "use the Python program shadowdiffusion"),
+    (["{folder}/good.png", "--force"], 2, "use the Python program shadowdiffusion"),
+    (["{folder}/good.png", "--unknown"], 2, "--unknown"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    tool: Path, tmp_path: Path, words: list[str], code: int, message: str
+) -> None:
+    save(tmp_path / "good.png", picture(12, 16))
+    save(tmp_path / "other.png", picture(9, 9))
+    save(tmp_path / "black.png", np.zeros((12, 16), np.uint8))
+    (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:-40])
+    (tmp_path / "text.jpg").write_text("not an image")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "clip.mp4").touch()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    command = [str(tool), *(word.format(folder=tmp_path) for word in words)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (code, b""), done.stderr
+    assert done.stderr.count(b"\n") == 1
+    assert done.stderr.startswith(b"error: ")
+    assert message in done.stderr.decode()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_leaves_whole_results_only(tool: Path, tmp_path: Path, number: int) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for index in range(300):
+        save(source / f"{index:03}.png", picture(40, 40, seed=index))
+    process = subprocess.Popen(
+        [tool, source, "-o", out, *SMALL], stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    done = list(out.iterdir())
+    assert 1 <= len(done) < 300
+    assert errors.decode() == f"interrupted: {len(done)} of 300 photos are done\n"
+    for path in done:
+        assert read_photo(path).pixels.shape == (40, 40, 3)
+
+
+def test_a_full_disk_costs_only_what_does_not_fit(native: Run, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name, size in (("a.png", 9), ("b.png", 90), ("c.png", 9), ("d.jpg", 200), ("e.tif", 120)):
+        save(source / name, np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8))
+    done = native(source, "-o", out, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)))
+    assert done.returncode == 1
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == 4
+    assert all("cannot write" in line and line.endswith("File too large") for line in lines[:-1])
+    assert lines[-1] == "error: 3 of 5 photos failed"
+
+
+def test_nobody_reads_stdout(tool: Path, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.png", picture(9, 9))
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.Popen([tool, photo, "-o", "-", *SMALL], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (128 + signal.SIGPIPE, b"")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([tool, photo, "-o", "-", *SMALL], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"error: cannot write to stdout: No space left on device\n")
+
+
+def test_masks_of_a_folder_and_any_name(native: Run, tmp_path: Path) -> None:
+    source, masks = tmp_path / "in", tmp_path / "masks"
+    source.mkdir()
+    masks.mkdir()
+    names = ["Grüße 写真.png", "with space.png"]
+    for name in names:
+        save(source / name, picture(20, 24))
+        save(masks / name, np.full((20, 24), 255, np.uint8))
+    done = native(source, "-o", tmp_path / "out", "--mask", masks)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(names)
+    shutil.copy(masks / names[1], masks / "with space.tif")
+    assert b"exactly one is needed" in native(source, "-o", tmp_path / "more", "--mask", masks).stderr
+
+
+def test_a_damaged_file_is_refused_by_both_or_by_none(native: Run, tmp_path: Path) -> None:
+    whole = encode_photo(Photo(picture(24, 24)), "jpeg")
+    for index, length in enumerate(range(100, len(whole), 97)):
+        path = tmp_path / f"{index}.jpg"
+        path.write_bytes(whole[:length])
+    done = native(tmp_path, "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert not (tmp_path / "out").exists()
