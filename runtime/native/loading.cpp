@@ -9,9 +9,6 @@
 #ifdef SHADOWDIFFUSION_WITH_OPENVINO
 #include "backends/openvino.h"
 #endif
-#ifdef SHADOWDIFFUSION_WITH_ONNXRUNTIME
-#include "backends/onnxruntime.h"
-#endif
 
 namespace shadowdiffusion {
 
@@ -20,9 +17,6 @@ namespace {
 std::unique_ptr<Graphs> graphs_of(const Bundle& bundle, std::string_view backend, unsigned threads) {
 #ifdef SHADOWDIFFUSION_WITH_OPENVINO
     if (backend == "openvino") return openvino_graphs(bundle, threads);
-#endif
-#ifdef SHADOWDIFFUSION_WITH_ONNXRUNTIME
-    if (backend == "onnxruntime") return onnxruntime_graphs(bundle, threads);
 #endif
     static_cast<void>(bundle), static_cast<void>(threads);
     throw RestoreError(text("backend '", backend, "' was not built in"));
@@ -34,9 +28,6 @@ std::vector<std::string> backends() {
     return {
 #ifdef SHADOWDIFFUSION_WITH_OPENVINO
         "openvino",
-#endif
-#ifdef SHADOWDIFFUSION_WITH_ONNXRUNTIME
-        "onnxruntime",
 #endif
     };
 }

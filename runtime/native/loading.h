@@ -11,7 +11,7 @@
 namespace shadowdiffusion {
 
 struct LoadOptions {
-    std::string backend = "auto";  // "auto", "openvino" or "onnxruntime": which of them were built in says backends()
+    std::string backend = "auto";  // "auto" or one of backends()
     unsigned threads = 0;          // CPU threads; 0: one per core
 };
 

@@ -6,8 +6,11 @@ file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/${CMAKE_INSTALL_DATADIR}/shadowdiffusion
 file(CREATE_LINK ${CMAKE_SOURCE_DIR}/runtime/bundles ${CMAKE_BINARY_DIR}/${bundles} SYMBOLIC)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/runtime/bundles/ DESTINATION ${bundles})
 
-# Where OpenVINO is not in a folder that the loader knows, as in a pip package, the library remembers where it was.
-set_target_properties(shadowdiffusion PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+# Where OpenVINO is not in a folder that the loader knows, as in a pip package, the library remembers where it was. Not
+# by INSTALL_RPATH_USE_LINK_PATH, which leaves out what lies within this source tree, as .venv does.
+if(OpenVINO_FOUND)
+    set_target_properties(shadowdiffusion PROPERTIES INSTALL_RPATH $<TARGET_FILE_DIR:openvino::runtime>)
+endif()
 install(TARGETS shadowdiffusion EXPORT shadowdiffusion
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} PUBLIC_HEADER DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 set(config ${CMAKE_INSTALL_LIBDIR}/cmake/shadowdiffusion)
