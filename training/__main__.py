@@ -1,4 +1,4 @@
-"""`python -m training`: fit, average, evaluate, import-checkpoint, contact-sheet."""
+"""`python -m training`: fit, average, evaluate, noise-levels, import-checkpoint, contact-sheet."""
 
 from __future__ import annotations
 
@@ -167,6 +167,31 @@ def evaluate(
                 print(_row(score.photo, score.mask, map(_cell, score.qualities)), flush=True)
         for kind in () if as_json else dict.fromkeys(s.mask for s in scores):
             print(_row("mean", kind, map(_cell, mean_qualities([s for s in scores if s.mask == kind]))))
+
+
+@app.command("noise-levels")
+def noise_levels(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Checkpoint files: prior and denoiser, or one with both.")],
+    data: Data,
+    layout: Annotated[LayoutName, typer.Option(help="How the set's folders are laid out.")] = "pairs",
+    split: Annotated[str, typer.Option(help="train, validation or test; or the shot in exposure stacks.")] = "test",
+    blind: Annotated[bool, typer.Option("--blind", help="Without the masks.")] = False,
+    times: Annotated[list[int] | None, typer.Option("--time", help="Timestep; may be repeated.")] = None,
+) -> None:
+    """PSNR of the denoiser's own estimate by noise level, beside the prior's: is there anything to gain?
+
+    Example: python -m training noise-levels prior.safetensors denoiser.safetensors --data shadow_val
+    """
+    with _one_line_errors():
+        from training.checkpoint import load_checkpoints
+        from training.layouts import triplets
+        from training.noise_levels import TIMES, mean_levels
+
+        model, pairs = load_checkpoints(checkpoints), triplets(data, split, layout)
+        print("   t   noise   prior  from prior  from clean   PSNR in dB, native size")
+        for level in mean_levels(model, pairs, blind, times or TIMES):
+            figures = f"{level.prior:7.2f} {level.from_prior:11.2f} {level.from_clean:11.2f}"
+            print(f"{level.t:4d} {level.noise:7.4f} {figures}", flush=True)
 
 
 def _cell(quality: Quality | None) -> str:

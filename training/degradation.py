@@ -164,6 +164,15 @@ class DegradationPrior(nn.Module):
         return found.clean, torch.sigmoid(matte)
 
 
+def found_mask(prior: DegradationPrior, image: Tensor) -> Tensor:
+    """The mask of a photo without one, float[N, 1, H, W] of 0 and 1: where the prior is sure of a shadow.
+
+    With it the photo is restored as if somebody had drawn it. image: as for the call of `DegradationPrior`.
+    """
+    _, matte = prior(image, torch.full_like(image[:, :1], UNKNOWN_MASK))
+    return (matte >= MATTE_THRESHOLD).to(image.dtype)
+
+
 def illumination(image: Tensor, clean: Tensor) -> Tensor:
     """Pixel-wise illumination degradation h = (y + eps) / (x_hat + eps), clamped (Eq. A solved for h).
 

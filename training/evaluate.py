@@ -12,7 +12,7 @@ from torch import Tensor
 
 from training.checkpoint import Model
 from training.datasets import as_sample, read_pair
-from training.degradation import MATTE_THRESHOLD, UNKNOWN_MASK, illumination
+from training.degradation import found_mask, illumination
 from training.errors import TrainingError
 from training.layouts import Triplet
 from training.metrics import psnr, ssim
@@ -69,13 +69,8 @@ def restore(
         raise TrainingError("evaluation needs a prior: give its checkpoint too")
     height, width = image.shape[-2:]
     multiple = math.lcm(*(n.config.multiple for n in (model.prior, model.denoiser) if n is not None))
-    y = _pad(image, multiple)
-    if mask is None:
-        # find the shadow first, then restore it as if somebody had drawn it
-        _, matte = model.prior(y, torch.full_like(y[:, :1], UNKNOWN_MASK))
-        seen = (matte >= MATTE_THRESHOLD).to(y.dtype)
-    else:
-        seen = _pad(mask, multiple)
+    y = pad(image, multiple)
+    seen = found_mask(model.prior, y) if mask is None else pad(mask, multiple)
     clean, _ = model.prior(y, seen)
     if model.denoiser is None:
         return None, clean[..., :height, :width], seen[..., :height, :width]
@@ -95,7 +90,7 @@ def restore(
     return restored[..., :height, :width], clean[..., :height, :width], result.mask[..., :height, :width]
 
 
-def _pad(image: Tensor, multiple: int) -> Tensor:
+def pad(image: Tensor, multiple: int) -> Tensor:
     """Reflect at the right and bottom up to a multiple; edge values where the side is shorter than the margin."""
     height, width = image.shape[-2:]
     margin = (0, -width % multiple, 0, -height % multiple)
