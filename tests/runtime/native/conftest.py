@@ -1,9 +1,12 @@
-"""The native library, built once into build/tests/ and from then on only what has changed."""
+"""The native library and tool, built once into build/tests/ and from then on only what has changed."""
 
 from __future__ import annotations
 
+import fcntl
+import re
 import shutil
 import subprocess
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,29 +16,44 @@ from tests.runtime.native.library import Library
 
 ROOT = Path(__file__).resolve().parents[3]
 BUILD = ROOT / "build" / "tests"
-ABSENT = ("Could NOT find", "Could not find a package", "required packages were not found", "Package '")
+ABSENT = re.compile("Could NOT find|Could not find a package|required packages were not found|Package '")
 """What CMake says where a library is not installed."""
 
 
 @pytest.fixture(scope="session")
 def library() -> Library:
+    _build("shadowdiffusion")
+    return Library(next(BUILD.glob("lib*/**/libshadowdiffusion.so")))
+
+
+@pytest.fixture(scope="session")
+def tool() -> Path:
+    _build("shadowdiffusion-native")
+    return BUILD / "bin" / "shadowdiffusion-native"
+
+
+def _build(target: str) -> None:
+    """Build one target; whoever else wants to build in this folder waits. Skips the test where something is absent."""
     for program in ("cmake", "ninja", "c++"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (docs/native.md has the line)")
     if find_spec("openvino") is None:
         pytest.skip("openvino is not installed: pip install openvino")
-    from openvino.utils import get_cmake_path
-
-    options = ["-DSHADOWDIFFUSION_CLI=OFF", "-DSHADOWDIFFUSION_TESTS=OFF", f"-DOpenVINO_DIR={get_cmake_path()}"]
-    configured = _run("cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(BUILD), *options)
-    if configured.returncode != 0:
-        missing = [line for line in configured.stderr.splitlines() if any(words in line for words in ABSENT)]
-        if missing:
-            pytest.skip(f"a library is not installed (docs/native.md has the line): {missing[0].strip()}")
-        pytest.fail(configured.stderr)
-    built = _run("cmake", "--build", str(BUILD))
-    assert built.returncode == 0, built.stdout
-    return Library(next(BUILD.glob("lib*/**/libshadowdiffusion.so")))
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = import_module("openvino.utils").get_cmake_path()
+        options = ["-DSHADOWDIFFUSION_CLI=ON", "-DSHADOWDIFFUSION_TESTS=OFF", f"-DOpenVINO_DIR={folder}"]
+        configured = _run("cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(BUILD), *options)
+        if configured.returncode != 0:
+            missing = next((line for line in configured.stderr.splitlines() if ABSENT.search(line)), None)
+            if missing:
+                pytest.skip(f"a library is not installed (docs/native.md has the line): {missing.strip()}")
+            pytest.fail(configured.stderr)
+        built = _run("cmake", "--build", str(BUILD), "--target", target)
+        if f"unknown target '{target}'" in built.stdout + built.stderr:
+            pytest.skip(f"{target} needs libraries that are not installed (docs/native.md has the line)")
+        assert built.returncode == 0, built.stdout
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,32 +31,7 @@ LEAST = 60.0
 """dB between the results of both, before a lossy format rounds them in its own way."""
 SMALL = ("--working-size", "64", "--threads", "1")
 
-ABSENT = re.compile("Could NOT find|Could not find a package|required packages were not found|Package '")
-"""What CMake says where a library is not installed."""
-
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
-
-
-@pytest.fixture(scope="session")
-def tool() -> Path:
-    """The tool, built in the folder that the library's tests use, too."""
-    if missing := next((name for name in ("cmake", "ninja", "c++") if shutil.which(name) is None), None):
-        pytest.skip(f"{missing} is not installed (docs/native.md has the line)")
-    if find_spec("openvino") is None:
-        pytest.skip("openvino is not installed: pip install openvino")
-    cmake_path = import_module("openvino.utils").get_cmake_path()
-    build = ROOT / "build" / "tests"
-    options = ["-DSHADOWDIFFUSION_CLI=ON", "-DSHADOWDIFFUSION_TESTS=OFF", f"-DOpenVINO_DIR={cmake_path}"]
-    configure = ["cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(build), *options]
-    configured = subprocess.run(configure, capture_output=True, text=True, check=False)
-    if configured.returncode != 0:
-        if missing := next((line for line in configured.stderr.splitlines() if ABSENT.search(line)), None):
-            pytest.skip(f"a library is not installed (docs/native.md has the line): {missing.strip()}")
-        pytest.fail(configured.stderr)
-    make = ["cmake", "--build", str(build), "--target", "shadowdiffusion-native"]
-    built = subprocess.run(make, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout
-    return build / "bin" / "shadowdiffusion-native"
 
 
 @pytest.fixture
