@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -60,20 +61,36 @@ def quiet_bar(title: str) -> Iterator[Progress]:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Every foreseeable failure becomes one line on stderr and exit code 2."""
-    before = [signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGALRM)]
+    """Every foreseeable failure becomes one line on stderr and exit code 2; an interrupt 130, SIGTERM 143.
+
+    A stop is an exception, so that temporary files are removed on the way out. A library may lose it, or make an error
+    of its own out of it: it is raised again until it gets through, and whatever comes out after it counts as the stop.
+    The process then ends at once, whatever is still under way in its other threads.
+    """
+    stops: list[int] = []
+
+    def stop(number: int, _: object) -> NoReturn:
+        if number != signal.SIGALRM:
+            stops.append(number)
+        signal.alarm(5)
+        raise SystemExit(128 + stops[0])
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = [signal.signal(number, stop) for number in numbers]
     try:
         yield
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        raise SystemExit(130) from None
-    except ImportError as error:
-        fail(f"{error}: install the export extra (pip install 'shadowdiffusion[export]')")
-    except (ExportError, TrainingError, RestoreError, OSError) as error:
-        fail(str(error))
+    except BaseException as error:
+        if stops:
+            print("stopped: nothing was written", file=sys.stderr, flush=True)
+            os._exit(128 + stops[0])
+        if isinstance(error, ImportError):
+            fail(f"{error}: install the export extra (pip install 'shadowdiffusion[export]')")
+        if isinstance(error, ExportError | TrainingError | RestoreError | OSError):
+            fail(str(error))
+        raise
     finally:
         signal.alarm(0)
-        for number, handler in zip((signal.SIGTERM, signal.SIGALRM), before, strict=True):
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 
 
@@ -81,12 +98,3 @@ def fail(message: str) -> NoReturn:
     """Print `message` as one line and leave with exit code 2."""
     print("error: " + " ".join(message.split()), file=sys.stderr)
     raise SystemExit(2) from None
-
-
-def _stop(*_: object) -> NoReturn:
-    """SIGTERM as an exception, so that temporary files are removed on the way out.
-
-    Raised inside a callback of some library, the exception is lost: ask again until it gets through.
-    """
-    signal.alarm(5)
-    raise SystemExit(143)

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from export.background import in_background
 from export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -77,18 +78,21 @@ def _export(
 ) -> ModelProto:
     import torch
 
+    def trace() -> torch.onnx.ONNXProgram | None:
+        return torch.onnx.export(
+            module.eval(),
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=shapes,
+            input_names=inputs,
+            output_names=outputs,
+            verbose=False,
+        )
+
     try:
         with _quiet():
-            program = torch.onnx.export(
-                module.eval(),
-                example,
-                dynamo=True,
-                opset_version=OPSET,
-                dynamic_shapes=shapes,
-                input_names=inputs,
-                output_names=outputs,
-                verbose=False,
-            )
+            program = in_background(trace)
             if program is None:
                 raise ExportError("torch.onnx.export returned nothing: is onnxscript installed?")
             model = program.model_proto

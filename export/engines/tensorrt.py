@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from export.background import in_background
 from export.console import Progress, Report
 from export.engines.asked_passes import apply_asked
 from export.engines.builder_output import make_logger, make_monitor
@@ -161,35 +161,14 @@ def build(
 ) -> Built:
     """Build the engine of one ONNX `graph` for the SMs, sizes and level in `key`.
 
-    The work is done in a thread, so that an interrupt (Ctrl-C, SIGTERM) is seen at once and ends the build at its
-    next step. Raises BuildFailure with the log.
+    An interrupt (Ctrl-C, SIGTERM) ends the build at its next step. Raises BuildFailure with the log.
     """
     monitor, logger = make_monitor(backend.module, progress), make_logger(backend.module)
-    result: list[Built | BaseException] = []
-    finished = threading.Event()  # a join() that was interrupted does not wait a second time before Python 3.13
 
-    def work() -> None:
-        try:
-            result.append(_build(backend, graph, key, workspace, timing_cache, monitor, logger))
-        except BaseException as error:
-            result.append(error)
-        finally:
-            finished.set()
-
-    thread = threading.Thread(target=work, name="engine builder")
-    thread.start()
-    try:
-        finished.wait()
-    except BaseException:
+    def cancel() -> None:
         monitor.cancelled = True
-        finished.wait()
-        raise
-    finally:
-        thread.join()
-    (outcome,) = result
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return outcome
+
+    return in_background(lambda: _build(backend, graph, key, workspace, timing_cache, monitor, logger), cancel)
 
 
 def _build(

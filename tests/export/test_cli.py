@@ -125,8 +125,9 @@ def test_help_has_an_example() -> None:
     assert "python -m export onnx prior.safetensors" in result.stdout
 
 
-def test_terminated_export_leaves_nothing(checkpoints: Path, tmp_path: Path) -> None:
-    """SIGTERM in the middle of the work, as a batch system sends it."""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_export_leaves_nothing(checkpoints: Path, tmp_path: Path, number: int, status: int) -> None:
+    """A stop in the middle of the work: SIGTERM as a batch system sends it, SIGINT as Ctrl-C does."""
     command = [sys.executable, "-m", "export", "onnx", str(checkpoints / "both.safetensors"), "-o"]
     process = subprocess.Popen(
         [*command, str(tmp_path / "b")], cwd=ROOT, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
@@ -135,7 +136,8 @@ def test_terminated_export_leaves_nothing(checkpoints: Path, tmp_path: Path) -> 
     while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     assert list(tmp_path.iterdir()), "the export never began"
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 143
+    process.send_signal(number)
+    lines = process.communicate(timeout=60)[1].decode().splitlines()
+    assert process.returncode == status, lines
+    assert lines[-1] == "stopped: nothing was written"
     assert not list(tmp_path.iterdir())

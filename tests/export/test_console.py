@@ -1,0 +1,58 @@
+"""A stop is a stop, whatever a library makes of it, and leaves with the code the shell expects."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LOST = """
+try:
+    signal.raise_signal(number)
+except BaseException as error:
+    raise ExportError("could not export") from error
+"""
+ABANDONED = """
+threading.Timer(0.2, lambda: os.kill(os.getpid(), number)).start()
+try:
+    in_background(lambda: time.sleep(600))
+finally:
+    print("cleaned")
+"""
+CANCELLED = """
+threading.Timer(0.2, lambda: os.kill(os.getpid(), number)).start()
+cancelled = threading.Event()
+in_background(lambda: cancelled.wait() and print("cleaned", flush=True), cancelled.set)
+"""
+FAILING = """
+in_background(lambda: 1 / 0)
+"""
+
+
+def script(body: str, number: int) -> subprocess.CompletedProcess[str]:
+    head = "import os, signal, threading, time\nfrom export.background import in_background\n"
+    head += f"from export.console import one_line_errors\nfrom export.errors import ExportError\nnumber = {number}\n"
+    head += "with one_line_errors():"
+    text = head + body.replace("\n", "\n    ")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", text]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("body", "printed"), [(LOST, ""), (ABANDONED, "cleaned\n"), (CANCELLED, "cleaned\n")])
+def test_stop_ends_the_work(body: str, printed: str, number: int) -> None:
+    """torch.export reports whatever was raised within it as a failure of its own; other work cannot be cancelled."""
+    done = script(body, number)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, printed, "stopped: nothing was written\n")
+
+
+def test_error_of_background_work_is_its_own() -> None:
+    done = script(FAILING, signal.SIGTERM)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
