@@ -40,7 +40,9 @@ void Arena::settle() {
     if (blocks_.size() > 1 || held() > 4 * std::max(most_, SMALLEST)) {
         blocks_.clear();  // before the new one is had, so that both are never there at once
         blocks_.push_back(block_of(std::max(most_, SMALLEST)));
+        kept_ = most_ = 0;
     }
+    kept_ = std::max(kept_, most_);
     block_ = used_ = most_ = 0;
 }
 

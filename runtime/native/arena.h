@@ -24,13 +24,18 @@ class Arena {
     class Scope {
       public:
         explicit Scope(Arena& arena) : arena_(arena), block_(arena.block_), used_(arena.used_) {}
-        ~Scope() { arena_.block_ = block_, arena_.used_ = used_; }
+        ~Scope() {
+            if (!kept_) arena_.block_ = block_, arena_.used_ = used_;
+        }
+        // Leave what was taken to the scope around this one.
+        void keep() { kept_ = true; }
         Scope(const Scope&) = delete;
         Scope& operator=(const Scope&) = delete;
 
       private:
         Arena& arena_;
         std::size_t block_, used_;
+        bool kept_ = false;
     };
 
     // Join the blocks into one as large as was needed. Nothing may be taken. Shrinks where far less was needed.
@@ -38,6 +43,9 @@ class Arena {
 
     // Bytes that are held.
     std::size_t held() const;
+
+    // Bytes among them that earlier restorations have written to, so that the system has already given them.
+    std::size_t kept() const { return kept_; }
 
   private:
     struct Release {
@@ -53,6 +61,7 @@ class Arena {
     std::vector<Block> blocks_;
     std::size_t block_ = 0, used_ = 0;  // the block that is being filled, and how far
     std::size_t most_ = 0;              // bytes taken at once since the last `settle`
+    std::size_t kept_ = 0;
 };
 
 }  // namespace shadowdiffusion

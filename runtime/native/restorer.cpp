@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "errors.h"
 #include "loop/host_loop.h"
+#include "loop/native_loop.h"
 #include "text.h"
 #include "working_photo.h"
 #include "workers.h"
@@ -17,12 +18,14 @@ namespace shadowdiffusion {
 
 struct Restorer::Parts {
     Parts(Bundle of, const OpenNetworks& open, unsigned threads)
-        : bundle(std::move(of)), workers(threads), networks(open(bundle)), loop(bundle, *networks, workers) {}
+        : bundle(std::move(of)), workers(threads), networks(open(bundle)), loop(bundle, *networks, workers),
+          native(bundle, *networks, loop, workers) {}
 
     Bundle bundle;
     Workers workers;
     std::unique_ptr<Networks> networks;
     HostLoop loop;
+    NativeLoop native;
     std::mutex mutex;
     std::vector<std::unique_ptr<Arena>> idle;  // kept for the next photo, one for each that was in hand at once
 
@@ -92,12 +95,13 @@ Run Restorer::restore_into(const ImageView& photo, const ImageView* mask, const 
         const Arena::Scope scope(lease.arena());
         WorkingPhoto working(photo, mask, size, options.colours ? *options.colours : srgb, lease.arena(),
                              parts_->workers);
-        const Wanted wanted{table, options.seed, options.with_mask && !targets.mask.empty(), &options.progress};
-        const Working found = parts_->loop.restore(working.planes(), working.mask(), wanted, lease.arena());
+        const Wanted wanted{table, options.seed, options.with_mask && !targets.mask.empty(), &options.progress, &options.warn};
+        Loop& loop = options.native ? static_cast<Loop&>(parts_->native) : parts_->loop;
+        const Working found = loop.restore(working.planes(), working.mask(), wanted, lease.arena());
         return working.carry(found, options.strength, targets);
     } catch (const std::bad_alloc&) {
-        throw OutOfMemoryError(text(photo.width, "x", photo.height,
-                                    " pixels do not fit into memory: use a smaller working size, or a smaller photo"));
+        const char* instead = options.native ? "leave out native" : "use a smaller working size, or a smaller photo";
+        throw OutOfMemoryError(text(photo.width, "x", photo.height, " pixels do not fit into memory: ", instead));
     }
 }
 
@@ -123,7 +127,7 @@ double Restorer::check() const {
     const auto [height, width] = golden.size;
     const Parts::Lease lease(*parts_);
     const Arena::Scope scope(lease.arena());
-    const Wanted wanted{parts_->bundle.table(golden.steps), golden.seed, false, nullptr};
+    const Wanted wanted{parts_->bundle.table(golden.steps), golden.seed, false};
     const ConstPlanes image{golden.image, 3, height, width}, mask{golden.mask, 1, height, width};
     const Working found = parts_->loop.restore(image, mask, wanted, lease.arena());
     const double reached = psnr(found.image.values, golden.x);

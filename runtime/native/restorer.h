@@ -20,16 +20,20 @@ namespace shadowdiffusion {
 // Called after each step with (done, steps), on the thread that restores; false ends with Cancelled.
 using Progress = std::function<bool(int, int)>;
 
+// Called with a line for people where a result is not as good as it could be.
+using Warn = std::function<void(const std::string&)>;
+
 // What is asked for of a photo.
 struct Options {
     std::optional<std::int64_t> steps;         // one of the bundle's step counts
     std::uint64_t seed = 0;                    // the same seed gives the same result
     std::optional<std::int64_t> working_size;  // long side in pixels at which the networks run, never above the photo's
-    bool native = false;                       // run them at the photo's own size
+    bool native = false;                       // run them at the photo's own size, in tiles where that does not fit
     double strength = 1;                       // 0 leaves the photo as it is, 1 changes it in full
     bool with_prior = false, with_mask = true;  // what to return beside the photo; the mask costs time
     const Colours* colours = nullptr;           // of the photo; none: sRGB
     Progress progress;
+    Warn warn;
 };
 
 // Seconds of each part.

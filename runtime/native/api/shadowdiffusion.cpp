@@ -130,6 +130,10 @@ Options options_of(const shadowdiffusion_options& given) {
         options.progress = [call = given.progress, context = given.context](int done, int steps) {
             return call(done, steps, context) == 0;
         };
+    if (given.warning)
+        options.warn = [call = given.warning, context = given.context](const std::string& line) {
+            call(line.c_str(), context);
+        };
     return options;
 }
 

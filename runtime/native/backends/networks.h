@@ -1,7 +1,9 @@
 // What the loop asks of the networks of a bundle, whoever runs them: each backend is one file behind this.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "bundle/manifest.h"
 #include "fields.h"
@@ -16,6 +18,12 @@ class Networks {
 
     // What runs the networks, and on which device, for people.
     virtual const std::string& title() const = 0;
+
+    // The smallest and the largest size that they take; none: any.
+    virtual std::optional<std::pair<Size, Size>> sizes() const { return std::nullopt; }
+
+    // Whether they run in the memory of this machine, and not of a GPU.
+    virtual bool on_host() const { return true; }
 
     // Begin to open what every photo needs; whatever goes wrong is thrown when it runs.
     virtual void prefetch() {}

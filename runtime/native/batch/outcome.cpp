@@ -23,7 +23,7 @@ Json json_of(const std::optional<std::pair<Settings, Format>>& known) {
     json["steps"] = settings.steps;
     json["seed"] = settings.seed;
     json["strength"] = settings.strength;
-    json["working_size"] = settings.working_size;
+    json["working_size"] = settings.working_size ? Json(*settings.working_size) : Json("native");
     if (is_lossy(form)) json["quality"] = or_null(settings.quality);
     return json;
 }
@@ -42,7 +42,7 @@ std::string Outcome::record() const {
     for (const auto& [part, time] : timings) json["timings"][part] = rounded(time);
     json["width"] = or_null(width);
     json["height"] = or_null(height);
-    json["tile"] = nullptr;  // --native has no twin here
+    json["tile"] = or_null(tile);
     json["mask"] = or_null(mask);
     json["extras"] = Json::object();
     for (const auto& [kind, path] : extras) json["extras"][kind] = path;

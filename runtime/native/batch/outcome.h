@@ -27,6 +27,8 @@ struct Outcome {
     // Seconds of each part; `seconds` is more, as it includes waiting for the networks.
     std::vector<std::pair<std::string, double>> timings;
     std::optional<std::size_t> width, height;
+    // (height, width) in pixels of the tiles that --native had to use.
+    std::optional<std::pair<std::size_t, std::size_t>> tile;
     std::optional<std::string> mask;
     // Files written beside the result, by kind.
     std::vector<std::pair<std::string, std::string>> extras;

@@ -33,6 +33,9 @@ class Report {
     // Tell what became of a photo.
     void add(const Outcome& outcome);
 
+    // Tell what the user should know; from any thread.
+    void warn(const std::string& line) { say(line, "warning"); }
+
     // Tell that something was not even tried.
     void refuse(const Problem& problem);
 

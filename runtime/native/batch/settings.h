@@ -11,7 +11,7 @@ struct Settings {
     std::int64_t steps = 0;
     std::uint64_t seed = 0;
     double strength = 1;
-    std::int64_t working_size = 0;
+    std::optional<std::int64_t> working_size;  // none: the photo's own size
     std::optional<int> quality;  // of lossy files; none: the usual
 };
 

@@ -85,6 +85,7 @@ void Worker::process(const Job& job, Outcome& outcome) const {
     if (!photo.profile.empty()) wanted.colours = &colours;
     const ImageView mask_view = mask ? mask->pixels.view() : ImageView{};
     Restored restored = restorer_.restore(photo.pixels.view(), mask ? &mask_view : nullptr, wanted);
+    outcome.tile = restored.run.tile;
     const Timings& timings = restored.run.timings;
     outcome.timings.insert(outcome.timings.end(), {{"prepare", timings.prepare},
                                                    {"prior", timings.prior},
@@ -109,6 +110,8 @@ Options Worker::options(const Job& job) const {
     wanted.seed = settings_.seed;
     wanted.strength = settings_.strength;
     wanted.working_size = settings_.working_size;
+    wanted.native = !settings_.working_size;
+    wanted.warn = choices_.warn;
     wanted.with_mask = wants(job, Kind::mask);
     wanted.progress = [this, &job](int done, int steps) {
         if (choices_.on_step) choices_.on_step(job, done, steps);

@@ -24,6 +24,7 @@ class Worker {
         std::optional<Format> format;  // of what goes to stdout; none: the photo's own
         bool overwrite = false;        // replace what is there
         std::function<void(const Job&, int, int)> on_step;
+        Warn warn;
     };
 
     Worker(const Restorer& restorer, const Settings& settings, const Stop& stop, Choices choices)

@@ -43,14 +43,19 @@ std::unique_ptr<Restorer> open(const RestoreOptions& options) {
 // What the command line says, with the bundle's choices filled in. Throws RestoreError for steps that it does not have.
 Settings settings_of(const RestoreOptions& options, const Bundle& bundle) {
     bundle.table(options.steps);
-    return {options.steps.value_or(bundle.manifest.sampling.default_steps), options.seed, options.strength,
-            options.working_size.value_or(bundle.manifest.model.working_size), options.quality};
+    std::optional<std::int64_t> size;
+    if (!options.native) size = options.working_size.value_or(bundle.manifest.model.working_size);
+    return {options.steps.value_or(bundle.manifest.sampling.default_steps), options.seed, options.strength, size,
+            options.quality};
 }
 
 }  // namespace
 
 int restore(const RestoreOptions& options, Stop& stop) {
     const Wanted& wanted = options.wanted;
+    if (options.native && options.working_size)
+        throw RestoreError(
+            text("--native means the photo's own size: leave out --working-size ", *options.working_size));
     if (wanted.format) check_encoding(*wanted.format, options.quality);
     std::vector<std::string> left_out = wanted.folders();
     if (options.mask) left_out.push_back(*options.mask);
@@ -72,7 +77,8 @@ int restore(const RestoreOptions& options, Stop& stop) {
     if (restorer) {
         if (options.threads > 0) vips::use_threads(static_cast<int>(options.threads));
         const auto on_step = [&](const Job& job, int done, int steps) { report.step(job.inner, done, steps); };
-        const Worker worker(*restorer, settings, stop, {std::move(masks), wanted.format, options.overwrite, on_step});
+        const auto warn = [&](const std::string& line) { report.warn(line); };
+        const Worker worker(*restorer, settings, stop, {std::move(masks), wanted.format, options.overwrite, on_step, warn});
         restore_all(work.jobs, worker, options.jobs, stop, [&](const Outcome& outcome) { report.add(outcome); });
     }
     return report.end();

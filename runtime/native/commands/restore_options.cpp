@@ -33,7 +33,7 @@ Examples:
 )";
 
 // Options of the Python program that have no twin here.
-constexpr std::array<const char*, 3> ELSEWHERE{"--native", "--force", "--device"};
+constexpr std::array<const char*, 2> ELSEWHERE{"--force", "--device"};
 
 const std::map<std::string, Format> FORMATS{
     {"png", Format::png}, {"jpeg", Format::jpeg}, {"webp", Format::webp}, {"tiff", Format::tiff}};
@@ -85,6 +85,8 @@ void add_options(CLI::App& app, RestoreOptions& options, std::optional<std::stri
     app.add_option("--working-size", options.working_size,
                    "Long side, in pixels, at which the networks run.  [default: the bundle's]")
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 31))
+        ->group("Restoration");
+    app.add_flag("--native", options.native, "Run the networks at full size: slow, and in tiles past the memory.")
         ->group("Restoration");
     app.add_option("--task", options.task, "What to correct, with the bundle that comes along.  [default: shadow]")
         ->check(CLI::IsMember({"shadow", "low-light", "exposure"}))

@@ -20,6 +20,7 @@ struct RestoreOptions {
     std::optional<std::int64_t> steps;
     std::uint64_t seed = 0;
     std::optional<std::int64_t> working_size;
+    bool native = false;  // run the networks at the photo's own size
     std::optional<std::string> task;  // "shadow", "low-light" or "exposure"
     std::optional<std::string> bundle;
     std::string backend = "auto";

@@ -66,16 +66,22 @@ typedef struct shadowdiffusion_settings {
    Returning 0 goes on; anything else ends the restoration with SHADOWDIFFUSION_CANCELLED. */
 typedef int (*shadowdiffusion_progress)(int32_t done, int32_t steps, void *context);
 
+/* Called on the same thread where a result is not quite as good as it could be, with a line of UTF-8 that says why, valid
+   during the call: native_size had to be run in tiles. */
+typedef void (*shadowdiffusion_warning)(const char *line, void *context);
+
 /* What is asked for. Begin with shadowdiffusion_options_init. */
 typedef struct shadowdiffusion_options {
     size_t size;          /* sizeof(shadowdiffusion_options) */
     int32_t steps;        /* one of the bundle's step counts; 0: its default */
     uint64_t seed;        /* of the noise: the same seed gives the same result; default 0 */
     int32_t working_size; /* long side in pixels at which the networks run, never above the photo's; 0: the bundle's */
-    int32_t native_size;  /* not 0: run the networks at the photo's own size, which takes time and memory */
+    int32_t native_size;  /* not 0: run the networks at the photo's own size, which takes time and memory; in tiles where
+                             that does not suffice, which is not quite as good */
     double strength;      /* 0: the photo is left as it is, to 1: changed in full; default 1 */
     shadowdiffusion_progress progress; /* or NULL */
-    void *context;                     /* handed to `progress` */
+    void *context;                     /* handed to `progress` and `warning` */
+    shadowdiffusion_warning warning;   /* or NULL */
 } shadowdiffusion_options;
 
 /* Where results go: buffers of the caller, NULL for what is not wanted. */

@@ -28,6 +28,7 @@ struct Wanted {
     std::uint64_t seed = 0;
     bool with_mask = false;
     const Progress* progress = nullptr;
+    const Warn* warn = nullptr;
 };
 
 // Runs the whole method at the working size. Calls may come from any thread.

@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 import pyvips
 
+from runtime.bundle.opening import load_bundle
+from runtime.loop.native_loop import LOOP_BYTES, SHARE, network_bytes
 from runtime.photo import Photo, encode_photo, read_photo, write_photo
 from runtime.photo.metadata import EXIF, ICC
 from tests.runtime.photo.profiles import ADOBE_RGB
@@ -95,6 +98,33 @@ def test_the_same_extras(native: Run, tmp_path: Path) -> None:
     assert names == ["a.compare.jpg", "a.png", "shadow.illumination.png", "shadow.mask.png"]
     for name in names:
         assert psnr(tmp_path / "n" / name, tmp_path / "p" / name) >= LEAST
+
+
+@pytest.mark.parametrize("share", [2.0, 0.7, 0.3, 0.05])
+def test_full_size_on_the_same_tiles_as_memory_gets_short(tool: Path, tmp_path: Path, share: float) -> None:
+    """Both are shown a machine with so much memory, as a share of what the networks are said to take."""
+    model = load_bundle().manifest.model
+    free = (LOOP_BYTES + share * network_bytes(model)) * 504 * 384 / SHARE
+    memory = tmp_path / "meminfo"
+    memory.write_text(f"MemAvailable: {int(free / 1024) + 1} kB\n")
+    hidden = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    hidden.append(f'mount --bind "{memory}" /proc/meminfo && exec "$@"')
+    if subprocess.run([*hidden, "sh", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("/proc/meminfo cannot be replaced here: needs unshare and mount namespaces")
+    programs = [str(tool)], [sys.executable, "-m", "runtime", "restore"]
+    own, theirs = tmp_path / "native.png", tmp_path / "python.png"
+    records, lines = [], []
+    for program, out in zip(programs, (own, theirs), strict=True):
+        words = [EXAMPLE / "shadow.jpg", "--native", "--steps", "2", "--json", "-o", out]
+        done = subprocess.run([*hidden, "sh", *program, *map(str, words)], cwd=ROOT, capture_output=True, check=True)
+        records.append(json.loads(done.stdout))
+        lines.append(done.stderr.decode().splitlines())
+    assert lines[0] == lines[1]
+    assert len(lines[0]) == (share < 1)
+    assert records[0]["tile"] == records[1]["tile"]
+    assert records[0]["settings"] == records[1]["settings"]
+    assert (records[0]["tile"] is None) == (share > 1)
+    assert psnr(own, theirs) >= LEAST
 
 
 @pytest.mark.parametrize("kind", ["wide", "deep", "alpha", "grey", "turned"])
@@ -187,7 +217,7 @@ BAD: list[tuple[list[str], int, str]] = [
     (["{folder}/good.png", "--mask", "absent.png"], 2, "mask absent.png does not exist"),
     (["{folder}", "-o", "one.png"], 2, "is one file for"),
     (["{folder}/good.png", "-o", "-", "--json"], 2, "cannot both go to stdout"),
-    (["{folder}/good.png", "--native"], 2, "use the Python program shadowdiffusion"),
+    (["{folder}/good.png", "--native", "--working-size", "9"], 2, "leave out --working-size 9"),
     (["{folder}/good.png", "--force"], 2, "use the Python program shadowdiffusion"),
     (["{folder}/good.png", "--unknown"], 2, "--unknown"),
 ]  # fmt: skip
