@@ -8,7 +8,7 @@
 #include "bundle/golden_example.h"
 #include "clock.h"
 #include "errors.h"
-#include "loop/host_loop.h"
+#include "loop/loop.h"
 #include "loop/native_loop.h"
 #include "text.h"
 #include "working_photo.h"
@@ -17,14 +17,13 @@
 namespace shadowdiffusion {
 
 struct Restorer::Parts {
-    Parts(Bundle of, const OpenNetworks& open, unsigned threads)
-        : bundle(std::move(of)), workers(threads), networks(open(bundle)), loop(bundle, *networks, workers),
-          native(bundle, *networks, loop, workers) {}
+    Parts(Bundle of, const OpenLoop& open, unsigned threads)
+        : bundle(std::move(of)), workers(threads), loop(open(bundle, workers)),
+          native(bundle, loop->networks(), *loop, workers) {}
 
     Bundle bundle;
     Workers workers;
-    std::unique_ptr<Networks> networks;
-    HostLoop loop;
+    std::unique_ptr<Loop> loop;
     NativeLoop native;
     std::mutex mutex;
     std::vector<std::unique_ptr<Arena>> idle;  // kept for the next photo, one for each that was in hand at once
@@ -62,14 +61,14 @@ struct Restorer::Parts {
     std::size_t leases = 0;
 };
 
-Restorer::Restorer(Bundle bundle, const OpenNetworks& open, unsigned threads)
+Restorer::Restorer(Bundle bundle, const OpenLoop& open, unsigned threads)
     : parts_(std::make_unique<Parts>(std::move(bundle), open, threads)) {}
 
 Restorer::~Restorer() = default;
 
 const Bundle& Restorer::bundle() const { return parts_->bundle; }
 
-const std::string& Restorer::title() const { return parts_->networks->title(); }
+const std::string& Restorer::title() const { return parts_->loop->title(); }
 
 Size Restorer::working_size(Size whole, const Options& options) const {
     if (options.native && options.working_size)
@@ -96,7 +95,7 @@ Run Restorer::restore_into(const ImageView& photo, const ImageView* mask, const 
         WorkingPhoto working(photo, mask, size, options.colours ? *options.colours : srgb, lease.arena(),
                              parts_->workers);
         const Wanted wanted{table, options.seed, options.with_mask && !targets.mask.empty(), &options.progress, &options.warn};
-        Loop& loop = options.native ? static_cast<Loop&>(parts_->native) : parts_->loop;
+        Loop& loop = options.native ? static_cast<Loop&>(parts_->native) : *parts_->loop;
         const Working found = loop.restore(working.planes(), working.mask(), wanted, lease.arena());
         return working.carry(found, options.strength, targets);
     } catch (const std::bad_alloc&) {
@@ -129,7 +128,7 @@ double Restorer::check() const {
     const Arena::Scope scope(lease.arena());
     const Wanted wanted{parts_->bundle.table(golden.steps), golden.seed, false};
     const ConstPlanes image{golden.image, 3, height, width}, mask{golden.mask, 1, height, width};
-    const Working found = parts_->loop.restore(image, mask, wanted, lease.arena());
+    const Working found = parts_->loop->restore(image, mask, wanted, lease.arena());
     const double reached = psnr(found.image.values, golden.x);
     if (!(reached >= GOLDEN_TOLERANCE))
         throw BundleError(text("bundle ", parts_->bundle.path.string(), " reproduces its golden output to ", reached,

@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "backends/networks.h"
 #include "bundle/bundle.h"
 #include "fields.h"
 #include "photo/colours.h"
 #include "photo/pixels.h"
+#include "workers.h"
 
 namespace shadowdiffusion {
 
@@ -66,19 +66,21 @@ struct Targets {
     MutableImageView prior;
 };
 
-// Opens what runs the networks of a bundle, which outlives it.
-using OpenNetworks = std::function<std::unique_ptr<Networks>(const Bundle&)>;
+class Loop;
+
+// Opens what restores with a bundle; both it and the threads outlive the loop.
+using OpenLoop = std::function<std::unique_ptr<Loop>(const Bundle&, Workers&)>;
 
 // Restores photos with one bundle; may be called from several threads.
 class Restorer {
   public:
     // threads: of everything but the networks; 0: one per core.
-    Restorer(Bundle bundle, const OpenNetworks& open, unsigned threads);
+    Restorer(Bundle bundle, const OpenLoop& open, unsigned threads);
     ~Restorer();
 
     const Bundle& bundle() const;
 
-    // What runs the networks, for people.
+    // What restores, for people.
     const std::string& title() const;
 
     // Restore a photo. mask: white = shadow, of the photo's size; null lets the prior find the shadow. The same input

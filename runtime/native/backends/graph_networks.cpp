@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backends/failures.h"
 #include "errors.h"
 #include "text.h"
 
@@ -19,10 +20,13 @@ Output output(std::string_view name, Planes planes) {
 
 // Throws RestoreError if a graph gave anything that is no number.
 void check_finite(std::string_view name, std::span<const float> values) {
-    // a sum is finite exactly if all of the numbers times zero are, and needs no branch for each
-    float zero = 0;
-    for (const float value : values) zero += value * 0.0f;
-    if (!(zero == 0)) throw RestoreError(text(name, " returned values that are not finite: it cannot handle this photo"));
+    if (!all_finite(values)) throw RestoreError(text(name, " returned values that are not finite: it cannot handle this photo"));
+}
+
+std::string joined(const std::vector<std::string>& names) {
+    std::string line;
+    for (const std::string& name : names) line += (line.empty() ? "" : ", ") + name;
+    return "[" + line + "]";
 }
 
 }  // namespace
@@ -35,6 +39,12 @@ Signature signature_of(const Bundle& bundle, std::string_view name) {
     std::ranges::sort(inputs);
     std::ranges::sort(outputs);
     return {inputs, outputs};
+}
+
+void check_signature(const std::string& path, const Signature& found, const Signature& wanted) {
+    if (found.inputs == wanted.inputs && found.outputs == wanted.outputs) return;
+    throw BundleError(text(path, " maps ", joined(found.inputs), " to ", joined(found.outputs), ", expected ",
+                           joined(wanted.inputs), " to ", joined(wanted.outputs)));
 }
 
 GraphNetworks::GraphNetworks(const Bundle& bundle, std::unique_ptr<Graphs> graphs)

@@ -53,6 +53,9 @@ struct Signature {
 };
 Signature signature_of(const Bundle& bundle, std::string_view name);
 
+// Throws BundleError unless the graph in the file `path` takes and gives what it should.
+void check_signature(const std::string& path, const Signature& found, const Signature& wanted);
+
 // The networks of one bundle through a backend's graphs.
 class GraphNetworks final : public Networks {
   public:

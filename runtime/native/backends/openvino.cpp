@@ -1,12 +1,11 @@
 #include "backends/openvino.h"
 
 #include <algorithm>
-#include <future>
-#include <map>
 #include <mutex>
 #include <openvino/openvino.hpp>
 
 #include "backends/failures.h"
+#include "backends/openings.h"
 #include "cache.h"
 #include "errors.h"
 #include "text.h"
@@ -41,15 +40,10 @@ std::vector<std::string> names_of(const std::vector<ov::Output<const ov::Node>>&
     return names;
 }
 
-std::string joined(const std::vector<std::string>& names) {
-    std::string line;
-    for (const std::string& name : names) line += (line.empty() ? "" : ", ") + name;
-    return "[" + line + "]";
-}
-
 class OpenVinoGraphs final : public Graphs {
   public:
-    OpenVinoGraphs(const Bundle& bundle, unsigned threads) : bundle_(bundle) {
+    OpenVinoGraphs(const Bundle& bundle, unsigned threads)
+        : bundle_(bundle), openings_([this](const std::string& name) { return open(name); }) {
         // LATENCY: one image at a time on all cores. f32: the default may be bfloat16 where the CPU has it, which
         // costs about 30 dB. No pinning: other processes restore on the same cores.
         settings_ = {ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
@@ -61,17 +55,17 @@ class OpenVinoGraphs final : public Graphs {
 
     const std::string& title() const override { return title_; }
 
-    void prefetch(std::string_view name) override { opening(name); }
+    void prefetch(std::string_view name) override { openings_[name]; }
 
     void run(std::string_view name, std::span<const Input> inputs, std::span<const Output> outputs) override {
-        Graph& graph = *opening(name).get();
+        Graph& graph = *openings_[name].get();
         const std::lock_guard lock(graph.turn);
         attempt(name, inputs, [&] { infer(graph, inputs, outputs); });
     }
 
     void run_chain(std::string_view first, std::span<const Input> inputs, std::span<const Output> outputs,
                    std::string_view joint, std::string_view second, const Output& last) override {
-        Graph &graph = *opening(first).get(), &after = *opening(second).get();
+        Graph &graph = *openings_[first].get(), &after = *openings_[second].get();
         const std::scoped_lock lock(graph.turn, after.turn);
         attempt(first, inputs, [&] { infer(graph, inputs, outputs); });
         attempt(second, inputs, [&] {
@@ -82,8 +76,6 @@ class OpenVinoGraphs final : public Graphs {
     }
 
   private:
-    using Opening = std::shared_future<std::shared_ptr<Graph>>;
-
     static void infer(Graph& graph, std::span<const Input> inputs, std::span<const Output> outputs) {
         for (const Input& input : inputs) graph.request.set_tensor(std::string(input.name), tensor(input));
         for (const Output& output : outputs) graph.request.set_tensor(std::string(output.name), tensor(output));
@@ -99,25 +91,6 @@ class OpenVinoGraphs final : public Graphs {
         }
     }
 
-    // A failed opening is tried again by the next photo.
-    Opening opening(std::string_view name) {
-        const std::lock_guard lock(mutex_);
-        const auto known = openings_.find(name);
-        if (known != openings_.end() && !has_failed(known->second)) return known->second;
-        Opening begun = std::async(std::launch::async, [this, of = std::string(name)] { return open(of); }).share();
-        return openings_.insert_or_assign(std::string(name), std::move(begun)).first->second;
-    }
-
-    static bool has_failed(const Opening& opening) {
-        if (opening.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return false;
-        try {
-            opening.get();
-            return false;
-        } catch (const RestoreError&) {
-            return true;
-        }
-    }
-
     std::shared_ptr<Graph> open(const std::string& name) {
         const std::string path = (bundle_.path / name).string();
         auto graph = std::make_shared<Graph>();
@@ -128,11 +101,8 @@ class OpenVinoGraphs final : public Graphs {
             throw BundleError(text("OpenVINO cannot load ", path, ": ", one_line(error.what())));
         }
         const Signature wanted = signature_of(bundle_, name);
-        const auto inputs = names_of(graph->model.inputs(), wanted.inputs);
-        const auto outputs = names_of(graph->model.outputs(), wanted.outputs);
-        if (inputs != wanted.inputs || outputs != wanted.outputs)
-            throw BundleError(text(path, " maps ", joined(inputs), " to ", joined(outputs), ", expected ",
-                                   joined(wanted.inputs), " to ", joined(wanted.outputs)));
+        check_signature(path, {names_of(graph->model.inputs(), wanted.inputs), names_of(graph->model.outputs(), wanted.outputs)},
+                        wanted);
         return graph;
     }
 
@@ -151,8 +121,7 @@ class OpenVinoGraphs final : public Graphs {
     const std::string title_ = "OpenVINO on the CPU";
     ov::Core core_;
     ov::AnyMap settings_;
-    std::mutex mutex_;
-    std::map<std::string, Opening, std::less<>> openings_;
+    Openings<Graph> openings_;
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "batch/report.h"
 #include "batch/work.h"
 #include "bundle/opening.h"
+#include "commands/console.h"
 #include "errors.h"
 #include "loading.h"
 #include "photo/vips.h"
@@ -33,7 +34,10 @@ std::unique_ptr<Restorer> open(const RestoreOptions& options) {
         path = *options.bundle;
     else if (options.task)
         path = built_in(*options.task);
-    auto restorer = load(path, {options.backend, options.threads});
+    const auto say = [&](const std::string& line) {
+        if (!options.quiet) complain(line, "note");
+    };
+    auto restorer = load(path, {options.backend, options.threads, say});
     const std::string& task = restorer->bundle().manifest.task;
     if (options.task && *options.task != task)
         throw RestoreError(text("bundle ", *options.bundle, " is for ", task, ", not for --task ", *options.task));

@@ -58,7 +58,8 @@ typedef struct shadowdiffusion_photo {
 typedef struct shadowdiffusion_settings {
     size_t size;         /* sizeof(shadowdiffusion_settings): tells the library which fields the caller knows */
     const char *task;    /* of the built-in bundle: "shadow" (also NULL), "low-light" or "exposure" */
-    const char *backend; /* what runs the networks: "auto" (also NULL) or "openvino" */
+    const char *backend; /* what runs the networks: "auto" (also NULL), or one that was built in: "openvino",
+                            "onnxruntime", "tensorrt" */
     int32_t threads;     /* CPU threads; 0: one per core */
 } shadowdiffusion_settings;
 

@@ -13,6 +13,9 @@ namespace shadowdiffusion {
 HostLoop::HostLoop(const Bundle& bundle, Networks& networks, Workers& workers)
     : bundle_(bundle), networks_(networks), workers_(workers) {}
 
+HostLoop::HostLoop(const Bundle& bundle, std::unique_ptr<Networks> networks, Workers& workers)
+    : bundle_(bundle), owned_(std::move(networks)), networks_(*owned_), workers_(workers) {}
+
 Working HostLoop::restore(ConstPlanes image, ConstPlanes mask, const Wanted& wanted, Arena& arena) {
     const ModelInfo& model = bundle_.manifest.model;
     const auto planes = [&](std::size_t channels, Size size) {

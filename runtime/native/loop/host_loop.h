@@ -12,16 +12,18 @@ namespace shadowdiffusion {
 
 class HostLoop final : public Loop {
   public:
-    // bundle, networks and workers must outlive the loop.
+    // bundle, networks and workers must outlive the loop, unless the networks are given to it.
     HostLoop(const Bundle& bundle, Networks& networks, Workers& workers);
+    HostLoop(const Bundle& bundle, std::unique_ptr<Networks> networks, Workers& workers);
 
-    const std::string& title() const override { return networks_.title(); }
+    Networks& networks() override { return networks_; }
     Working restore(ConstPlanes image, ConstPlanes mask, const Wanted& wanted, Arena& arena) override;
 
   private:
     void find_mask(ConstPlanes y, Planes mask, Arena& arena) const;
 
     const Bundle& bundle_;
+    std::unique_ptr<Networks> owned_;
     Networks& networks_;
     Workers& workers_;
 };

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "arena.h"
+#include "backends/networks.h"
 #include "bundle/manifest.h"
 #include "fields.h"
 #include "restorer.h"
@@ -36,8 +37,11 @@ class Loop {
   public:
     virtual ~Loop() = default;
 
+    // What runs the networks by themselves.
+    virtual Networks& networks() = 0;
+
     // What runs it, and on which device, for people.
-    virtual const std::string& title() const = 0;
+    const std::string& title() { return networks().title(); }
 
     // Restore an image [3, h, w] in [0, 1] of any size, given its mask [1, h, w] in [0, 1]; where that is absent, the
     // prior finds the shadow. Throws RestoreError.

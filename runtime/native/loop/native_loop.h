@@ -47,7 +47,7 @@ class NativeLoop final : public Loop {
     NativeLoop(const Bundle& bundle, Networks& networks, Loop& loop, Workers& workers)
         : bundle_(bundle), networks_(networks), loop_(loop), workers_(workers) {}
 
-    const std::string& title() const override { return loop_.title(); }
+    Networks& networks() override { return networks_; }
 
     // As `Loop`. Throws OutOfMemoryError where nothing helps.
     Working restore(ConstPlanes image, ConstPlanes mask, const Wanted& wanted, Arena& arena) override;

@@ -11,6 +11,7 @@
 
 #include "backends/networks.h"
 #include "errors.h"
+#include "loop/host_loop.h"
 #include "restorer.h"
 #include "text.h"
 
@@ -60,7 +61,11 @@ class FakeNetworks final : public Networks {
 
 inline std::unique_ptr<Restorer> fake_restorer(Bundle bundle, unsigned threads = 2, const Confines& confines = {}) {
     return std::make_unique<Restorer>(
-        std::move(bundle), [&](const Bundle&) { return std::make_unique<FakeNetworks>(confines); }, threads);
+        std::move(bundle),
+        [&](const Bundle& of, Workers& workers) {
+            return std::make_unique<HostLoop>(of, std::make_unique<FakeNetworks>(confines), workers);
+        },
+        threads);
 }
 
 }  // namespace shadowdiffusion

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ ABSENT = re.compile("Could NOT find|Could not find a package|required packages w
 @pytest.fixture(scope="session")
 def library() -> Library:
     _build("shadowdiffusion")
+    if (package := find_spec("onnxruntime")) and package.origin:
+        os.environ.setdefault("SHADOWDIFFUSION_ONNXRUNTIME", str(Path(package.origin).parent / "capi"))
     return Library(next(BUILD.glob("lib*/**/libshadowdiffusion.so")))
 
 
@@ -44,6 +47,8 @@ def _build(target: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder = import_module("openvino.utils").get_cmake_path()
         options = ["-DSHADOWDIFFUSION_CLI=ON", "-DSHADOWDIFFUSION_TESTS=OFF", f"-DOpenVINO_DIR={folder}"]
+        if header := os.environ.get("ONNXRUNTIME_INCLUDE_DIR"):
+            options.append(f"-DONNXRUNTIME_INCLUDE_DIR={header}")
         configured = _run("cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(BUILD), *options)
         if configured.returncode != 0:
             missing = next((line for line in configured.stderr.splitlines() if ABSENT.search(line)), None)

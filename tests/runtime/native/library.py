@@ -105,9 +105,16 @@ class Library:
 class Restorer:
     """A bundle opened by the library; with `task`, a built-in one."""
 
-    def __init__(self, library: Library, bundle: Path | None = None, task: str | None = None, threads: int = 0) -> None:
+    def __init__(
+        self,
+        library: Library,
+        bundle: Path | None = None,
+        task: str | None = None,
+        threads: int = 0,
+        backend: str = "auto",
+    ) -> None:
         self._library = library
-        settings = Settings(ctypes.sizeof(Settings), task.encode() if task else None, None, threads)
+        settings = Settings(ctypes.sizeof(Settings), task.encode() if task else None, backend.encode(), threads)
         self._handle = c_void_p()
         path = None if bundle is None else str(bundle).encode()
         library.demand(library.c.shadowdiffusion_open(path, byref(settings), byref(self._handle)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "docs" / "example"
 PHOTOS = sorted((ROOT / "tests" / "data" / "photos").rglob("*.jpg"))
 TASKS = ("shadow", "low-light", "exposure")
+BACKENDS = ("openvino", "onnxruntime")
 WHOLE = {"uint8": 255, "uint16": 65535, "float32": 1}
 LEAST = 80.0
 """dB. Rounding to 8 bits alone takes a few pixels in 100,000 to another value, which is about 95 dB."""
@@ -29,11 +31,17 @@ LEAST = 80.0
 Pixels = npt.NDArray[Any]
 
 
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(scope="module", params=product(TASKS, BACKENDS), ids="-".join)
 def pair(request: pytest.FixtureRequest, library: Library) -> Iterator[tuple[runtime.Restorer, Restorer]]:
     """A built-in bundle in both runtimes."""
-    native = Restorer(library, task=request.param, threads=2)
-    yield runtime.load(built_in(request.param), "portable", "cpu", 2), native
+    task, backend = request.param
+    try:
+        native = Restorer(library, task=task, threads=2, backend=backend)
+    except NativeError as error:
+        if "is unknown here" not in str(error):
+            raise
+        pytest.skip(f"{backend} was not built in: set ONNXRUNTIME_INCLUDE_DIR to the folder of its header")
+    yield runtime.load(built_in(task), "portable", "cpu", 2), native
     native.close()
 
 
