@@ -9,4 +9,16 @@ namespace shadowdiffusion {
 // shadowdiffusion/PURPOSE in XDG_CACHE_HOME if that is absolute, else in ~/.cache; it need not exist.
 std::filesystem::path cache_folder(std::string_view purpose);
 
+// Holds other processes off a folder, which is made, as long as it lives; where that cannot be done, nobody is held off.
+class FolderLock {
+  public:
+    explicit FolderLock(const std::filesystem::path& folder) noexcept;
+    ~FolderLock();
+    FolderLock(const FolderLock&) = delete;
+    FolderLock& operator=(const FolderLock&) = delete;
+
+  private:
+    int file_ = -1;
+};
+
 }  // namespace shadowdiffusion

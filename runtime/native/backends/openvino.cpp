@@ -106,10 +106,13 @@ class OpenVinoGraphs final : public Graphs {
         return graph;
     }
 
-    // Where the cache cannot be written or holds what cannot be read, the graph is compiled as if there were none.
+    // Where the cache cannot be written or holds what cannot be read, the graph is compiled as if there were none. One
+    // process at a time: OpenVINO maps files of its cache into memory while others may still write them.
     ov::CompiledModel compile(const std::string& path, const std::string& sha256) {
+        const std::filesystem::path folder = cache_folder("openvino") / sha256;
+        const FolderLock lock(folder);
         ov::AnyMap cached = settings_;
-        cached.emplace(ov::cache_dir((cache_folder("openvino") / sha256).string()));
+        cached.emplace(ov::cache_dir(folder.string()));
         try {
             return core_.compile_model(path, "CPU", cached);
         } catch (const std::exception&) {
