@@ -36,6 +36,17 @@ struct Kernel {
     std::string source;             // SHA-256 of the source it was compiled from
     std::string triton;             // version of the compiler
     std::vector<KernelBuild> builds;
+
+    // The build that runs on a GPU of this compute capability, or null. Machine code below 9.0 runs on later minor
+    // versions of the same major one, the best of which counts.
+    const KernelBuild* build_for(std::int64_t sm) const {
+        const KernelBuild* best = nullptr;
+        for (const KernelBuild& build : builds) {
+            const bool runs = build.sm == sm || (build.sm < 90 && build.sm < sm && build.sm / 10 == sm / 10);
+            if (runs && (best == nullptr || best->sm < build.sm)) best = &build;
+        }
+        return best;
+    }
 };
 
 }  // namespace shadowdiffusion
