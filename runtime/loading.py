@@ -20,8 +20,8 @@ def load(
 
     backend: "auto" (the best engine that fits this machine, else the portable graphs), "portable" (no engine), or
     "tensorrt", "tensorrt-rtx" or "onnxruntime". device: "cpu", "cuda", or "auto" for CUDA where it can be used.
-    threads: CPU threads, None for one per core. `say` hears why engines are passed over. Raises RestoreError for a
-    missing or damaged bundle, or an unavailable backend or device.
+    threads: CPU threads, None for one per core, which is the most. `say` hears why engines are passed over. Raises
+    RestoreError for a missing or damaged bundle, or an unavailable backend or device.
     """
     opened = load_bundle(bundle)
     return Restorer(opened, choose(opened, backend, device, threads, say))

@@ -15,6 +15,7 @@ from runtime.backends.device_inputs import DeviceInputs
 from runtime.backends.networks import GraphNetworks, check_finite
 from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle
 from runtime.bundle.time_table import read_rows
+from runtime.cores import cores, usable_cores
 from runtime.engines.store import Device, Provider, SessionSettings, StoredEngine
 from runtime.errors import BundleError, OutOfMemoryError, RestoreError
 
@@ -39,8 +40,8 @@ class OnnxRuntimeNetworks(GraphNetworks):
     """The networks of one bundle, as `runtime.backends.networks.Networks`. Sessions are created when first needed.
 
     device "cpu", "cuda", or "auto": CUDA where ONNX Runtime offers it and it starts, else the CPU.
-    `threads`: CPU threads per network, None for one per core. `engine`: an engine of ONNX Runtime, whose graphs are
-    run instead of the bundle's, with its settings. Raises RestoreError for a device that cannot be had.
+    `threads`: CPU threads per network, None for one per core, which is the most. `engine`: an engine of ONNX Runtime,
+    whose graphs and settings are used instead of the bundle's. Raises RestoreError for a device that cannot be had.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class OnnxRuntimeNetworks(GraphNetworks):
             raise RestoreError(f"{threads} threads are too few: choose at least 1")
         self._bundle, self._engine = bundle, engine
         settings = (engine.record.session if engine else None) or SessionSettings(0, True, {})
-        self._settings = msgspec.structs.replace(settings, threads=threads or settings.threads)
+        self._settings = msgspec.structs.replace(settings, threads=_sensible(threads or settings.threads))
         super().__init__(read_rows(bundle), MASK_HEAD in bundle.manifest.files)
         time, last = "t" if self._rows is None else "row", "features" if self._has_head else "shadow"
         self._signatures = {
@@ -119,6 +120,14 @@ class OnnxRuntimeNetworks(GraphNetworks):
             maps = [f"{sorted(inputs)} to {sorted(outputs)}" for inputs, outputs in (found, self._signatures[name])]
             raise BundleError(f"{path} maps {maps[0]}, expected {maps[1]}")
         return session
+
+
+def _sensible(threads: int) -> int:
+    """CPU threads, 0 for one per core: ONNX Runtime knows the cores, but not that a container has them in part only."""
+    allowed = usable_cores()
+    if threads == 0:
+        return allowed if allowed < cores() else 0
+    return min(threads, allowed)
 
 
 def failure(name: str, shape: tuple[int, ...], error: Exception) -> RestoreError:

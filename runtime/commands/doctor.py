@@ -14,6 +14,7 @@ from runtime.backends.selection import Backend, choose, misfit
 from runtime.bundle.folder import Bundle
 from runtime.bundle.opening import load_bundle
 from runtime.cache import cache_folder
+from runtime.cores import cores, usable_cores
 from runtime.engines.device import find_cpu, find_gpu
 from runtime.engines.fit import this_machine
 from runtime.engines.store import BackendName, Device, EngineKey, engine_folders, engine_stores, read_engine
@@ -58,8 +59,8 @@ def examine(
 def _machine() -> Iterator[Finding]:
     yield Finding("shadowdiffusion", _installed("shadowdiffusion") or "not installed as a package")
     yield Finding("python", f"{platform.python_version()} ({sys.executable}), {platform.platform()}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("cpu", f"{find_cpu()}, {cores} cores")
+    limit = "" if usable_cores() == cores() else f", of which this container may use {usable_cores()}"
+    yield Finding("cpu", f"{find_cpu()}, {cores()} cores{limit}")
     gpu = find_gpu()
     found = f"{gpu.name}, compute capability {gpu.sm / 10:g}, driver {gpu.driver}" if gpu else "none that CUDA can use"
     yield Finding("gpu", found)

@@ -79,7 +79,9 @@ Backend = Annotated[
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], _machine(help="Where they run.  [default: auto, a GPU if it can be used]")
 ]
-Threads = Annotated[int | None, _machine(metavar="N", min=1, help="CPU threads.  [default: all cores]")]
+Threads = Annotated[
+    int | None, _machine(metavar="N", min=1, help="CPU threads, one per core at most.  [default: all cores]")
+]
 
 _run = partial(typer.Option, rich_help_panel="Run", show_default=False)
 

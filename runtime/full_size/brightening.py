@@ -6,13 +6,13 @@ visible, a pixel keeps its brightness, but its colour moves towards that of the 
 pixels has been averaged.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from runtime.cores import usable_cores
 from runtime.full_size.illumination import FLOOR, to_encoded, to_linear
 from runtime.full_size.refinement import refined
 from runtime.full_size.resizing import Enlarged
@@ -60,7 +60,7 @@ def brighten(pixels: Pixels, small: Array, gain: Array, strength: float = 1.0) -
         result[rows] = encoded
 
     step = max(1, STRIP // width)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(usable_cores()) as threads:
         list(threads.map(fill, (slice(top, min(top + step, height)) for top in range(0, height, step))))
     return result.reshape(pixels.shape)
 

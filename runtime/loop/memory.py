@@ -3,10 +3,15 @@
 import os
 from pathlib import Path
 
-PROC = Path("/proc")
-CGROUPS = Path("/sys/fs/cgroup")
+from runtime.control_groups import CGROUPS, PROC, groups_around
+
 UNLIMITED = 1 << 60
 """The first version of control groups writes a number about as large for no limit."""
+FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
+"""By the version of a group: its limit, what it has, and the cached files in its memory.stat."""
 
 
 def available_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
@@ -30,31 +35,16 @@ def own_memory(proc: Path = PROC) -> int:
 
 def _left_in_groups(proc: Path, cgroups: Path) -> list[int]:
     """What is left of the limit of every memory control group around this process, of either version."""
-    try:
-        lines = (proc / "self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
     left = []
-    for controllers, path in (line.split(":", 2)[1:] for line in lines if line.count(":") >= 2):
-        if controllers == "":
-            root, most, used, reclaimable = cgroups, "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            root, most, used = cgroups / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-            reclaimable = "total_inactive_file"
-        else:
+    for group, version in groups_around("memory", proc, cgroups):
+        most, used, reclaimable = FILES[version]
+        try:
+            limit = int((group / most).read_text())  # "max": no limit
+            taken = int((group / used).read_text()) - _reclaimable(group, reclaimable)
+        except (OSError, ValueError):
             continue
-        folder = root / path.lstrip("/")
-        # inside a container, the path is often that of the host, and only the root can be seen
-        for group in (folder, *folder.parents):
-            if not group.is_relative_to(root):
-                break
-            try:
-                limit = int((group / most).read_text())  # "max": no limit
-                taken = int((group / used).read_text()) - _reclaimable(group, reclaimable)
-            except (OSError, ValueError):
-                continue
-            if limit < UNLIMITED:
-                left.append(limit - taken)
+        if limit < UNLIMITED:
+            left.append(limit - taken)
     return left
 
 
