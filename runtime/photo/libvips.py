@@ -21,7 +21,11 @@ def load_pyvips() -> Any:
 
 
 def reason(error: Exception) -> str:
-    """The line of a libvips message that says most: what the system said, such as of a full disk, or else the last."""
-    lines = [line.strip() for line in str(getattr(error, "detail", "") or error).splitlines() if line.strip()]
+    """The line of a libvips message that says most: what the system said, such as of a full disk, or else the last.
+
+    libvips has one place for the messages of all threads: one that fails at the same moment may have taken this one.
+    What pyvips says by itself, such as "unable to write to memory", is then no reason either.
+    """
+    lines = [line.strip() for line in str(getattr(error, "detail", error)).splitlines() if line.strip()]
     system = [line.removeprefix(_SYSTEM) for line in lines if line.startswith(_SYSTEM) and "Unknown" not in line]
     return (system or lines[-1:] or ["no reason given"])[0]
