@@ -102,8 +102,7 @@ class Restorer:
 
     def _wanted(self, steps: int | None, seed: int, strength: float, with_prior: bool, with_mask: bool) -> "_Wanted":
         table = self.bundle.table(steps)
-        if not 0 <= strength <= 1:
-            raise RestoreError(f"strength {strength:g} is out of range: choose 0 (nothing is changed) to 1")
+        check_strength(strength)
         return _Wanted(table, seed, strength, with_prior, with_mask)
 
     def _long_side(self, working_size: int | None, native: bool) -> int | None:
@@ -128,6 +127,12 @@ class Restorer:
             text = f"reproduces its golden output to {found:.1f} dB only, {GOLDEN_TOLERANCE:g} dB are needed"
             raise BundleError(f"bundle {self.bundle.path} {text}: results on this machine cannot be trusted")
         return found
+
+
+def check_strength(strength: float) -> None:
+    """Raise RestoreError unless a result can be that strong."""
+    if not 0 <= strength <= 1:  # NaN is neither
+        raise RestoreError(f"strength {strength:g} is out of range: choose 0 (nothing is changed) to 1")
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Inputs:
         elif name := PurePath(argument).name:
             yield Found(argument, name, os.path.realpath(argument))
         else:
-            self.problems.append(Problem(argument, "is no name of a file"))
+            self.problems.append(Problem(argument, f"{argument!r} is no name of a file"))
 
     def _several(self, argument: str, folder: str, pattern: Sequence[str], none: str) -> Iterator[Found]:
         before, found = len(self.problems), False

@@ -1,5 +1,6 @@
 """Where the results of each photo go, and that no two of them, nor any photo, end up in one place."""
 
+import mimetypes
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -150,8 +151,17 @@ def _check(wanted: Wanted, count: int) -> None:
             raise RestoreError(f"{option} {path} is one file for {count} photos: name a folder")
         if not _is_file(path) and os.path.exists(path) and not os.path.isdir(path):
             raise RestoreError(f"{option} {path} is a file whose name tells no format: {', '.join(SUFFIXES)}")
+        if not _is_file(path) and not os.path.isdir(path) and (kind := _other_kind(path)):
+            known = f"name one of {', '.join(SUFFIXES)}, or end it in / if it is to be a folder"
+            raise RestoreError(f"{option} {path} is the name of a file that cannot be written ({kind}): {known}")
     if wanted.photo is not None and wanted.photo != STDOUT and is_photo(wanted.photo) and _is_file(wanted.photo):
         format_of(PurePath(wanted.photo), wanted.format)
+
+
+def _other_kind(path: str) -> str:
+    """The kind of picture that a name stands for, if it is one that is not written; "" for the name of a folder."""
+    kind = mimetypes.guess_type(path)[0] or ""
+    return kind if kind.startswith(("image/", "video/")) and not path.endswith("/") else ""
 
 
 def _is_file(path: str) -> bool:

@@ -10,6 +10,7 @@ from runtime.bundle.folder import NETWORKS, ROWS, Bundle
 from runtime.errors import RestoreError
 from runtime.photo import Format
 from runtime.photo.formats import LOSSY
+from runtime.restorer import check_strength
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,12 @@ class Settings:
         native: bool = False,
         quality: int | None = None,
     ) -> "Settings":
-        """None stands for the bundle's own choice. Raises RestoreError for steps that it does not have, or a seed
-        that is none.
+        """None stands for the bundle's own choice. Raises RestoreError for steps that it does not have, or a seed or
+        strength that is none.
         """
         if not 0 <= seed < 1 << 64:
             raise RestoreError(f"seed {seed} is out of range: choose one from 0 to 2**64 - 1")
+        check_strength(strength)
         bundle.table(steps)
         size = None if native else working_size or bundle.manifest.model.working_size
         steps = steps or bundle.manifest.sampling.default_steps

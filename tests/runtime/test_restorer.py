@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import msgspec
@@ -127,6 +129,24 @@ def test_many_photos_together_are_restored_as_each_alone(restorer: runtime.Resto
             for field in ("image", "mask", "illumination", "prior"):
                 assert np.array_equal(getattr(one, field), getattr(other, field)), field
     assert len(list(restorer.many([]))) == 0
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_threads_that_share_a_restorer_get_what_each_would_alone(bundle: Path, native: bool) -> None:
+    sizes = [(40, 60), (60, 40), (40, 60), (9, 9), (80, 120), (1, 30)]
+    photos = [picture(*size, seed=seed) for seed, size in enumerate(sizes)]
+    alone = [runtime.load(bundle, "portable", "cpu", 1)(photo, seed=7, native=native) for photo in photos]
+    shared, together = runtime.load(bundle, "portable", "cpu", 1), Barrier(len(photos))  # no network is open yet
+
+    def restore(photo: Any) -> list[runtime.Restored]:
+        together.wait()
+        return [shared(photo, seed=7, native=native) for _ in range(5)]
+
+    with ThreadPoolExecutor(len(photos)) as threads:
+        for one, others in zip(alone, threads.map(restore, photos), strict=True):
+            for other in others:
+                for field in ("image", "mask", "illumination"):
+                    assert np.array_equal(getattr(one, field), getattr(other, field)), field
 
 
 def test_photos_of_one_working_size_share_a_call_of_the_loop(restorer: runtime.Restorer) -> None:

@@ -85,6 +85,7 @@ def test_what_holds_nothing_is_a_problem_and_the_rest_goes_on() -> None:
     assert "holds no photos" in inputs.problems[0].message
     assert inputs.problems[1].message == "matches no photos"
     assert "No such file" in inputs.problems[2].message
+    assert inputs.problems[3].message == "'' is no name of a file"
 
 
 def test_folders_that_cannot_be_read_are_problems_and_the_rest_goes_on(unprivileged: Path) -> None:

@@ -38,6 +38,9 @@ def test_results_go_beside_their_photos_or_mirrored_into_a_folder() -> None:
     assert photos(["in/sub/b.JPG"], photo="out") == ["out/b.JPG"]
     assert photos(["in/*/*"], photo="out/") == ["out/sub/b.JPG", "out/sub/c.jpeg"]
     assert photos(["in/a.png"], photo="x.jpg") == ["x.jpg"]
+    Path("old.gif").mkdir()
+    for folder in ("new.gif/", "old.gif", "v1.2", "photos.restored"):
+        assert photos(["in/a.png"], photo=folder) == [f"{folder.rstrip('/')}/a.png"]
     assert photos(["in/a.png"], photo="x.png/") == ["x.png/a.png"]
     Path("y.png").mkdir()
     assert photos(["in/a.png"], photo="y.png") == ["y.png/a.png"]
@@ -77,6 +80,12 @@ def test_stdin_and_stdout() -> None:
         (["in/a.png"], {"mask": "-"}, "--save-mask cannot go to stdout"),
         (["in/a.png"], {"photo": "x.png", "format": "jpeg"}, "its name says png"),
         (["in/a.png"], {"photo": "file"}, "--output file is a file whose name tells no format"),
+        (
+            ["in/a.png"],
+            {"photo": "x.gif"},
+            r"--output x.gif is the name of a file that cannot be written \(image/gif\)",
+        ),
+        (["in"], {"illumination": "new/x.BMP"}, "name one of .jpg, .jpeg, .png, .webp, .tif, .tiff, or end it in /"),
     ],
 )
 def test_places_that_cannot_be_meant(arguments: list[str], wanted: dict[str, str], message: str) -> None:

@@ -245,6 +245,7 @@ def test_bad_usage_is_one_line_and_leaves_nothing(call: Call, bundle: Path, tmp_
         ([good, "--working-size", 0], "--working-size"),
         ([good, "--working-size", 40, "--native"], "leave out --working-size 40"),
         ([good, "--strength", 1.5], "--strength"),
+        ([good, "--strength", "nan"], "strength nan is out of range"),
         ([good, "--quality", 101], "--quality"),
         ([good, "--format", "png", "--quality", 90], "lossless"),
         ([good, "--format", "gif"], "--format"),
