@@ -11,6 +11,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
 
+from benchmarks.errors import needing
 from training.layouts import TASKS, LayoutName, triplets
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of photographed pairs.")]
@@ -107,7 +108,8 @@ def full_size(
 
     Example: python -m benchmarks full-size --data shadow_val
     """
-    from benchmarks.quality.full_size import measure, table
+    with needing("kernels"):  # for the guided filter
+        from benchmarks.quality.full_size import measure, table
 
     print(table(_measured(measure, data, layout, bundle, split, output)))
 

@@ -136,6 +136,8 @@ def test_full_size_is_measured_at_every_factor(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     assert "| perfect | 8 |" in result.output
+    (row,) = (line for line in result.output.splitlines() if line.startswith("| perfect | 4 |"))
+    assert row.count("/") == 4
 
 
 @pytest.mark.parametrize(
