@@ -1,6 +1,7 @@
 #include "backends/selection.h"
 
 #include <algorithm>
+#include <span>
 
 #include "backends/graph_networks.h"
 #include "errors.h"
@@ -11,6 +12,11 @@
 #endif
 #ifdef SHADOWDIFFUSION_WITH_ONNXRUNTIME
 #include "backends/onnxruntime.h"
+#endif
+#ifdef SHADOWDIFFUSION_WITH_TENSORRT
+#include "backends/tensorrt.h"
+#include "engines/engine_loop.h"
+#include "engines/within_profile.h"
 #endif
 
 namespace shadowdiffusion {
@@ -24,7 +30,7 @@ struct Opening {
     Workers& workers;
 };
 
-// A way to restore, by the name of its backend.
+// A way to restore, by the name of its backend; `open` gives null where there is nothing to open, and nothing to say.
 struct Candidate {
     std::string_view name;
     std::unique_ptr<Loop> (*open)(const Opening&);
@@ -51,7 +57,28 @@ std::unique_ptr<Loop> open_onnxruntime(const Opening& opening) {
 }
 #endif
 
+#ifdef SHADOWDIFFUSION_WITH_TENSORRT
+std::unique_ptr<Loop> choose_portable(const Bundle& bundle, LoadOptions options, Workers& workers);
+
+// The best engine of the bundle, and, unless it was asked for by name, the bundle's own graphs for sizes that it does not
+// take.
+std::unique_ptr<Loop> open_tensorrt(const Opening& opening) {
+    const Bundle& bundle = opening.bundle;
+    Workers& workers = opening.workers;
+    const bool named = opening.options.backend != "auto";
+    if (!named && engine_folders(bundle).empty()) return nullptr;
+    const LoadOptions options = opening.options;
+    const auto portable = [&bundle, &workers, options] { return choose_portable(bundle, options, workers); };
+    EngineLoop found = best_engine(bundle, tensorrt_backend(), portable, options.say, workers);
+    if (named) return std::move(found.loop);
+    return std::make_unique<WithinProfile>(std::move(found.loop), bundle, std::move(found.key), portable, options.say);
+}
+#endif
+
 const std::vector<Candidate> CANDIDATES = {
+#ifdef SHADOWDIFFUSION_WITH_TENSORRT
+    {TENSORRT_NAME, open_tensorrt},
+#endif
 #ifdef SHADOWDIFFUSION_WITH_OPENVINO
     {"openvino", open_openvino},
 #endif
@@ -59,6 +86,30 @@ const std::vector<Candidate> CANDIDATES = {
     {"onnxruntime", open_onnxruntime},
 #endif
 };
+
+// The loop of the backend that was named, else of the first that can be had.
+std::unique_ptr<Loop> first_of(std::span<const Candidate> candidates, const Opening& opening) {
+    const LoadOptions& options = opening.options;
+    std::string reasons;
+    for (const Candidate& candidate : candidates) {
+        if (options.backend != "auto" && options.backend != candidate.name) continue;
+        try {
+            if (std::unique_ptr<Loop> loop = candidate.open(opening)) return loop;
+        } catch (const RestoreError& error) {
+            if (options.backend != "auto") throw;
+            options.say(text("backend ", candidate.name, " is passed over: ", error.what()));
+            reasons += (reasons.empty() ? "" : "; ") + std::string(error.what());
+        }
+    }
+    throw RestoreError(text("no backend can be used: ", reasons.empty() ? "the bundle has no engines" : reasons));
+}
+
+#ifdef SHADOWDIFFUSION_WITH_TENSORRT
+std::unique_ptr<Loop> choose_portable(const Bundle& bundle, LoadOptions options, Workers& workers) {
+    options.backend = "auto";
+    return first_of(std::span(CANDIDATES).subspan(1), {bundle, options, workers});
+}
+#endif
 
 }  // namespace
 
@@ -71,7 +122,7 @@ std::vector<std::string> backends() {
 void check_backend(const std::string& name) {
     const std::vector<std::string> known = backends();
     if (known.empty())
-        throw RestoreError("nothing that runs networks was built in: build with OpenVINO or ONNX Runtime");
+        throw RestoreError("nothing that runs networks was built in: build with OpenVINO, ONNX Runtime or TensorRT");
     if (name == "auto" || std::ranges::find(known, name) != known.end()) return;
     std::string names = "auto";
     for (const std::string& one : known) names += ", " + one;
@@ -80,19 +131,7 @@ void check_backend(const std::string& name) {
 
 std::unique_ptr<Loop> choose(const Bundle& bundle, const LoadOptions& options, Workers& workers) {
     check_backend(options.backend);
-    const Opening opening{bundle, options, workers};
-    std::string reasons;
-    for (const Candidate& candidate : CANDIDATES) {
-        if (options.backend != "auto" && options.backend != candidate.name) continue;
-        try {
-            return candidate.open(opening);
-        } catch (const RestoreError& error) {
-            if (options.backend != "auto") throw;
-            options.say(text("backend ", candidate.name, " is passed over: ", error.what()));
-            reasons += (reasons.empty() ? "" : "; ") + std::string(error.what());
-        }
-    }
-    throw RestoreError(text("no backend can be used: ", reasons));
+    return first_of(CANDIDATES, {bundle, options, workers});
 }
 
 }  // namespace shadowdiffusion

@@ -191,8 +191,8 @@ class FakeDeviceNetworks final : public DeviceNetworks {
 
 }  // namespace
 
-std::shared_ptr<DeviceNetworks> fake_device_networks(const Bundle& bundle, const DeviceTraits& traits) {
-    return std::make_shared<FakeDeviceNetworks>(bundle, traits);
+std::unique_ptr<DeviceNetworks> fake_device_networks(const Bundle& bundle, const DeviceTraits& traits) {
+    return std::make_unique<FakeDeviceNetworks>(bundle, traits);
 }
 
 }  // namespace shadowdiffusion

@@ -18,6 +18,6 @@ struct DeviceTraits {
     bool broken = false;             // the denoiser gives values that are no numbers
 };
 
-std::shared_ptr<DeviceNetworks> fake_device_networks(const Bundle& bundle, const DeviceTraits& traits = {});
+std::unique_ptr<DeviceNetworks> fake_device_networks(const Bundle& bundle, const DeviceTraits& traits = {});
 
 }  // namespace shadowdiffusion

@@ -55,7 +55,7 @@ Bundle device_bundle(const TemporaryFolder& place, const DeviceCase& of, int sm,
     manifest.model.multiple = 8;
     manifest.model.matte_threshold = of.everywhere ? 0 : 0.25;
     manifest.sampling = {.default_steps = 5, .mask_policy = of.policy, .data_consistency = of.consistent, .clamp = of.clamp,
-                         .start = {}, .T = T, .start_alpha_bar = {}, .tables = {{"2", table_of(of, 2)}, {"5", table_of(of, 5)}}};
+                         .start = {}, .T = T, .start_alpha_bar = {}, .tables = {{"1", table_of(of, 1)}, {"2", table_of(of, 2)}, {"5", table_of(of, 5)}}};
     if (of.from_prior) manifest.sampling.start_alpha_bar = manifest.sampling.tables["5"][0].alpha_bar;
     manifest.files = {{std::string(DENOISER), {}}};
     if (of.has_prior) manifest.files[std::string(PRIOR)];

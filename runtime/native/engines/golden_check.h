@@ -1,0 +1,50 @@
+// The first time an engine is loaded on a machine, the golden example is run through it; the result is remembered. Twin
+// of runtime/engines/golden_check.py, which says why.
+//
+// The check runs in this process. That it has begun is noted before: an engine that takes the process with it is not
+// tried again. The cache is a convenience: where it cannot be written, the engine is checked each time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "bundle/bundle.h"
+#include "engines/store.h"
+#include "gpu/device_networks.h"
+#include "loop/loop.h"
+#include "workers.h"
+
+namespace shadowdiffusion {
+
+// The outcome of one check.
+struct Verdict {
+    double least = 0;            // PSNR in dB that is needed
+    std::optional<double> psnr;  // the one that was reached; none if there was no result
+    std::string problem;         // why there was none
+
+    // Why the engine cannot be trusted, as a phrase, or nothing if it can.
+    std::optional<std::string> failure() const;
+};
+
+// What an earlier check of exactly this engine on this device found, else what `check` finds now, which is remembered.
+// subject: what is checked, in a word, and all that it depends on beside the engine. `say` hears of a check that is made
+// now. Checks of several processes take turns.
+Verdict verdict_of(const StoredEngine& engine, const std::string& device, const std::string& subject, double least,
+                   const std::function<double()>& check, const std::function<void(const std::string&)>& say);
+
+// PSNR in dB that an engine must reach on the golden example: less where its accuracy gate was content with less.
+double least_psnr(const StoredEngine& engine);
+
+// PSNR in dB of the engine on the golden example, at most 200, with all networks that it has. An example whose size is
+// outside the engine's profile is cut or repeated to fit, and `portable` says what the result should be. Throws
+// RestoreError if there is no finite result, or if an output of a network is not near that of the portable one.
+double golden_psnr(const Bundle& bundle, const StoredEngine& engine, Networks& networks, Loop& portable, Workers& workers);
+
+// PSNR in dB of all results of the loop on the GPU against the same networks with the loop on the CPU, at most 200: with
+// and without a mask, each in single launches, captured as a CUDA graph, and launched as one again. Throws RestoreError.
+double loop_psnr(const Bundle& bundle, const StoredEngine& engine, const std::shared_ptr<DeviceNetworks>& networks,
+                 Workers& workers);
+
+}  // namespace shadowdiffusion
