@@ -13,12 +13,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile
 CODE := $(wildcard training kernels export runtime benchmarks) tests
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint gpu clean
+.PHONY: help demo test test-slow lint native-test native-fuzz gpu clean
 
 help:
 	@echo "make demo       restore $(EXAMPLE) with the bundle that comes along, into demo/"
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  the tests that take long"
+	@echo "make native-test  build the C++ runtime into build/release, and its tests (docs/native.md says what to install first)"
+	@echo "make native-fuzz  its libFuzzer targets, a minute each (needs clang)"
 	@echo "make gpu        replace the CPU build of ONNX Runtime by the CUDA one (they cannot be installed together)"
 	@echo "make clean      remove demo/ and the caches, and keep $(VENV)"
 
@@ -36,6 +38,16 @@ test-slow: $(VENV)/.test
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy $(CODE)
+
+native-test: $(VENV)/.native
+	@cmake --preset release
+	@cmake --build --preset release
+	@ctest --preset release
+
+native-fuzz:
+	@cmake --preset fuzz
+	@cmake --build --preset fuzz
+	@ctest --preset fuzz
 
 # Both builds of ONNX Runtime write into the same folder: whichever is removed takes files of the other with it, so
 # both go and one comes back.
@@ -57,6 +69,11 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing the runtime and what the tests need into $(VENV) (a minute or two)"
 	@$(PIP) -e '.[test]'
+	@touch $@ $(VENV)/.base
+
+$(VENV)/.native: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing OpenVINO into $(VENV), which runs the networks of the C++ runtime"
+	@$(PIP) -e '.[native]'
 	@touch $@ $(VENV)/.base
 
 clean:

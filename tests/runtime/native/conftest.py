@@ -1,4 +1,4 @@
-"""The native library and tool, built once into build/tests/ and from then on only what has changed."""
+"""The native library and tool, built once into build/release/ and from then on only what has changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from tests.runtime.native.library import Library
 
 ROOT = Path(__file__).resolve().parents[3]
-BUILD = ROOT / "build" / "tests"
+BUILD = ROOT / "build" / "release"
 ABSENT = re.compile("Could NOT find|Could not find a package|required packages were not found|Package '")
 """What CMake says where a library is not installed."""
 
@@ -46,10 +46,10 @@ def _build(target: str) -> None:
     with (BUILD / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder = import_module("openvino.utils").get_cmake_path()
-        options = ["-DSHADOWDIFFUSION_CLI=ON", "-DSHADOWDIFFUSION_TESTS=OFF", f"-DOpenVINO_DIR={folder}"]
+        options = [f"-DOpenVINO_DIR={folder}"]
         if header := os.environ.get("ONNXRUNTIME_INCLUDE_DIR"):
             options.append(f"-DONNXRUNTIME_INCLUDE_DIR={header}")
-        configured = _run("cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(BUILD), *options)
+        configured = _run("cmake", "--preset", "release", *options)
         if configured.returncode != 0:
             missing = next((line for line in configured.stderr.splitlines() if ABSENT.search(line)), None)
             if missing:
@@ -62,4 +62,4 @@ def _build(target: str) -> None:
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
