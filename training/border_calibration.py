@@ -21,7 +21,7 @@ DARK = 0.01  # linear light added before logarithms: sensor noise counts less
 LEAST_GAIN = 0.05  # of the logarithm, below which a ratio of logarithms means nothing
 LARGEST = 0.6  # of a cell's vote
 TOLERANCE = 0.15  # votes further than this from the consensus count half or less
-ROUNDS = 3  # of reweighting
+ROUNDS = 12  # of reweighting
 EVIDENCE = 10.0  # sum of weights at which the border is believed half
 
 

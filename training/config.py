@@ -49,6 +49,7 @@ class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task: Literal["shadow", "low-light", "exposure"] = "shadow"
     batch: int = 8  # per process
     log_weight: tuple[float, float] = (-4.0, 1.5)  # prior: limits of log w, the light left in linear scale
+    veiled: bool = False  # prior: some light is not the shadow's to take
     calibrated: bool = False  # prior: scale the gain by what the shadow's border shows
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-6  # cosine from learning_rate; equal values keep it constant

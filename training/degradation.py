@@ -6,8 +6,9 @@ The network is the degradation model itself (ShadowDiffusion, CVPR 2023, supplem
 
 with a one-channel matte m at full resolution and a three-channel illumination weight w that is smooth by
 construction (predicted at stride 8 and enlarged bilinearly). The clean photo is y / h, so texture survives and an
-edge cannot change its hue. w > 1 (exposure correction) is within reach. The backbone is NAFNet-like (Chen et al.,
-"Simple Baselines for Image Restoration", ECCV 2022) at half resolution.
+edge cannot change its hue. w > 1 (exposure correction) is within reach. Where light that no shadow takes away lies over
+the surface, a veil v as smooth as w (stray light in the lens, gloss), h changes only the rest: y = v + h (x - v). The
+backbone is NAFNet-like (Chen et al., "Simple Baselines for Image Restoration", ECCV 2022) at half resolution.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ EPSILON = 1e-4  # keeps h finite on black pixels
 FLOOR, CEILING = 0.01, 4.0  # of h in sRGB-encoded space
 RESIDUAL_THRESHOLD = 0.05  # the m* rule: a pixel this much darker than the clean photo is shadow
 MATTE_THRESHOLD = 0.75  # of the predicted matte: where the network itself is sure of a shadow
+LARGEST_VEIL = 0.03  # linear light
 UNKNOWN_MASK = 0.5  # mask value that means "no mask known"
 
 
@@ -40,6 +42,7 @@ class DegradationConfig:
     decoder: tuple[int, ...] = (2, 2, 1)
     min_log_weight: float = -4.0  # w >= e^-4 = 0.018
     max_log_weight: float = 1.5  # w <= 4.5
+    veiled: bool = False  # some light is not the shadow's to take
     calibrated: bool = False  # what a shadow's border shows corrects the gain, and the matte of photos without a mask
 
     @property
@@ -55,7 +58,7 @@ class Degradation(NamedTuple):
     """What the network knows about a photo; all float32."""
 
     clean: Tensor  # [N, 3, H, W] in [0, 1]: x_hat
-    log_gain: Tensor  # [N, 3, H, W]: log(1 / h) in linear light
+    log_gain: Tensor  # [N, 3, H, W]: log(1 / h) in linear light, of what lies under the veil
     matte: Tensor  # [N, 1, H, W] logits of m
 
 
@@ -117,12 +120,18 @@ class DegradationPrior(nn.Module):
         # the weight comes from the decoder's first stage: stride 8, with one level it is the only stage
         self.weight_head = nn.Conv2d(channels[levels - 1], 3, 3, padding=1)
         self.matte_head = nn.Conv2d(channels[0], 4, 3, padding=1)
+        if config.veiled:
+            self.veil_head = nn.Conv2d(channels[levels - 1], 3, 3, padding=1)
         if config.calibrated:
             self.trust = nn.Parameter(torch.full((1, 3, 1, 1), 0.9))  # in what the border asks for
         nn.init.zeros_(self.weight_head.weight)
         nn.init.zeros_(self.matte_head.weight)
-        # begin near w = 0.3, m = 0.12: most pixels are lit
-        for head, value in ((self.weight_head, 0.0), (self.matte_head, -2.0)):
+        # begin near w = 0.3, m = 0.12, v = 0.002: most pixels are lit
+        heads = [(self.weight_head, 0.0), (self.matte_head, -2.0)]
+        if config.veiled:
+            nn.init.zeros_(self.veil_head.weight)
+            heads.append((self.veil_head, -2.6))
+        for head, value in heads:
             assert head.bias is not None
             nn.init.constant_(head.bias, value)
 
@@ -147,15 +156,21 @@ class DegradationPrior(nn.Module):
         config = self.config
         span = config.max_log_weight - config.min_log_weight
         log_weight = config.min_log_weight + span * torch.sigmoid(self.weight_head(coarse))
-        scale = float(2 ** len(config.encoder))
-        log_weight = F.interpolate(log_weight, scale_factor=scale, mode="bilinear", align_corners=False)
+        log_weight = self._enlarged(log_weight)
         matte = F.pixel_shuffle(self.matte_head(x), 2)
         shade = 1.0 - (1.0 - log_weight.exp()) * torch.sigmoid(matte)
+        veil = self._enlarged(LARGEST_VEIL * torch.sigmoid(self.veil_head(coarse))) if config.veiled else 0.0
+        takeable = F.relu(linear - veil)
         if config.calibrated:
-            votes = border_votes(linear, -shade.log(), torch.sigmoid(matte))
+            votes = border_votes(takeable, -shade.log(), torch.sigmoid(matte))
             shade = (shade.log() * (1 + self.trust * consensus(*votes))).exp()
-        clean = to_srgb((linear / shade).clamp(0.0, 1.0))
+        clean = to_srgb((linear + takeable * (1 / shade - 1)).clamp(0.0, 1.0))
         return Degradation(clean, -shade.log(), matte)
+
+    def _enlarged(self, coarse: Tensor) -> Tensor:
+        """A field of the decoder's first stage at the photo's size."""
+        scale = float(2 ** len(self.config.encoder))
+        return F.interpolate(coarse, scale_factor=scale, mode="bilinear", align_corners=False)
 
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(x_hat float32[N, 3, H, W], matte float32[N, 1, H, W]), both in [0, 1]."""

@@ -190,7 +190,7 @@ def _begin_with(network: nn.Module, path: Path) -> None:
         raise TrainingError(f"{path} holds no {type(network).__name__} to begin with")
     try:
         # weights that the other network was made without keep their first values
-        fresh = {name: value for name, value in network.state_dict().items() if name == "trust"}
+        fresh = {name: value for name, value in network.state_dict().items() if name.startswith(("trust", "veil_head"))}
         network.load_state_dict(fresh | source.state_dict())
     except RuntimeError:
         raise TrainingError(f"{path} holds a {type(network).__name__} of another size than configured") from None

@@ -49,7 +49,8 @@ def make_objective(config: FitConfig, diffusion: DiffusionConfig) -> Objective:
     """The objective that `config.network` names; weights drawn from torch's global generator."""
     if config.network == "prior":
         low, high = config.log_weight
-        size = replace(PRIOR_SIZES[config.size], min_log_weight=low, max_log_weight=high, calibrated=config.calibrated)
+        parts = replace(PRIOR_SIZES[config.size], veiled=config.veiled, calibrated=config.calibrated)
+        size = replace(parts, min_log_weight=low, max_log_weight=high)
         if config.task == "shadow":
             return Objective(DegradationPrior(size), _shadow_loss, score_shadow)
         return Objective(DegradationPrior(size), _exposure_loss, score_exposure)

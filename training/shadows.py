@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from training.camera import Pair, save_pixels, to_linear, to_srgb
+from training.camera import Curve, Pair, save_pixels
 from training.silhouettes import Field, Grid, draw, smooth_noise
 
 
@@ -23,6 +23,9 @@ class ShadowConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faintest: float = 0.75
     bluest: float = 2.1  # w of blue over w of red
     blue_share: float = 0.7  # of shadows lit by the sky; the rest are nearly neutral
+    veil: float = 0.012  # upper bound of the veil of linear light that no shadow takes away
+    soft: float = 0.5  # probability that part of a penumbra is several times as wide
+    contrast: float = 0.5  # upper bound of the camera's contrast, see `Curve`
     several: float = 0.25  # probability of each further shadow, three at most
     none: float = 0.06  # probability of no shadow at all
     unknown_mask: float = 0.4  # probability that the mask is withheld (0.5 everywhere)
@@ -30,12 +33,14 @@ class ShadowConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jpeg: float = 0.5  # probability of JPEG compression
 
 
-def penumbra(rng: np.random.Generator, distance: Field, pixel: float) -> Field:
+def penumbra(rng: np.random.Generator, distance: Field, pixel: float, soft: float) -> Field:
     """Matte in [0, 1] from a signed distance: a smooth step whose width varies along the edge.
 
     Args:
         distance: float32[H, W], negative inside, in units of the longer side.
         pixel: size of a pixel in the same units; no edge is sharper than about 1.2 pixels.
+        soft: probability that a part of the step is wider than the rest: what takes away the sun's light also takes
+            away some of the sky's around it.
     """
     shape = distance.shape
     narrow = float(np.exp(rng.uniform(np.log(0.6), np.log(6.0)))) * pixel
@@ -44,6 +49,15 @@ def penumbra(rng: np.random.Generator, distance: Field, pixel: float) -> Field:
     ramp = 0.5 + 0.5 * smooth_noise(rng, shape, int(rng.integers(1, 4)))
     half = np.minimum(narrow + (wide - narrow) * ramp, 0.12)
     # the penumbra of the sun is steep in the middle with soft toes, like this polynomial
+    matte = _step(distance, half)
+    if rng.random() < soft:
+        share = float(rng.uniform(0.05, 0.35))
+        matte += share * (_step(distance, np.minimum(half * float(rng.uniform(2, 5)), 0.2)) - matte)
+    return matte
+
+
+def _step(distance: Field, half: Field) -> Field:
+    """From 1 inside to 0 outside over twice `half`, same units as `distance`."""
     s = np.clip(0.5 - distance / (2 * half), 0, 1)
     return (s * s * (3 - 2 * s)).astype(np.float32)
 
@@ -108,7 +122,7 @@ def cast_shadow(rng: np.random.Generator, clean: NDArray[np.float32], config: Sh
         count = 1 + int((rng.random(2) < config.several).sum())
         weight = illumination_weight(rng, config, shape)
         for _ in range(count):
-            matte = penumbra(rng, draw(rng, grid), 1 / max(shape))
+            matte = penumbra(rng, draw(rng, grid), 1 / max(shape), config.soft)
             matte = matte * float(rng.uniform(0.85, 1.0) if rng.random() < 0.3 else 1.0)
             # overlapping occluders of one sun take away the same light once
             lit = np.minimum(lit, 1 - matte)
@@ -127,10 +141,20 @@ def camera(
     curve applied again; a curve other than sRGB's makes the apparent gain depend on brightness, as in real photos.
     """
     exponent = float(rng.uniform(1.9, 2.6)) if rng.random() < 0.5 else 0.0
-    linear = clean**exponent if exponent else to_linear(clean)
-    linear = linear * light
+    curve = Curve(exponent, contrast=float(rng.uniform(0, config.contrast)) if rng.random() < 0.5 else 0.0)
+    scene = curve.decode(clean)
+    linear = scene + np.maximum(scene - veil(rng, config), 0) * (light - 1)
     sigma = config.noise * float(rng.random()) ** 2
     noisy = linear + rng.standard_normal(linear.shape, dtype=np.float32) * sigma * np.sqrt(linear + 0.01)
-    noisy = np.clip(noisy, 0, 1)
-    photo = noisy ** np.float32(1 / exponent) if exponent else to_srgb(noisy)
-    return save_pixels(rng, photo, config.jpeg)
+    return save_pixels(rng, curve.encode(np.clip(noisy, 0, 1)), config.jpeg)
+
+
+def veil(rng: np.random.Generator, config: ShadowConfig) -> NDArray[np.float32]:
+    """Linear light [3] that lies over everything, in shadow as outside: the lens's stray light, gloss of the surface.
+
+    On the nine photographed pairs of docs/quality.md light x becomes a x + (1 - a) b in a shadow, with b from 0.002 to
+    0.005 in red, a third to all of that in blue: black print keeps up to three times the part of its light that the
+    white around it keeps.
+    """
+    red = config.veil * float(np.exp(rng.uniform(np.log(0.03), 0)))
+    return np.array([red, red * rng.uniform(0.5, 1.1), red * rng.uniform(0.25, 1.1)], np.float32)

@@ -131,8 +131,9 @@ def _prior(bundle: Bundle) -> DegradationPrior:
     least, most = _range(graph)
     for config in PRIOR_SIZES.values():
         with torch.random.fork_rng(devices=[]):
-            calibrated = "trust" in weights
-            prior = DegradationPrior(replace(config, min_log_weight=least, max_log_weight=most, calibrated=calibrated))
+            veiled, calibrated = "veil_head.weight" in weights, "trust" in weights
+            size = replace(config, min_log_weight=least, max_log_weight=most, veiled=veiled, calibrated=calibrated)
+            prior = DegradationPrior(size)
         if all(weights.get(name, np.empty(0)).shape == tuple(own.shape) for name, own in prior.state_dict().items()):
             return _filled(prior, weights, bundle)
     raise BenchmarkError(f"the prior of bundle {bundle.path} is of none of the sizes {', '.join(PRIOR_SIZES)}")

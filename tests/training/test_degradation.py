@@ -1,10 +1,13 @@
 """Degradation prior network: its size, its physics, its behaviour on masks."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from training.color import to_linear, to_srgb
 from training.degradation import (
+    LARGEST_VEIL,
     SMALL,
     UNKNOWN_MASK,
     DegradationConfig,
@@ -52,8 +55,26 @@ def test_estimate_is_the_degradation_model() -> None:
     torch.testing.assert_close(rebuilt, found.clean)
 
 
-def test_no_matte_no_change() -> None:
-    prior = _random()
+def test_the_veil_is_left_alone() -> None:
+    """x_hat = y + (y - v) (1 / h - 1) where y exceeds v, else y."""
+    prior = _random(replace(TINY, veiled=True))
+    torch.nn.init.zeros_(prior.veil_head.weight)
+    assert prior.veil_head.bias is not None
+    torch.nn.init.zeros_(prior.veil_head.bias)
+    veil = LARGEST_VEIL / 2
+    image = torch.rand(1, 3, 32, 32) * 0.3
+    image[..., :8, :8] = to_srgb(torch.tensor(veil / 2))
+    with torch.no_grad():
+        found = prior.estimate(image, torch.ones(1, 1, 32, 32))
+    linear = to_linear(image)
+    rebuilt = linear + (linear - veil).clamp(min=0) * (found.log_gain.exp() - 1)
+    torch.testing.assert_close(to_srgb(rebuilt.clamp(0, 1)), found.clean)
+    torch.testing.assert_close(found.clean[..., :8, :8], image[..., :8, :8])
+
+
+@pytest.mark.parametrize("veiled", [False, True])
+def test_no_matte_no_change(veiled: bool) -> None:
+    prior = _random(replace(TINY, veiled=veiled))
     torch.nn.init.zeros_(prior.matte_head.weight)
     assert prior.matte_head.bias is not None
     torch.nn.init.constant_(prior.matte_head.bias, -30.0)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training.camera import to_linear
 from training.shadows import (
     ShadowConfig,
     camera,
@@ -69,7 +70,12 @@ def test_blue_shadows_occur_and_deep_ones_are_bluer() -> None:
 
 def test_penumbra_is_a_matte_that_follows_the_distance() -> None:
     distance = np.tile(np.linspace(-0.5, 0.5, 65, dtype=np.float32), (9, 1))
-    matte = penumbra(np.random.default_rng(3), distance, 1 / 65)
+    for soft in (0.0, 1.0):
+        check_penumbra(penumbra(np.random.default_rng(3), distance, 1 / 65, soft))
+
+
+def check_penumbra(matte: np.ndarray) -> None:
+    assert (np.diff(matte) <= 1e-6).all()
     assert matte[:, 0].min() == 1
     assert matte[:, -1].max() == 0
     assert matte[4, 32] == pytest.approx(0.5, abs=1e-3)
@@ -78,17 +84,32 @@ def test_penumbra_is_a_matte_that_follows_the_distance() -> None:
 def test_camera_multiplies_in_linear_light() -> None:
     """Without noise, JPEG and another tone curve: linear light times w, then sRGB, within 8-bit rounding."""
 
-    class SrgbOnly:
-        def random(self) -> float:
-            return 0.9  # no other tone curve, no JPEG
-
-        def standard_normal(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-            return np.zeros(shape, dtype)
-
-    light = np.full_like(CLEAN, 0.25)
-    photo = camera(SrgbOnly(), CLEAN, light, ShadowConfig(noise=0.0))  # type: ignore[arg-type]
+    photo = camera(SrgbOnly(), CLEAN, np.full_like(CLEAN, 0.25), ShadowConfig(veil=0.0))  # type: ignore[arg-type]
     expected = 1.055 * (0.2140411 * 0.25) ** (1 / 2.4) - 0.055
     assert np.abs(photo - expected).max() <= 0.5 / 255 + 1e-6
+
+
+def test_shadows_leave_the_veil_alone() -> None:
+    """Of light x in red, 0.25 (x - v) + v is left; light below the veil stays as it is."""
+    photos = []
+    for value in (0.5, 0.02):
+        photo = camera(SrgbOnly(), CLEAN * 2 * value, np.full_like(CLEAN, 0.25), ShadowConfig(veil=0.01))  # type: ignore[arg-type]
+        photos.append(to_linear(photo[..., 0]))
+    assert photos[0] == pytest.approx(0.2140411 * 0.25 + 0.01 * 0.75, abs=2e-3)
+    assert photos[1] == pytest.approx(0.02 / 12.92, abs=2e-4)
+
+
+class SrgbOnly:
+    """Draws no other tone curve, no noise, no JPEG, and the largest veil."""
+
+    def random(self) -> float:
+        return 0.9
+
+    def uniform(self, low: float, high: float) -> float:
+        return high
+
+    def standard_normal(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        return np.zeros(shape, dtype)
 
 
 def test_shadow_only_darkens_inside_its_matte() -> None:
