@@ -1,4 +1,4 @@
-"""`python -m training`: fit, average, evaluate, noise-levels, import-checkpoint, contact-sheet."""
+"""`python -m training`: fit, average, evaluate, noise-levels, import-checkpoint, contact-sheet, make-pairs."""
 
 from __future__ import annotations
 
@@ -236,6 +236,35 @@ def contact_sheet(
 
         write_contact_sheet(open_data(load_config(config), data)[0], output, count)
         print(f"wrote {output}")
+
+
+@app.command("make-pairs")
+def make_pairs(
+    config: Config,
+    data: Data,
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write.")],
+    count: Annotated[int, typer.Option(help="Number of pairs.", min=1)] = 24,
+    size: Annotated[int | None, typer.Option(help="Side in pixels.  [default: the configured crop's]", min=16)] = None,
+) -> None:
+    """Write degraded photos and their truth to files, made of the validation photos: pairs to score methods on.
+
+    Example: python -m training make-pairs --config shadow-small-prior --data photos -o made --size 384
+
+    Then: python -m benchmarks quality --data made --sheet made.jpg
+    """
+    with _one_line_errors():
+        import msgspec
+
+        from training.config import load_config
+        from training.fit import open_data
+        from training.made_pairs import write_pairs
+
+        chosen = load_config(config)
+        if size is not None:
+            crop = msgspec.structs.replace(chosen.data.crop, size=size)
+            chosen = msgspec.structs.replace(chosen, data=msgspec.structs.replace(chosen.data, crop=crop))
+        write_pairs(open_data(chosen, data)[1], output, count, everywhere=chosen.task != "shadow")
+        print(f"wrote {count} pairs to {output}")
 
 
 if __name__ == "__main__":

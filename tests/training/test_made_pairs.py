@@ -1,0 +1,56 @@
+"""Made pairs on disk: what the loaders and the quality benchmark read is what the generator drew."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.config import DataConfig, FitConfig
+from training.datasets import CropConfig, read_pair
+from training.errors import TrainingError
+from training.fit import open_data
+from training.layouts import triplets
+from training.made_pairs import write_pairs
+
+PHOTOS = Path(__file__).parents[1] / "data" / "photos"
+
+
+def config(task: str) -> FitConfig:
+    crop = CropConfig(size=48, smallest_side=64, largest_side=128)
+    return FitConfig(network="prior", size="small", steps=1, task=task, data=DataConfig(crop=crop))  # type: ignore[arg-type]
+
+
+def test_shadows_are_pairs_with_masks(tmp_path: Path) -> None:
+    data = open_data(config("shadow"), PHOTOS)[1]
+    write_pairs(data, tmp_path / "made", 3, everywhere=False)
+    files = triplets(tmp_path / "made", "test")
+    assert [pair.name for pair in files] == ["000", "001", "002"]
+    for index, pair in enumerate(files):
+        sample, read = data.sample(index), read_pair(pair)
+        assert np.abs(read.degraded - sample["image"].numpy().transpose(1, 2, 0)).max() <= 0.5 / 255 + 1e-6
+        assert np.abs(read.clean - sample["clean"].numpy().transpose(1, 2, 0)).max() <= 0.5 / 255 + 1e-6
+        assert np.array_equal(read.mask, (sample["matte"][0] > 0.5).numpy())
+
+
+def test_exposures_are_stacks(tmp_path: Path) -> None:
+    data = open_data(config("exposure"), PHOTOS)[1]
+    write_pairs(data, tmp_path / "made", 6, everywhere=True)
+    files = triplets(tmp_path / "made", "test", "stacks")
+    assert len(files) == 6
+    for pair in files:
+        darker = read_pair(pair).degraded.mean() < read_pair(pair).clean.mean()
+        assert pair.subset == ("low" if darker else "over")
+
+
+def test_nothing_is_overwritten_and_nothing_half_written(tmp_path: Path) -> None:
+    data = open_data(config("shadow"), PHOTOS)[1]
+    with pytest.raises(TrainingError, match="exists: name a new folder"):
+        write_pairs(data, tmp_path, 1, everywhere=False)
+
+    class Failing:
+        def sample(self, index: int) -> None:
+            raise TrainingError("no photo")
+
+    with pytest.raises(TrainingError, match="no photo"):
+        write_pairs(Failing(), tmp_path / "made", 1, everywhere=False)  # type: ignore[arg-type]
+    assert not [path for path in tmp_path.iterdir() if "made" in path.name]

@@ -1,0 +1,51 @@
+"""Degraded photos with their truth as files, made of held-out clean photos: what every method can be scored on."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from training.datasets import Dataset, Sample
+from training.errors import TrainingError
+from training.layouts import WELL_EXPOSED
+
+
+def write_pairs(dataset: Dataset, output: Path, count: int, everywhere: bool) -> None:
+    """Samples 0 ... count - 1 as PNG files of 8 bits, in a new folder, whole or not at all.
+
+    everywhere: no shadows but exposures, which become stacks `NNN/low`, `over` and `mid`, the truth; else pairs in
+    `input`, `gt` and `mask`, where the mask is the true matte from 0.5 on. Raises TrainingError for a folder that
+    exists or cannot be written.
+    """
+    if output.exists():
+        raise TrainingError(f"{output} exists: name a new folder")
+    import pyvips
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".partial-{output.name}-", dir=output.parent))
+    try:
+        for index in range(count):
+            for name, picture in _files(dataset.sample(index), f"{index:03}", everywhere).items():
+                path = fresh / f"{name}.png"
+                path.parent.mkdir(exist_ok=True)
+                pixels = (picture.numpy().transpose(1, 2, 0) * 255).round().astype(np.uint8)
+                pyvips.Image.new_from_array(np.ascontiguousarray(pixels)).write_to_file(str(path))
+        fresh.chmod(0o755)
+        fresh.rename(output)
+    except (pyvips.Error, OSError) as error:
+        raise TrainingError(f"cannot write {output}: {str(error).strip().splitlines()[-1]}") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _files(sample: Sample, name: str, everywhere: bool) -> dict[str, Tensor]:
+    image, clean = sample["image"], sample["clean"]
+    if everywhere:
+        shot = "low" if image.mean() < clean.mean() else "over"
+        return {f"{name}/{shot}": image, f"{name}/{WELL_EXPOSED}": clean}
+    mask = (sample["matte"] > 0.5).to(image.dtype)
+    return {f"input/{name}": image, f"gt/{name}": clean, f"mask/{name}": mask}
