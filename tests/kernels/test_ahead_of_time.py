@@ -71,6 +71,15 @@ def test_a_few_kernels_compile_twice_to_the_same_bytes_for_the_oldest_and_newest
         assert b"/tmp" not in code, "a path was left in"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", SUPPORTED)
+def test_all_kernels_compile_twice_to_the_same_bytes(capability: int, tmp_path: Path) -> None:
+    first, second = (compile_to(tmp_path / name, "--sm", str(capability)) for name in ("one", "two"))
+    assert first == second
+    for file in files(first):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+
+
 @pytest.mark.parametrize("capability", SUPPORTED)
 def test_every_kernel_compiles_within_its_budget(capability: int, tmp_path: Path) -> None:
     records = compile_to(tmp_path, "--sm", str(capability))
