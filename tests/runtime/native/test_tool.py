@@ -52,7 +52,7 @@ def native(tool: Path) -> Run:
 
 
 def python(*words: object) -> None:
-    command = ["python", "-m", "runtime", "restore", *map(str, words), *SMALL, "-q"]
+    command = [sys.executable, "-m", "runtime", "restore", *map(str, words), *SMALL, "-q"]
     subprocess.run(command, cwd=ROOT, check=True, timeout=120)
 
 
