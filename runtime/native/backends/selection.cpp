@@ -37,7 +37,7 @@ struct Candidate {
 };
 
 // The bundle's own graphs, whose opening has begun.
-std::unique_ptr<Loop> portable(const Opening& opening, std::unique_ptr<Graphs> graphs) {
+[[maybe_unused]] std::unique_ptr<Loop> portable(const Opening& opening, std::unique_ptr<Graphs> graphs) {
     auto networks = std::make_unique<GraphNetworks>(opening.bundle, std::move(graphs));
     networks->prefetch();
     return std::make_unique<HostLoop>(opening.bundle, std::move(networks), opening.workers);
