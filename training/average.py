@@ -11,6 +11,7 @@ import dataclasses
 from torch import Tensor, nn
 
 from training.checkpoint import Model
+from training.degradation import DegradationPrior
 from training.errors import TrainingError
 
 
@@ -23,7 +24,7 @@ def averaged(one: Model, other: Model, share: float) -> Model:
         raise TrainingError(f"the share must lie in [0, 1], not {share}")
     if one.task != other.task:
         raise TrainingError(f"one model is for {one.task}, the other for {other.task}: average models of one task")
-    pairs = {"prior": (one.prior, other.prior), "denoiser": (one.denoiser, other.denoiser)}
+    pairs = {"prior": (_like(one.prior, other.prior), other.prior), "denoiser": (one.denoiser, other.denoiser)}
     for part, (a, b) in pairs.items():
         if (None if a is None else a.config) != (None if b is None else b.config):
             raise TrainingError(f"the two models have unlike networks ({part}): average stages of one training")
@@ -31,6 +32,15 @@ def averaged(one: Model, other: Model, share: float) -> Model:
             b.load_state_dict(_mean(a, b, share))
     recipe = {"averaged": {"share": share, "of": [dict(one.recipe), dict(other.recipe)]}}
     return dataclasses.replace(other, recipe=recipe)
+
+
+def _like(prior: DegradationPrior | None, later: DegradationPrior | None) -> DegradationPrior | None:
+    """`prior`, with the veil it was given when its next stage began if `later` has learned one since."""
+    if prior is None or later is None or prior.config.veiled or not later.config.veiled:
+        return prior
+    begun = DegradationPrior(dataclasses.replace(prior.config, veiled=True))
+    begun.load_state_dict(begun.state_dict() | prior.state_dict())
+    return begun
 
 
 def _mean(a: nn.Module, b: nn.Module, share: float) -> dict[str, Tensor]:

@@ -50,3 +50,15 @@ def test_every_weight_lies_between_the_two(tmp_path: Path, share: float) -> None
 def test_what_does_not_fit_is_refused(other: Model, share: float, message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         averaged(model(0.0), other, share)
+
+
+def test_a_stage_without_a_veil_has_the_one_that_the_next_began_with() -> None:
+    veiled = replace(TINY, veiled=True)
+    mean = averaged(model(0.0), model(2.0, veiled), 0.5).prior
+    assert mean is not None
+    begun = DegradationPrior(veiled)
+    assert begun.veil_head.bias is not None
+    assert mean.veil_head.bias is not None
+    assert torch.equal(mean.veil_head.bias, (begun.veil_head.bias + 2) / 2)
+    assert torch.equal(mean.veil_head.weight, torch.ones_like(mean.veil_head.weight))
+    assert torch.equal(mean.stem.weight, torch.ones_like(mean.stem.weight))
