@@ -20,7 +20,7 @@ SURE, LIT = 0.7, 0.2  # matte above which a pixel counts as inside, below which 
 DARK = 0.01  # linear light added before logarithms: sensor noise counts less
 LEAST_GAIN = 0.05  # of the logarithm, below which a ratio of logarithms means nothing
 LARGEST = 0.6  # of a cell's vote
-TOLERANCE = 0.15  # votes further than this from the consensus count half or less
+TOLERANCE = 0.15  # root mean square of a vote over the channels, seen from the consensus, at which it counts half
 ROUNDS = 12  # of reweighting
 EVIDENCE = 10.0  # sum of weights at which the border is believed half
 
@@ -51,10 +51,12 @@ def border_votes(linear: Tensor, log_gain: Tensor, matte: Tensor) -> tuple[Tenso
 def consensus(votes: Tensor, weight: Tensor) -> Tensor:
     """One change per image and channel, [N, 3, 1, 1]: a reweighted mean that lone votes do not move, less of it where
     there is little border to see (Cauchy's weights; Holland and Welsch 1977).
+
+    The channels trust the same cells: one by one, they could agree with different surfaces, and tint the shadow.
     """
     agreed = (weight * votes).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp(min=1e-3)
     for _ in range(ROUNDS):
-        trusted = weight / (1 + ((votes - agreed) / TOLERANCE).square())
+        trusted = weight / (1 + ((votes - agreed) / TOLERANCE).square().mean(1, keepdim=True))
         total = trusted.sum((2, 3), keepdim=True)
         agreed = (trusted * votes).sum((2, 3), keepdim=True) / total.clamp(min=1e-3)
     return agreed * total / (total + EVIDENCE)
