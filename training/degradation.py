@@ -159,13 +159,16 @@ class DegradationPrior(nn.Module):
         log_weight = self._enlarged(log_weight)
         matte = F.pixel_shuffle(self.matte_head(x), 2)
         shade = 1.0 - (1.0 - log_weight.exp()) * torch.sigmoid(matte)
-        veil = self._enlarged(LARGEST_VEIL * torch.sigmoid(self.veil_head(coarse))) if config.veiled else 0.0
-        takeable = F.relu(linear - veil)
+        below = linear  # the veil
+        if config.veiled:
+            below = F.relu(linear - self._enlarged(LARGEST_VEIL * torch.sigmoid(self.veil_head(coarse))))
         if config.calibrated:
-            votes = border_votes(takeable, -shade.log(), torch.sigmoid(matte))
+            votes = border_votes(below, -shade.log(), torch.sigmoid(matte))
             shade = (shade.log() * (1 + self.trust * consensus(*votes))).exp()
-        clean = to_srgb((linear + takeable * (1 / shade - 1)).clamp(0.0, 1.0))
-        return Degradation(clean, -shade.log(), matte)
+        clean = below / shade
+        if config.veiled:
+            clean = clean + (linear - below)
+        return Degradation(to_srgb(clean.clamp(0.0, 1.0)), -shade.log(), matte)
 
     def _enlarged(self, coarse: Tensor) -> Tensor:
         """A field of the decoder's first stage at the photo's size."""
