@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,16 @@ from training.datasets import Dataset, Sample
 from training.errors import TrainingError
 from training.layouts import WELL_EXPOSED
 
+SHADOW = 0.5  # matte from which a pixel is in the mask
+TRIES = 10  # samples drawn for each pair at most
+
 
 def write_pairs(dataset: Dataset, output: Path, count: int, everywhere: bool) -> None:
-    """Samples 0 ... count - 1 as PNG files of 8 bits, in a new folder, whole or not at all.
+    """The first `count` samples with anything to restore as PNG files of 8 bits, in a new folder, whole or not at all.
 
     everywhere: no shadows but exposures, which become stacks `NNN/low`, `over` and `mid`, the truth; else pairs in
     `input`, `gt` and `mask`, where the mask is the true matte from 0.5 on. Raises TrainingError for a folder that
-    exists or cannot be written.
+    exists or cannot be written, and where hardly any sample has a shadow.
     """
     if output.exists():
         raise TrainingError(f"{output} exists: name a new folder")
@@ -28,8 +32,15 @@ def write_pairs(dataset: Dataset, output: Path, count: int, everywhere: bool) ->
     output.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".partial-{output.name}-", dir=output.parent))
     try:
+        samples = (dataset.sample(index) for index in range(TRIES * count))
+        found = islice((sample for sample in samples if everywhere or sample["matte"].max() > SHADOW), count)
         for index in range(count):
-            for name, picture in _files(dataset.sample(index), f"{index:03}", everywhere).items():
+            sample = next(found, None)
+            if sample is None:
+                raise TrainingError(
+                    f"{TRIES * count} samples have {index} shadows: is the share without one, none, too large?"
+                )
+            for name, picture in _files(sample, f"{index:03}", everywhere).items():
                 path = fresh / f"{name}.png"
                 path.parent.mkdir(exist_ok=True)
                 pixels = (picture.numpy().transpose(1, 2, 0) * 255).round().astype(np.uint8)
@@ -47,5 +58,5 @@ def _files(sample: Sample, name: str, everywhere: bool) -> dict[str, Tensor]:
     if everywhere:
         shot = "low" if image.mean() < clean.mean() else "over"
         return {f"{name}/{shot}": image, f"{name}/{WELL_EXPOSED}": clean}
-    mask = (sample["matte"] > 0.5).to(image.dtype)
+    mask = (sample["matte"] > SHADOW).to(image.dtype)
     return {f"input/{name}": image, f"gt/{name}": clean, f"mask/{name}": mask}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from training.config import DataConfig, FitConfig
 from training.datasets import CropConfig, read_pair
@@ -11,6 +12,7 @@ from training.errors import TrainingError
 from training.fit import open_data
 from training.layouts import triplets
 from training.made_pairs import write_pairs
+from training.shadows import ShadowConfig
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"
 
@@ -25,8 +27,9 @@ def test_shadows_are_pairs_with_masks(tmp_path: Path) -> None:
     write_pairs(data, tmp_path / "made", 3, everywhere=False)
     files = triplets(tmp_path / "made", "test")
     assert [pair.name for pair in files] == ["000", "001", "002"]
-    for index, pair in enumerate(files):
-        sample, read = data.sample(index), read_pair(pair)
+    shadowed = [sample for sample in map(data.sample, range(9)) if sample["matte"].max() > 0.5]
+    for sample, pair in zip(shadowed, files, strict=False):
+        read = read_pair(pair)
         assert np.abs(read.degraded - sample["image"].numpy().transpose(1, 2, 0)).max() <= 0.5 / 255 + 1e-6
         assert np.abs(read.clean - sample["clean"].numpy().transpose(1, 2, 0)).max() <= 0.5 / 255 + 1e-6
         assert np.array_equal(read.mask, (sample["matte"][0] > 0.5).numpy())
@@ -40,6 +43,13 @@ def test_exposures_are_stacks(tmp_path: Path) -> None:
     for pair in files:
         darker = read_pair(pair).degraded.mean() < read_pair(pair).clean.mean()
         assert pair.subset == ("low" if darker else "over")
+
+
+def test_a_generator_without_shadows_is_refused(tmp_path: Path) -> None:
+    lit = replace(config("shadow"), data=replace(config("shadow").data, shadow=ShadowConfig(none=1.0)))
+    with pytest.raises(TrainingError, match="20 samples have 0 shadows"):
+        write_pairs(open_data(lit, PHOTOS)[1], tmp_path / "made", 2, everywhere=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_overwritten_and_nothing_half_written(tmp_path: Path) -> None:
