@@ -176,7 +176,7 @@ Bytes read_exif(View file) {
     const Folder camera = read_camera(file);
     if (camera.entries.empty()) return {};
     Bytes block(PREFIX.begin(), PREFIX.end());
-    block.insert(block.end(), LITTLE.begin(), LITTLE.end());
+    std::ranges::copy(LITTLE, std::back_inserter(block));
     append(block, 8, 4);
     std::ranges::copy(pack(camera, 8), std::back_inserter(block));
     return block;
