@@ -29,9 +29,10 @@ def write_pairs(dataset: Dataset, output: Path, count: int, everywhere: bool) ->
         raise TrainingError(f"{output} exists: name a new folder")
     import pyvips
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".partial-{output.name}-", dir=output.parent))
+    fresh: Path | None = None
     try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".partial-{output.name}-", dir=output.parent))
         samples = (dataset.sample(index) for index in range(TRIES * count))
         found = islice((sample for sample in samples if everywhere or sample["matte"].max() > SHADOW), count)
         for index in range(count):
@@ -50,7 +51,8 @@ def write_pairs(dataset: Dataset, output: Path, count: int, everywhere: bool) ->
     except (pyvips.Error, OSError) as error:
         raise TrainingError(f"cannot write {output}: {str(error).strip().splitlines()[-1]}") from None
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        if fresh is not None:
+            shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _files(sample: Sample, name: str, everywhere: bool) -> dict[str, Tensor]:

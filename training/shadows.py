@@ -153,8 +153,8 @@ def veil(rng: np.random.Generator, config: ShadowConfig) -> NDArray[np.float32]:
     """Linear light [3] that lies over everything, in shadow as outside: the lens's stray light, gloss of the surface.
 
     On the nine photographed pairs of docs/quality.md light x becomes a x + (1 - a) b in a shadow, with b from 0.002 to
-    0.005 in red, a third to all of that in blue: black print keeps up to three times the part of its light that the
-    white around it keeps.
+    0.005 in red, 0.3 to 0.7 of that in blue: black print keeps about three times the part of its light that the white
+    around it keeps.
     """
     red = config.veil * float(np.exp(rng.uniform(np.log(0.03), 0)))
     return np.array([red, red * rng.uniform(0.5, 1.1), red * rng.uniform(0.25, 1.1)], np.float32)

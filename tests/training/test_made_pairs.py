@@ -57,6 +57,10 @@ def test_nothing_is_overwritten_and_nothing_half_written(tmp_path: Path) -> None
     with pytest.raises(TrainingError, match="exists: name a new folder"):
         write_pairs(data, tmp_path, 1, everywhere=False)
 
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match=r"cannot write .*/file/made"):
+        write_pairs(data, tmp_path / "file" / "made", 1, everywhere=False)
+
     class Failing:
         def sample(self, index: int) -> None:
             raise TrainingError("no photo")
