@@ -1,8 +1,10 @@
-"""The tiny bundle that the runtime's tests share."""
+"""The tiny bundle that the runtime's tests share, and what tests of permissions need."""
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ from runtime.gpu.cuda import Cuda
 from tests.runtime.fake_gpu import Driver
 from tests.runtime.fake_tensorrt import TensorRT
 from tests.runtime.tiny import write_bundle
+
+NOBODY = 65534
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +42,18 @@ def trt(monkeypatch: pytest.MonkeyPatch) -> Iterator[TensorRT]:
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", module.for_rtx())
     yield module
     driver.threads.add(threading.get_ident())  # memory is given back afterwards, perhaps in another thread
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder of a user for whom permissions count, who runs the test: they do not for the superuser."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() != 0:
+            yield Path(folder)
+            return
+        os.chown(folder, NOBODY, -1)
+        os.seteuid(NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(0)

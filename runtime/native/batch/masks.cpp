@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "batch/standing.h"
 #include "errors.h"
 #include "photo/path_names.h"
 
@@ -28,12 +29,6 @@ std::vector<std::string> images_named(std::string_view stem, const std::string& 
 }
 
 }  // namespace
-
-bool same_file(const std::string& path, const std::string& other) {
-    struct stat one{}, two{};
-    return ::stat(path.c_str(), &one) == 0 && ::stat(other.c_str(), &two) == 0 && one.st_dev == two.st_dev &&
-           one.st_ino == two.st_ino;
-}
 
 Masks::Masks(std::string where, std::size_t photos) : where_(std::move(where)) {
     struct stat there{};

@@ -24,7 +24,4 @@ class Masks {
     bool is_folder_;
 };
 
-// Whether both are there, and one file.
-bool same_file(const std::string& path, const std::string& other);
-
 }  // namespace shadowdiffusion

@@ -9,12 +9,11 @@
 #include <vector>
 
 #include "batch/settings.h"
-#include "photo/formats.h"
 
 namespace shadowdiffusion {
 
-// dropped: the user interrupted it.
-enum class Status { restored, failed, dropped };
+// skipped: it was done before; dropped: the user interrupted it; busy: another process is at it.
+enum class Status { restored, skipped, failed, dropped, busy };
 
 struct Outcome {
     std::string input;
@@ -32,8 +31,8 @@ struct Outcome {
     std::optional<std::string> mask;
     // Files written beside the result, by kind.
     std::vector<std::pair<std::string, std::string>> extras;
-    // What the result depends on, and its format; none where nothing was tried.
-    std::optional<std::pair<Settings, Format>> settings;
+    // What the result depends on; nothing where nothing was tried.
+    Record settings = Record::object();
     // What stdout is to get.
     std::optional<std::vector<std::uint8_t>> picture;
 

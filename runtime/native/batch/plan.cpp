@@ -45,7 +45,7 @@ void check_option(const std::string& option, const std::optional<std::string>& p
         throw RestoreError(option + " " + *path + " is a file whose name tells no format: " + std::string(SUFFIX_LIST));
 }
 
-std::string result_of(const Found& photo, const Wanted& wanted) {
+std::string result_of(const Found& photo, const WantedFiles& wanted) {
     if (wanted.photo == STDOUT || (!wanted.photo && photo.path == STDIN)) return std::string(STDOUT);
     if (wanted.photo && is_file(*wanted.photo)) return *wanted.photo;
     const std::string stem(stem_in(photo.inner));
@@ -65,7 +65,7 @@ std::string extra_of(const Found& photo, const std::string& where, std::string_v
     return joined(where, std::string(stem_in(photo.inner)) + std::string(added) + ".png");
 }
 
-std::vector<std::pair<Kind, std::string>> targets_of(const Found& photo, const Wanted& wanted) {
+std::vector<std::pair<Kind, std::string>> targets_of(const Found& photo, const WantedFiles& wanted) {
     if (is_video(photo.path)) throw Unplaced("videos are restored by the Python program shadowdiffusion only");
     std::vector<std::pair<Kind, std::string>> targets{{Kind::photo, result_of(photo, wanted)}};
     if (wanted.compare) {
@@ -134,14 +134,14 @@ std::string_view name_of(Kind kind) {
     return names[static_cast<std::size_t>(kind)];
 }
 
-std::vector<std::string> Wanted::folders() const {
+std::vector<std::string> WantedFiles::folders() const {
     std::vector<std::string> named;
     for (const auto& path : {photo, mask, illumination})
         if (path && !path->empty() && !is_file(*path)) named.push_back(*path);
     return named;
 }
 
-Plan plan(std::span<const Found> found, const Wanted& wanted) {
+Plan plan(std::span<const Found> found, const WantedFiles& wanted) {
     check_option("--output", wanted.photo, found.size());
     check_option("--save-mask", wanted.mask, found.size());
     check_option("--save-illumination", wanted.illumination, found.size());

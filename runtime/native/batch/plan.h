@@ -22,7 +22,7 @@ std::string_view name_of(Kind kind);
 
 // What to write, as the command line says: a file for a single photo, a folder for any number; none: nothing, except
 // for the photo itself, which then goes beside its original.
-struct Wanted {
+struct WantedFiles {
     std::optional<std::string> photo, mask, illumination;
     bool compare = false;
     // Of the photo; none: the original's.
@@ -52,6 +52,6 @@ struct Plan {
 //
 // A photo that is what an earlier run made of another one is left out. Throws RestoreError for places that cannot be
 // meant.
-Plan plan(std::span<const Found> found, const Wanted& wanted);
+Plan plan(std::span<const Found> found, const WantedFiles& wanted);
 
 }  // namespace shadowdiffusion

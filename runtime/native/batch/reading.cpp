@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "batch/inputs.h"
+#include "descriptor.h"
 #include "errors.h"
 
 namespace shadowdiffusion {
@@ -19,18 +20,6 @@ namespace {
 constexpr std::size_t LARGEST = std::size_t{2} << 30;
 constexpr std::size_t PART = 1 << 20;
 constexpr int PATIENCE = 200;  // milliseconds between looks whether to stop
-
-class Descriptor {
-  public:
-    explicit Descriptor(int file) : file_(file) {}
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    ~Descriptor() { ::close(file_); }
-    int get() const { return file_; }
-
-  private:
-    int file_;
-};
 
 // Wait until there is something to read; a pipe may stay silent for as long as it likes.
 void await(int file, const Stop& stop) {
@@ -65,10 +54,9 @@ std::vector<std::uint8_t> read_bytes(const std::string& path, const Stop& stop) 
         if (::isatty(STDIN_FILENO)) throw PhotoError("stdin is a terminal: pipe a photo into it");
         return read_all(STDIN_FILENO, 0, "stdin", stop);
     }
-    const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (opened < 0 && errno == ENOENT) throw PhotoError(path + " does not exist");
-    if (opened < 0) throw PhotoError("cannot read " + path + ": " + std::strerror(errno));
-    const Descriptor file(opened);
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.get() < 0 && errno == ENOENT) throw PhotoError(path + " does not exist");
+    if (file.get() < 0) throw PhotoError("cannot read " + path + ": " + std::strerror(errno));
     struct stat status{};
     if (::fstat(file.get(), &status) != 0) throw PhotoError("cannot read " + path + ": " + std::strerror(errno));
     if (S_ISDIR(status.st_mode)) throw PhotoError(path + " is a folder, expected a photo");

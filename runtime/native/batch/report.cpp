@@ -61,7 +61,9 @@ void Report::add(const Outcome& outcome) {
         const auto* first = reinterpret_cast<const char*>(outcome.picture->data());
         if (!deliver({first, outcome.picture->size()})) return;
     }
-    ++(outcome.status == Status::restored ? restored_ : outcome.status == Status::failed ? failed_ : dropped_);
+    restored_ += outcome.status == Status::restored;
+    skipped_ += outcome.status == Status::skipped;
+    failed_ += outcome.status == Status::failed;
     if (!outcome.warning.empty()) say(outcome.warning, "warning");
     if (outcome.status == Status::failed) {
         const std::string error = outcome.error.value_or("");
@@ -69,13 +71,13 @@ void Report::add(const Outcome& outcome) {
     }
     if (shown_.records) {
         deliver(outcome.record() + "\n");
-    } else if (shown_.lines && outcome.status == Status::restored) {
+    } else if (shown_.lines && (outcome.status == Status::restored || outcome.status == Status::skipped)) {
         double seconds = 0;
         for (const auto& [part, time] : outcome.timings) seconds += time;
-        const std::string how = formatted(" (%.1f s)", seconds);
+        const std::string how = outcome.status == Status::skipped ? " (done before)" : formatted(" (%.1f s)", seconds);
         deliver(printable(outcome.input + " -> " + outcome.output.value_or("") + how) + "\n");
     }
-    if (shown_.bar && total_ > 1) draw(bar_of(restored_ + failed_, total_) + pace());
+    if (shown_.bar && total_ > 1) draw(bar_of(told(), total_) + pace());
 }
 
 void Report::refuse(const Problem& problem) {
@@ -91,22 +93,22 @@ int Report::end() {
     drawn_ = false;
     const std::string of_all = text(" of ", total_, " photos ");
     if (stop_.signal() != 0) {
-        if (stop_.signal() != SIGPIPE) say(text(restored_, of_all, "are done"), "interrupted");
+        if (stop_.signal() != SIGPIPE) say(text(restored_ + skipped_, of_all, "are done, run again for the rest"), "interrupted");
         return 128 + stop_.signal();
     }
     if (failed_ > 0 && total_ > 1) say(text(failed_, of_all, "failed"));
     return failed_ > 0 || stop_.asked() ? 1 : 0;
 }
 
-// How long a photo takes, and all that are left.
+// How long a photo takes, and all that are left; what was done before says nothing about the rest.
 std::string Report::pace() const {
-    const std::size_t worked = restored_ + failed_ - refused_, told = restored_ + failed_;
+    const std::size_t worked = restored_ + failed_ - refused_;
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
-    const std::string shown = text(told, " of ", total_);
+    const std::string shown = text(told(), " of ", total_);
     if (worked == 0) return shown;
     const double each = elapsed.count() / static_cast<double>(worked);
     const std::string rate = each < 1 ? formatted("%.1f photos/s", 1 / each) : formatted("%.1f s/photo", each);
-    return text(shown, ", ", rate, ", ", hours(each * static_cast<double>(total_ - told)), " left");
+    return text(shown, ", ", rate, ", ", hours(each * static_cast<double>(total_ - told())), " left");
 }
 
 // Write to stdout; false where that is impossible, which ends the run, as nobody would hear of the rest.

@@ -43,6 +43,7 @@ class Report {
     int end();
 
   private:
+    std::size_t told() const { return restored_ + skipped_ + failed_; }
     void draw(const std::string& line);
     std::string pace() const;
     void say(const std::string& message, const char* kind = "error");
@@ -51,7 +52,7 @@ class Report {
     std::size_t total_;
     Stop& stop_;
     Shown shown_;
-    std::size_t restored_ = 0, failed_ = 0, dropped_ = 0, refused_ = 0;
+    std::size_t restored_ = 0, skipped_ = 0, failed_ = 0, refused_ = 0;
     std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
     std::mutex screen_;
     bool drawn_ = false;

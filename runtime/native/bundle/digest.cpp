@@ -11,30 +11,20 @@
 #include <system_error>
 #include <vector>
 
+#include "descriptor.h"
+
 namespace shadowdiffusion {
 
 namespace {
 
-class Descriptor {
-  public:
-    explicit Descriptor(const std::filesystem::path& path) : number_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-        if (number_ < 0) throw std::system_error(errno, std::generic_category());
+// Bytes that were read into `block`, 0 at the end.
+std::size_t read(const Descriptor& file, std::span<unsigned char> block) {
+    for (;;) {
+        const ssize_t got = ::read(file.get(), block.data(), block.size());
+        if (got >= 0) return static_cast<std::size_t>(got);
+        if (errno != EINTR) throw std::system_error(errno, std::generic_category());
     }
-    ~Descriptor() { ::close(number_); }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-
-    std::size_t read(std::span<unsigned char> block) const {
-        for (;;) {
-            const ssize_t got = ::read(number_, block.data(), block.size());
-            if (got >= 0) return static_cast<std::size_t>(got);
-            if (errno != EINTR) throw std::system_error(errno, std::generic_category());
-        }
-    }
-
-  private:
-    int number_;
-};
+}
 
 // A SHA-256 that is being computed.
 class Sha256 {
@@ -64,11 +54,12 @@ class Sha256 {
 }  // namespace
 
 FileEntry hash_file(const std::filesystem::path& path) {
-    const Descriptor file(path);
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.get() < 0) throw std::system_error(errno, std::generic_category());
     Sha256 sum;
     FileEntry entry{0, {}};
     std::vector<unsigned char> block(std::size_t{1} << 18);
-    while (const std::size_t got = file.read(block)) {
+    while (const std::size_t got = read(file, block)) {
         sum.add(block.data(), got);
         entry.size += got;
     }

@@ -1,7 +1,7 @@
 #include "bundle/manifest.h"
 
 #include <algorithm>
-#include <charconv>
+#include <array>
 
 #include "bundle/contradictions.h"
 #include "bundle/json.h"
@@ -17,6 +17,11 @@ using json::Object;
 using json::Range;
 using json::Value;
 
+constexpr std::array<std::string_view, 3> TASKS{"shadow", "low-light", "exposure"};
+constexpr std::array<std::string_view, 4> MASK_POLICIES{"input", "predicted", "late", "closed-form"};
+constexpr std::array<std::string_view, 3> RHO_SCHEDULES{"constant", "geometric", "linear"};
+constexpr std::array<std::string_view, 3> REFERENCES{"PyTorch", "golden", "portable ONNX"};
+constexpr std::array<std::string_view, 2> EXACTNESS{"exact", "approximate"};
 constexpr double ENDLESS = std::numeric_limits<double>::infinity();
 constexpr Range POSITIVE{1, ENDLESS}, FROM_ZERO{0, ENDLESS}, ABOVE_ZERO{0, ENDLESS, true};
 constexpr Range UNIT{0, 1}, OPEN_UNIT{0, 1, true, true}, ABOVE_ZERO_TO_ONE{0, 1, true};
@@ -32,7 +37,8 @@ std::string digest_of(Object& object, std::string_view name) {
 }
 
 // The index of a text among those allowed.
-std::size_t one_of(Object& object, std::string_view name, std::initializer_list<std::string_view> allowed) {
+template <std::size_t Count>
+std::size_t one_of(Object& object, std::string_view name, const std::array<std::string_view, Count>& allowed) {
     const std::string value = object.text(name);
     const auto found = std::ranges::find(allowed, value);
     if (found == allowed.end()) throw Invalid("Invalid enum value '" + value + "'", object.path(name));
@@ -77,17 +83,16 @@ Step step_of(const Value& value, const std::string& path) {
 Sampling sampling_of(const Value& value, const std::string& path) {
     Object object(value, path);
     Sampling sampling{.default_steps = object.integer("default_steps", POSITIVE),
-                      .mask_policy = static_cast<MaskPolicy>(
-                          one_of(object, "mask_policy", {"input", "predicted", "late", "closed-form"})),
+                      .eta = object.number("eta", FROM_ZERO),
+                      .rho_schedule = std::string(RHO_SCHEDULES[one_of(object, "rho_schedule", RHO_SCHEDULES)]),
+                      .rho_gamma = object.number("rho_gamma"),
+                      .mask_policy = static_cast<MaskPolicy>(one_of(object, "mask_policy", MASK_POLICIES)),
                       .data_consistency = object.flag("data_consistency"),
                       .clamp = object.flag("clamp"),
                       .start = object.integer_or_null("start", POSITIVE),
                       .T = object.integer("T", POSITIVE),
                       .start_alpha_bar = object.number_or_null("start_alpha_bar", OPEN_UNIT),
                       .tables = {}};
-    object.number("eta", FROM_ZERO);  // what the tables were made with
-    object.number("rho_gamma");
-    one_of(object, "rho_schedule", {"constant", "geometric", "linear"});
     object.object("tables", [&](const std::string& key, const Value& steps, const std::string& at) {
         if (!steps.is_array()) throw Invalid("Expected `array`, got `" + json::type_of(steps) + "`", at);
         std::vector<Step>& table = sampling.tables[key];
@@ -152,7 +157,7 @@ void check_versions(const Value& value, const std::string& path) {
 
 void check_verification(const Value& value, const std::string& path) {
     Object object(value, path);
-    one_of(object, "against", {"PyTorch", "golden", "portable ONNX"});
+    one_of(object, "against", REFERENCES);
     object.text("created");
     object.flag("passed");
     object.array("photos", json::text_of);
@@ -170,7 +175,7 @@ void check_note(const Value& value, const std::string& path) {
     Object object(value, path);
     object.text("name");
     object.text("detail");
-    one_of(object, "exactness", {"exact", "approximate"});
+    one_of(object, "exactness", EXACTNESS);
     if (object.find("psnr")) object.number_or_null("psnr");
     object.done();
 }
@@ -182,7 +187,7 @@ Manifest manifest_of(const Value& value) {
                       .model = model_of(object.at("model"), object.path("model")),
                       .sampling = sampling_of(object.at("sampling"), object.path("sampling")), .files = {},
                       .kernels = {}};
-    one_of(object, "task", {"shadow", "low-light", "exposure"});
+    one_of(object, "task", TASKS);
     object.object("files", [&](const std::string& name, const Value& of, const std::string& at) {
         manifest.files[name] = entry_of(of, at);
     });
@@ -202,6 +207,8 @@ std::int64_t version_of(const Value& value) {
 }
 
 }  // namespace
+
+std::string_view name_of(MaskPolicy policy) { return MASK_POLICIES[static_cast<std::size_t>(policy)]; }
 
 std::vector<std::int64_t> Sampling::supported_steps() const {
     std::vector<std::int64_t> counts;

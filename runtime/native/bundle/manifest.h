@@ -52,8 +52,14 @@ struct Step {
 
 enum class MaskPolicy { input, predicted, late, closed_form };
 
+// As the manifest says it.
+std::string_view name_of(MaskPolicy policy);
+
 struct Sampling {
     std::int64_t default_steps;
+    double eta = 0;  // what the tables were made with, as the next two
+    std::string rho_schedule = "constant";
+    double rho_gamma = 0;
     MaskPolicy mask_policy;
     bool data_consistency, clamp;
     std::optional<std::int64_t> start;  // timestep at which sampling starts from the prior's image; none: from noise

@@ -49,14 +49,14 @@ Settings settings_of(const RestoreOptions& options, const Bundle& bundle) {
     bundle.table(options.steps);
     std::optional<std::int64_t> size;
     if (!options.native) size = options.working_size.value_or(bundle.manifest.model.working_size);
-    return {options.steps.value_or(bundle.manifest.sampling.default_steps), options.seed, options.strength, size,
+    return {identity(bundle.manifest), options.steps.value_or(bundle.manifest.sampling.default_steps), options.seed, options.strength, size,
             options.quality};
 }
 
 }  // namespace
 
 int restore(const RestoreOptions& options, Stop& stop) {
-    const Wanted& wanted = options.wanted;
+    const WantedFiles& wanted = options.wanted;
     if (options.native && options.working_size)
         throw RestoreError(
             text("--native means the photo's own size: leave out --working-size ", *options.working_size));
@@ -82,8 +82,10 @@ int restore(const RestoreOptions& options, Stop& stop) {
         if (options.threads > 0) vips::use_threads(static_cast<int>(options.threads));
         const auto on_step = [&](const Job& job, int done, int steps) { report.step(job.inner, done, steps); };
         const auto warn = [&](const std::string& line) { report.warn(line); };
-        const Worker worker(*restorer, settings, stop, {std::move(masks), wanted.format, options.overwrite, on_step, warn});
-        restore_all(work.jobs, worker, options.jobs, stop, [&](const Outcome& outcome) { report.add(outcome); });
+        Worker worker(*restorer, settings, stop,
+                      {std::move(masks), wanted.format, options.overwrite, options.force, on_step, warn});
+        restore_all(work.jobs, [&](const Job& job, bool patient) { return worker(job, patient); }, options.jobs, stop,
+                    [&](const Outcome& outcome) { report.add(outcome); });
     }
     return report.end();
 }

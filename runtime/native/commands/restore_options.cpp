@@ -17,7 +17,8 @@ constexpr const char* DESCRIPTION = "Restore photos of any size, one or many tho
 constexpr const char* ENDING = R"(
 Folders are searched with all below them, and mirrored under --output. Hidden files and earlier results are left out.
 
-Whatever exists already is replaced only with --overwrite.
+What is done already is skipped: results are known by .shadowdiffusion.jsonl beside them, which shadowdiffusion keeps
+too. Whatever else exists is replaced only with --overwrite.
 
 Illumination has 16 bits: 32768 where nothing changed, 4096 less for every stop that the photo was darker.
 
@@ -32,8 +33,8 @@ Examples:
   shadowdiffusion-native - < photo.jpg > restored.jpg
 )";
 
-// Options of the Python program that have no twin here.
-constexpr std::array<const char*, 2> ELSEWHERE{"--force", "--device"};
+// An option of the Python program that has no twin here.
+constexpr std::string_view ELSEWHERE = "--device";
 
 const std::map<std::string, Format> FORMATS{
     {"png", Format::png}, {"jpeg", Format::jpeg}, {"webp", Format::webp}, {"tiff", Format::tiff}};
@@ -53,7 +54,7 @@ std::vector<std::string> known_backends() {
 }
 
 void add_options(CLI::App& app, RestoreOptions& options, std::optional<std::string>& format) {
-    Wanted& wanted = options.wanted;
+    WantedFiles& wanted = options.wanted;
     app.add_option("PHOTO", options.photos, "Photos (PNG, JPEG, WebP, TIFF), folders, quoted patterns, or - for stdin.")
         ->group("Photos")
         ->required();
@@ -102,6 +103,7 @@ void add_options(CLI::App& app, RestoreOptions& options, std::optional<std::stri
         ->check(CLI::Range(std::size_t{1}, std::size_t{1024}))
         ->group("Run");
     app.add_flag("--overwrite", options.overwrite, "Replace what exists, the photo itself too.")->group("Run");
+    app.add_flag("--force", options.force, "Make again what is done.")->group("Run");
     app.add_flag("--json", options.json, "Print one JSON object per photo, each on a line.")->group("Run");
     app.add_flag("-q,--quiet", options.quiet, "Print errors only.")->group("Run");
 }
@@ -110,10 +112,9 @@ void add_options(CLI::App& app, RestoreOptions& options, std::optional<std::stri
 
 std::optional<RestoreOptions> parse(int count, const char* const* words) {
     for (int i = 1; i < count && std::string_view(words[i]) != "--"; ++i)
-        for (const std::string_view name : ELSEWHERE)
-            if (const std::string_view word(words[i]); word == name || word.starts_with(text(name, "=")))
-                throw RestoreError(
-                    text(name, " is not in shadowdiffusion-native: use the Python program shadowdiffusion"));
+        if (const std::string_view word(words[i]); word == ELSEWHERE || word.starts_with(text(ELSEWHERE, "=")))
+            throw RestoreError(
+                text(ELSEWHERE, " is not in shadowdiffusion-native: use the Python program shadowdiffusion"));
     CLI::App app(DESCRIPTION, "shadowdiffusion-native");
     app.set_version_flag("--version", text("shadowdiffusion-native ", SHADOWDIFFUSION_VERSION_TEXT));
     app.footer(ENDING);

@@ -13,7 +13,7 @@ namespace shadowdiffusion {
 
 struct RestoreOptions {
     std::vector<std::string> photos;
-    Wanted wanted;
+    WantedFiles wanted;
     std::optional<int> quality;
     std::optional<std::string> mask;
     double strength = 1;
@@ -26,7 +26,7 @@ struct RestoreOptions {
     std::string backend = "auto";
     unsigned threads = 0;  // 0: all cores
     std::size_t jobs = 3;  // one is read, one in the networks, one written
-    bool overwrite = false, json = false, quiet = false;
+    bool overwrite = false, force = false, json = false, quiet = false;
 };
 
 // What the words after the name of the program say. Throws RestoreError where that makes no sense; prints and returns

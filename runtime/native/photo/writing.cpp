@@ -38,6 +38,8 @@ class Temporary {
         ::unlink(path_.c_str());
     }
 
+    const std::string& path() const { return path_; }
+
     void write(std::span<const std::uint8_t> data) {
         while (!data.empty()) {
             const ssize_t written = ::write(file_, data.data(), data.size());
@@ -92,7 +94,8 @@ Format check_target(const std::string& path, bool overwrite) {
     return form;
 }
 
-void write_photo(const std::string& path, const Photo& photo, bool overwrite, std::optional<int> quality) {
+void write_photo(const std::string& path, const Photo& photo, bool overwrite, std::optional<int> quality,
+                 const std::function<void(const std::string&)>& finished) {
     const std::string what = "write " + path;
     const auto file = encode_photo(photo, check_target(path, overwrite), quality, what);
     const auto [folder_view, name] = split_name(path);
@@ -101,6 +104,7 @@ void write_photo(const std::string& path, const Photo& photo, bool overwrite, st
         if (!folder.empty() && !std::filesystem::is_directory(folder)) std::filesystem::create_directories(folder);
         Temporary temporary(joined(folder, text(".", name, ".", random_name(), ".tmp")));
         temporary.write(file);
+        if (finished) finished(temporary.path());
         temporary.publish(path, overwrite);
     } catch (const std::system_error& error) {
         throw PhotoError(text("cannot ", what, ": ", reason(error.code(), folder)));

@@ -3,6 +3,7 @@
 // runtime/photo/writing.py.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -16,8 +17,10 @@ Format check_target(const std::string& path, bool overwrite);
 
 // Write a photo in the format of the file name, atomically. Missing folders are made.
 //
-// quality: as of `encode_photo`. Throws PhotoError when it cannot be written; the target is then as it was.
+// quality: as of `encode_photo`. `finished` is called with the whole file before it takes its name. Throws PhotoError
+// when it cannot be written; the target is then as it was.
 void write_photo(const std::string& path, const Photo& photo, bool overwrite = false,
-                 std::optional<int> quality = std::nullopt);
+                 std::optional<int> quality = std::nullopt,
+                 const std::function<void(const std::string&)>& finished = {});
 
 }  // namespace shadowdiffusion

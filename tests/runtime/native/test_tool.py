@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import pyvips
 
+from runtime.batch.notes import NOTES
 from runtime.bundle.opening import load_bundle
 from runtime.loop.native_loop import LOOP_BYTES, SHARE, network_bytes
 from runtime.photo import Photo, encode_photo, read_photo, write_photo
@@ -33,6 +34,18 @@ PHOTOS = sorted((ROOT / "tests" / "data" / "photos" / "val").glob("*.jpg"))
 LEAST = 60.0
 """dB between the results of both, before a lossy format rounds them in its own way."""
 SMALL = ("--working-size", "64", "--threads", "1")
+KILLER = """
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+#define KILL static int calls; if (++calls == 3) kill(getpid(), SIGKILL)
+#ifdef LINK
+int link(const char *from, const char *to) { KILL; return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }
+#else
+int fsync(int file) { KILL; return fdatasync(file); }
+#endif
+"""
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
@@ -54,6 +67,17 @@ def native(tool: Path) -> Run:
 def python(*words: object) -> None:
     command = [sys.executable, "-m", "runtime", "restore", *map(str, words), *SMALL, "-q"]
     subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+
+
+def photos(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for index in range(count):
+        save(folder / f"{index:03}.png", picture(9, 9, seed=index))
+    return folder
+
+
+def results(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 def psnr(one: Path, two: Path) -> float:
@@ -94,7 +118,7 @@ def test_the_same_extras(native: Run, tmp_path: Path) -> None:
     for folder, run in ((tmp_path / "n", native), (tmp_path / "p", python)):
         places = ["--save-mask", folder, "--save-illumination", folder]
         run(*words, "-o", folder / "a.png", *places)
-    names = sorted(path.name for path in (tmp_path / "n").iterdir())
+    names = sorted(path.name for path in results(tmp_path / "n"))
     assert names == ["a.compare.jpg", "a.png", "shadow.illumination.png", "shadow.mask.png"]
     for name in names:
         assert psnr(tmp_path / "n" / name, tmp_path / "p" / name) >= LEAST
@@ -171,10 +195,13 @@ def test_a_folder_is_mirrored_and_a_bad_photo_does_not_stop_the_others(native: R
     assert done.stderr.decode().splitlines() == [
         f"error: {records['bad.jpg']['error']}", "error: 1 of 3 photos failed",
     ]  # fmt: skip
-    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.*")) == ["a.png", "below/b.tif"]
+    made = {NOTES, "a.png", "below/b.tif", f"below/{NOTES}"}
+    assert {str(path.relative_to(out)) for path in out.rglob("*.*")} == made
     again = native(source, "-o", out)
     assert again.returncode == 1
-    assert again.stderr.count(b"it exists already (--overwrite replaces it)") == 2
+    assert again.stdout.count(b"(done before)") == 2
+    os.unlink(out / NOTES)
+    assert b"it exists already (--overwrite replaces it)" in native(source / "a.png", "-o", out).stderr
     assert native(source / "a.png", "-o", out, "--overwrite").returncode == 0
 
 
@@ -218,7 +245,7 @@ BAD: list[tuple[list[str], int, str]] = [
     (["{folder}", "-o", "one.png"], 2, "is one file for"),
     (["{folder}/good.png", "-o", "-", "--json"], 2, "cannot both go to stdout"),
     (["{folder}/good.png", "--native", "--working-size", "9"], 2, "leave out --working-size 9"),
-    (["{folder}/good.png", "--force"], 2, "use the Python program shadowdiffusion"),
+    (["{folder}/good.png", "--device", "cuda"], 2, "use the Python program shadowdiffusion"),
     (["{folder}/good.png", "--unknown"], 2, "--unknown"),
 ]  # fmt: skip
 
@@ -254,7 +281,7 @@ def heed_interrupts() -> None:
 def test_interrupted_it_leaves_whole_results_only(tool: Path, tmp_path: Path, number: int) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
-    for index in range(300):
+    for index in range(60):
         save(source / f"{index:03}.png", picture(40, 40, seed=index))
     process = subprocess.Popen(
         [tool, source, "-o", out, *SMALL], stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts
@@ -264,11 +291,101 @@ def test_interrupted_it_leaves_whole_results_only(tool: Path, tmp_path: Path, nu
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    done = list(out.iterdir())
-    assert 1 <= len(done) < 300
-    assert errors.decode() == f"interrupted: {len(done)} of 300 photos are done\n"
+    done = results(out)
+    assert 1 <= len(done) < 60
+    assert errors.decode() == f"interrupted: {len(done)} of 60 photos are done, run again for the rest\n"
+    assert len(list(out.iterdir())) == len(done) + 1
     for path in done:
         assert read_photo(path).pixels.shape == (40, 40, 3)
+    again = subprocess.run([tool, source, "-o", out, *SMALL], capture_output=True, check=False, timeout=120)
+    assert (again.returncode, again.stdout.count(b"(done before)")) == (0, len(done))
+    assert len(results(out)) == 60
+
+
+@pytest.mark.parametrize("call", ["FSYNC", "LINK"])
+def test_killed_while_writing_it_leaves_no_part_and_goes_on(tool: Path, tmp_path: Path, call: str) -> None:
+    """The third call of fsync or link ends the process, by a library that is loaded before the others."""
+    killer = tmp_path / "killer.so"
+    source, out = photos(tmp_path / "in", 5), tmp_path / "out"
+    (tmp_path / "killer.c").write_text(KILLER)
+    compiler = ["c++", "-x", "c", "-shared", "-fPIC", f"-D{call}", "-o", killer.name, "killer.c"]
+    subprocess.run(compiler, cwd=tmp_path, check=True, capture_output=True)
+    command: list[str | Path] = [tool, source, "-o", out, *SMALL]
+    environment = os.environ | {"LD_PRELOAD": str(killer)}
+    killed = subprocess.run([*command, "--jobs", "1"], env=environment, check=False, capture_output=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert {path.name for path in results(out)} == {"000.png", "001.png"}
+    assert len(os.listdir(out)) == 2 + 3  # notes, a temporary file, a lock
+    done = subprocess.run([*command, "--json"], check=True, capture_output=True, timeout=120)
+    statuses = [json.loads(line)["status"] for line in done.stdout.splitlines()]
+    assert sorted(statuses) == ["restored"] * 3 + ["skipped"] * 2
+    assert len(results(out)) == 5
+    assert len(os.listdir(out)) == 5 + 1  # and the notes
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_two_processes_share_the_work(tool: Path, tmp_path: Path, mixed: bool) -> None:
+    """Two of this tool, or one of it and one of the Python runtime."""
+    source, out = photos(tmp_path / "in", 40), tmp_path / "out"
+    other = [sys.executable, "-m", "runtime", "restore"] if mixed else [str(tool)]
+    words = [str(source), "-o", str(out), "--json", *SMALL]
+    runs = [subprocess.Popen([*begin, *words], cwd=ROOT, stdout=subprocess.PIPE) for begin in (other, [str(tool)])]
+    records = [json.loads(line) for run in runs for line in run.communicate(timeout=120)[0].splitlines()]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert len(records) == 80
+    made = [record["output"] for record in records if record["status"] == "restored"]
+    assert len(made) == len(set(made)) == 40  # nothing twice
+    assert {record["status"] for record in records} <= {"restored", "skipped"}
+    assert len(results(out)) == 40
+    assert len(os.listdir(out)) == 40 + 1
+
+
+@pytest.mark.parametrize("first", ["python", "native"])
+def test_what_one_runtime_has_done_the_other_knows(tool: Path, tmp_path: Path, first: str) -> None:
+    """Names, masks and settings of any kind, and bundles whose numbers have digits of any number."""
+    source, masks, out, own = (tmp_path / name for name in ("in", "masks", "out", "bundle"))
+    shutil.copytree(ROOT / "runtime" / "bundles" / "shadow", own)
+    manifest = json.loads((own / "manifest.json").read_text())
+    odd = iter([1e-5, 1.5e-5, 1e-6, 123456789012345.0, 1e15, 9007199254740993.0, 1.5e16, 1e22, 0.1 + 0.2, 5e-324, 7])
+    for step in (step for key, table in manifest["sampling"]["tables"].items() if key != "2" for step in table):
+        step["rho"] = next(odd, step["rho"])
+    manifest["sampling"] |= {"eta": 0, "rho_gamma": -1e-7, "rho_schedule": "linear"}
+    manifest["model"]["denoiser_size"] = 'sm"ll\\/\n\x01\x7f é 写 \U0001f44d'
+    (own / "manifest.json").write_text(json.dumps(manifest))
+    for folder in (source, masks):
+        folder.mkdir()
+    for name in ("plain.png", "Grüße 写真 \U0001f44d.jpg", "caf\udce9\n.png", "\\udce9.png", '"it".tif'):
+        suffix = name[-4:]
+        save(tmp_path / f"a{suffix}", picture(20, 24)).rename(source / name)
+        save(tmp_path / "m.png", np.full((20, 24), 255, np.uint8)).rename(masks / f"{name[:-4]}.png")
+    words = ["--mask", masks, "--seed", 2**64 - 1, "--steps", 2, "--native", "--compare", "--bundle", own, "-o", out]
+    programs = {"native": [str(tool)], "python": [sys.executable, "-m", "runtime", "restore"]}
+    names = [first, *(programs.keys() - {first})]
+
+    def run(name: str, *more: object) -> subprocess.CompletedProcess[bytes]:
+        command = [*programs[name], *map(str, (source, *words, *more))]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=120)
+
+    for name, status in zip(names, ("restored", "skipped"), strict=True):
+        done = run(name, "--strength", "0.7", "--json")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == [status] * 5
+    done = run(names[1], "--strength", "0.00001", "-q")
+    assert done.returncode == 1
+    assert done.stderr.count(b"it exists already, made with strength 0.7 (--overwrite replaces it)") == 5
+    assert run(names[1], "--strength", "0.7", "--force").stdout.count(b"done before") == 0
+
+
+def test_folders_and_files_without_permission(tool: Path, unprivileged: Path) -> None:
+    photo = save(unprivileged / "a.png", picture(9, 9))
+    (unprivileged / "out").mkdir(mode=0o555)
+    for out in ("out", "out/new"):
+        command: list[str | Path] = [tool, photo, "-o", unprivileged / out, *SMALL]
+        done = subprocess.run(command, check=False, capture_output=True, timeout=120)
+        assert done.returncode == 1
+        assert done.stderr.count(b"\n") == 1
+        assert done.stderr.endswith(b"Permission denied\n")
+    assert os.listdir(unprivileged / "out") == []
 
 
 def test_a_full_disk_costs_only_what_does_not_fit(native: Run, tmp_path: Path) -> None:
@@ -278,7 +395,7 @@ def test_a_full_disk_costs_only_what_does_not_fit(native: Run, tmp_path: Path) -
         save(source / name, np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8))
     done = native(source, "-o", out, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)))
     assert done.returncode == 1
-    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
+    assert sorted(path.name for path in out.iterdir()) == [NOTES, "a.png", "c.png"]
     lines = done.stderr.decode().splitlines()
     assert len(lines) == 4
     assert all("cannot write" in line and line.endswith("File too large") for line in lines[:-1])
@@ -308,7 +425,7 @@ def test_masks_of_a_folder_and_any_name(native: Run, tmp_path: Path) -> None:
         save(masks / name, np.full((20, 24), 255, np.uint8))
     done = native(source, "-o", tmp_path / "out", "--mask", masks)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == set(names)
+    assert {path.name for path in results(tmp_path / "out")} == set(names)
     shutil.copy(masks / names[1], masks / "with space.tif")
     assert b"exactly one is needed" in native(source, "-o", tmp_path / "more", "--mask", masks).stderr
 
