@@ -1,8 +1,11 @@
 #include "restorer.h"
 
 #include <algorithm>
+#include <deque>
+#include <map>
 #include <mutex>
 #include <new>
+#include <tuple>
 
 #include "arena.h"
 #include "bundle/golden_example.h"
@@ -15,6 +18,12 @@
 #include "workers.h"
 
 namespace shadowdiffusion {
+
+namespace {
+
+const Colours SRGB;
+
+}  // namespace
 
 struct Restorer::Parts {
     Parts(Bundle of, const OpenLoop& open, unsigned threads)
@@ -79,20 +88,24 @@ Size Restorer::working_size(Size whole, const Options& options) const {
     return options.native ? whole : WorkingPhoto::size_of(whole, static_cast<std::size_t>(side));
 }
 
-Run Restorer::restore_into(const ImageView& photo, const ImageView* mask, const Options& options,
-                           const Targets& targets) const {
-    // complain before any work
+// The steps that are asked for. Throws RestoreError for options that cannot be.
+const std::vector<Step>& Restorer::checked(const Options& options) const {
     const std::vector<Step>& table = parts_->bundle.table(options.steps);
     if (!(options.strength >= 0 && options.strength <= 1))
         throw RestoreError(
             text("strength ", options.strength, " is out of range: choose 0 (nothing is changed) to 1"));
+    return table;
+}
+
+Run Restorer::restore_into(const ImageView& photo, const ImageView* mask, const Options& options,
+                           const Targets& targets) const {
+    const std::vector<Step>& table = checked(options);  // complain before any work
     check_pixels(photo, "the photo");
     const Size size = working_size({photo.height, photo.width}, options);
-    static const Colours srgb;
     const Parts::Lease lease(*parts_);
     try {
         const Arena::Scope scope(lease.arena());
-        WorkingPhoto working(photo, mask, size, options.colours ? *options.colours : srgb, lease.arena(),
+        WorkingPhoto working(photo, mask, size, options.colours ? *options.colours : SRGB, lease.arena(),
                              parts_->workers);
         const Wanted wanted{table, options.seed, options.with_mask && !targets.mask.empty(), &options.progress, &options.warn};
         Loop& loop = options.native ? static_cast<Loop&>(parts_->native) : *parts_->loop;
@@ -101,6 +114,52 @@ Run Restorer::restore_into(const ImageView& photo, const ImageView* mask, const 
     } catch (const std::bad_alloc&) {
         const char* instead = options.native ? "leave out native" : "use a smaller working size, or a smaller photo";
         throw OutOfMemoryError(text(photo.width, "x", photo.height, " pixels do not fit into memory: ", instead));
+    }
+}
+
+std::vector<Run> Restorer::restore_many(std::span<const Request> requests, const Options& options) const {
+    checked(options);  // complain before any work
+    for (const Request& request : requests) check_pixels(request.photo, "the photo");
+    std::vector<Run> runs(requests.size());
+    for (std::size_t first = 0; first < requests.size(); first += BATCH) {
+        const std::size_t count = std::min(BATCH, requests.size() - first);
+        together(requests.subspan(first, count), options, first, requests.size(), std::span(runs).subspan(first, count));
+    }
+    return runs;
+}
+
+// Photos through the networks in groups that are alike. before, all: photos that are done, and to do in all.
+void Restorer::together(std::span<const Request> requests, const Options& options, std::size_t before, std::size_t all,
+                        std::span<Run> runs) const {
+    const std::vector<Step>& table = checked(options);
+    const Parts::Lease lease(*parts_);
+    const Arena::Scope scope(lease.arena());
+    Loop& loop = options.native ? static_cast<Loop&>(parts_->native) : *parts_->loop;
+    try {
+        std::deque<WorkingPhoto> photos;
+        using Kind = std::tuple<Size, bool, bool>;  // at which they are seen; whether with a mask, and with one wanted
+        std::map<Kind, std::vector<std::size_t>> groups;
+        for (const auto& [photo, mask, targets] : requests) {
+            const Size size = working_size({photo.height, photo.width}, options);
+            const bool with_mask = options.with_mask && !targets.mask.empty();
+            groups[{size, mask != nullptr, with_mask}].push_back(photos.size());
+            photos.emplace_back(photo, mask, size, options.colours ? *options.colours : SRGB, lease.arena(), parts_->workers);
+        }
+        for (const auto& [kind, group] : groups) {
+            const Progress among_all = [&, so_far = before](int done, int) {
+                const int steps = static_cast<int>(table.size());
+                return options.progress(static_cast<int>(so_far) * steps + done, static_cast<int>(all) * steps);
+            };
+            const Wanted wanted{table, options.seed, std::get<2>(kind), options.progress ? &among_all : nullptr, &options.warn};
+            std::vector<WorkingImage> images;
+            for (const std::size_t index : group) images.push_back({photos[index].planes(), photos[index].mask()});
+            const std::vector<Working> found = loop.restore_many(images, wanted, lease.arena());
+            for (std::size_t i = 0; i < group.size(); ++i)
+                runs[group[i]] = photos[group[i]].carry(found[i], options.strength, requests[group[i]].targets);
+            before += group.size();
+        }
+    } catch (const std::bad_alloc&) {
+        throw OutOfMemoryError(text(requests.size(), " photos do not fit into memory together: restore them one by one"));
     }
 }
 

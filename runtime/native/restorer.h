@@ -66,6 +66,16 @@ struct Targets {
     MutableImageView prior;
 };
 
+// A photo, its mask (null: the prior finds the shadow), and where results go.
+struct Request {
+    ImageView photo;
+    const ImageView* mask = nullptr;
+    Targets targets;
+};
+
+// Photos that `Restorer::restore_many` takes at once.
+inline constexpr std::size_t BATCH = 8;
+
 class Loop;
 
 // Opens what restores with a bundle; both it and the threads outlive the loop.
@@ -92,6 +102,11 @@ class Restorer {
     Run restore_into(const ImageView& photo, const ImageView* mask, const Options& options,
                          const Targets& targets) const;
 
+    // The same for several photos, BATCH at a time: those of one working size go through the networks together, which a
+    // GPU is better used by, a CPU is not. Results are those of single photos, bit for bit. Progress counts the steps of
+    // all. Throws RestoreError: what the buffers hold is then undefined.
+    std::vector<Run> restore_many(std::span<const Request> requests, const Options& options) const;
+
     // The size at which the networks see a photo of `whole` pixels. Throws RestoreError for options that cannot be.
     Size working_size(Size whole, const Options& options) const;
 
@@ -100,6 +115,10 @@ class Restorer {
     double check() const;
 
   private:
+    const std::vector<Step>& checked(const Options& options) const;
+    void together(std::span<const Request> requests, const Options& options, std::size_t before, std::size_t all,
+                  std::span<Run> runs) const;
+
     struct Parts;
     std::unique_ptr<Parts> parts_;
 };

@@ -6,6 +6,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "bundle/opening.h"
 #include "errors.h"
@@ -137,6 +138,23 @@ Options options_of(const shadowdiffusion_options& given) {
     return options;
 }
 
+Targets targets_of(const shadowdiffusion_result* result, const ImageView& photo, const Restorer& with, const Options& wanted) {
+    check_given(result, "result");
+    const shadowdiffusion_result given = known(result, shadowdiffusion_result{}, "result");
+    const auto writable = [&](void* pixels) {
+        return MutableImageView{static_cast<std::byte*>(pixels), photo.type, photo.height, photo.width, photo.bands, photo.stride};
+    };
+    Targets targets;
+    if (given.image) targets.image = writable(given.image);
+    if (given.prior) targets.prior = writable(given.prior);
+    if (given.mask) targets.mask = {given.mask, photo.height * photo.width};
+    if (given.illumination) {
+        const auto [height, width] = with.working_size({photo.height, photo.width}, wanted);
+        targets.illumination = {given.illumination, height * width * 3};
+    }
+    return targets;
+}
+
 }  // namespace
 
 const char* shadowdiffusion_version(void) { return SHADOWDIFFUSION_VERSION_TEXT; }
@@ -180,20 +198,34 @@ shadowdiffusion_status shadowdiffusion_restore(shadowdiffusion_restorer* restore
         const Options wanted = options_of(known(options, default_options(), "options"));
         const ImageView view = view_of(needed(photo, "photo"), "photo");
         const ImageView mask_view = mask ? view_of(*mask, "mask") : ImageView{};
-        check_given(result, "result");
-        const shadowdiffusion_result given = known(result, shadowdiffusion_result{}, "result");
-        const auto writable = [&](void* pixels) {
-            return MutableImageView{static_cast<std::byte*>(pixels), view.type, view.height, view.width, view.bands, view.stride};
-        };
-        Targets targets;
-        if (given.image) targets.image = writable(given.image);
-        if (given.prior) targets.prior = writable(given.prior);
-        if (given.mask) targets.mask = {given.mask, view.height * view.width};
-        if (given.illumination) {
-            const auto [height, width] = with.working_size({view.height, view.width}, wanted);
-            targets.illumination = {given.illumination, height * width * 3};
-        }
+        const Targets targets = targets_of(result, view, with, wanted);
         with.restore_into(view, mask ? &mask_view : nullptr, wanted, targets);
+    });
+}
+
+shadowdiffusion_status shadowdiffusion_restore_many(shadowdiffusion_restorer* restorer, size_t count,
+                                                    const shadowdiffusion_photo* photos,
+                                                    const shadowdiffusion_photo* const* masks,
+                                                    const shadowdiffusion_options* options,
+                                                    const shadowdiffusion_result* results) {
+    return guarded([&] {
+        const Restorer& with = *needed(restorer, "restorer").restorer;
+        const Options wanted = options_of(known(options, default_options(), "options"));
+        if (count == 0) return;
+        check_given(photos, "photos");
+        const std::size_t size = needed(results, "results").size;  // which the caller's header has
+        const auto* first = reinterpret_cast<const std::byte*>(results);
+        std::vector<Request> requests(count);
+        std::vector<ImageView> mask_views(count);
+        for (std::size_t i = 0; i < count; ++i) {
+            Request& request = requests[i];
+            request.photo = view_of(photos[i], "a photo");
+            if (masks && masks[i]) mask_views[i] = view_of(*masks[i], "a mask"), request.mask = &mask_views[i];
+            const auto* result = reinterpret_cast<const shadowdiffusion_result*>(first + i * size);
+            if (i > 0 && result->size != size) throw ArgumentError("the results differ in their size");
+            request.targets = targets_of(result, request.photo, with, wanted);
+        }
+        with.restore_many(requests, wanted);
     });
 }
 

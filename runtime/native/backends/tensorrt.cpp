@@ -133,12 +133,18 @@ class TensorRTNetworks final : public DeviceNetworks {
         return {{profile.least, profile.most}};
     }
 
+    std::size_t batch() const override { return engine_.key.images().second; }
+
     const Tensors& tensors(std::string_view name) const override { return record(name).tensors; }
 
-    void check_size(std::string_view name, Size size) override {
+    void check_size(std::string_view name, std::size_t images, Size size) override {
         for (const auto& [tensor, info] : tensors(name)) {
             if (!info.input || info.least.size() != 4 || info.most.size() != 4) continue;
+            const auto count = static_cast<std::int64_t>(images);
             const auto height = static_cast<std::int64_t>(size.first), width = static_cast<std::int64_t>(size.second);
+            if (count < info.least[0] || count > info.most[0])
+                throw RestoreError(text(name, " of ", title_, " takes ", info.least[0], " to ", info.most[0],
+                                        " images at once, not ", count));
             if (info.least[2] <= height && height <= info.most[2] && info.least[3] <= width && width <= info.most[3]) continue;
             throw RestoreError(text(name, " of ", title_, " takes images of ", info.least[2], "x", info.least[3], " to ",
                                     info.most[2], "x", info.most[3], " pixels (HxW), not ", height, "x", width,

@@ -75,7 +75,7 @@ std::optional<std::string> misfit(const EngineKey& key, const Bundle& bundle, co
 
 bool covers(const EngineKey& key, Size size) {
     const Profile profile = key.sizes();
-    return profile.least.first <= size.first && size.first <= profile.most.first && profile.least.second <= size.second &&
+    return key.images().first <= 1 && profile.least.first <= size.first && size.first <= profile.most.first && profile.least.second <= size.second &&
            size.second <= profile.most.second;
 }
 

@@ -14,7 +14,8 @@ namespace shadowdiffusion {
 // Why an engine is not for this machine, or nothing.
 std::optional<std::string> misfit(const EngineKey& key, const Bundle& bundle, const Gpu& gpu, const EngineBackend& backend);
 
-// Whether images of this size, in pixels, are within the engine's profile.
+// Whether an image of this size, in pixels, is within the engine's profile by itself: loops divide what is too much for
+// their networks at once.
 bool covers(const EngineKey& key, Size size);
 
 // Whether photos of 3:2 and 2:3 with a long side of the bundle's working size are.

@@ -61,9 +61,7 @@ EngineKey key_of(const Value& value, const std::string& path) {
     key.optimization_level = object.integer("optimization_level", {0, 5});
     object.array("flags", [&](const Value& of, const std::string& at) { key.flags.push_back(json::text_of(of, at)); });
     object.done();
-    const std::vector<std::int64_t> batch = numbers(key.batch, ':');
-    if (batch.size() != 3) throw Invalid(text("Expected three batch sizes, got `", key.batch, "`"), object.path("batch"));
-    key.sizes();
+    key.images(), key.sizes();
     return key;
 }
 
@@ -129,6 +127,12 @@ Profile EngineKey::sizes() const {
     }
     if (found.size() != 3) throw Invalid(text("Expected three image sizes, got `", profile, "`"), "$.key.profile");
     return {found[0], found[1], found[2]};
+}
+
+std::pair<std::size_t, std::size_t> EngineKey::images() const {
+    const std::vector<std::int64_t> found = numbers(batch, ':');
+    if (found.size() != 3) throw Invalid(text("Expected three batch sizes, got `", batch, "`"), "$.key.batch");
+    return {static_cast<std::size_t>(found[0]), static_cast<std::size_t>(found[2])};
 }
 
 std::string EngineKey::digest() const {

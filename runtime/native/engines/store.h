@@ -32,6 +32,7 @@ struct EngineKey {
 
     bool has(std::string_view flag) const;
     Profile sizes() const;  // of images
+    std::pair<std::size_t, std::size_t> images() const;  // at once, at least and at most
 
     // The first 10 hexadecimal digits of its SHA-256, with which the name of its folder ends.
     std::string digest() const;

@@ -7,11 +7,15 @@
 namespace shadowdiffusion {
 
 Working WithinProfile::restore(ConstPlanes image, ConstPlanes mask, const Wanted& wanted, Arena& arena) {
-    return loop_for({rounded_up(image.height, multiple_), rounded_up(image.width, multiple_)})
-        .restore(image, mask, wanted, arena);
+    return loop_for(image).restore(image, mask, wanted, arena);
 }
 
-Loop& WithinProfile::loop_for(Size size) {
+std::vector<Working> WithinProfile::restore_many(std::span<const WorkingImage> images, const Wanted& wanted, Arena& arena) {
+    return loop_for(images[0].image).restore_many(images, wanted, arena);
+}
+
+Loop& WithinProfile::loop_for(ConstPlanes image) {
+    const Size size{rounded_up(image.height, multiple_), rounded_up(image.width, multiple_)};
     if (covers(key_, size)) return *engine_;
     const std::lock_guard lock(mutex_);
     if (!others_) {

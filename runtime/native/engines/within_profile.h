@@ -23,9 +23,10 @@ class WithinProfile final : public Loop {
 
     Networks& networks() override { return engine_->networks(); }
     Working restore(ConstPlanes image, ConstPlanes mask, const Wanted& wanted, Arena& arena) override;
+    std::vector<Working> restore_many(std::span<const WorkingImage> images, const Wanted& wanted, Arena& arena) override;
 
   private:
-    Loop& loop_for(Size size);
+    Loop& loop_for(ConstPlanes image);
 
     std::unique_ptr<Loop> engine_;
     const std::size_t multiple_;

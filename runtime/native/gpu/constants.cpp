@@ -22,8 +22,9 @@ DeviceConstants::Places::Places(std::size_t steps, std::size_t bytes)
     size = layout.size();
 }
 
-DeviceConstants::DeviceConstants(const DeviceNetworks& networks, const Manifest& manifest, std::span<const Step> table)
-    : places_(table.size(), values_of(networks.time_shape()) * sizeof(float)), buffer_(networks.cuda(), places_.size) {
+DeviceConstants::DeviceConstants(const DeviceNetworks& networks, const Manifest& manifest, std::span<const Step> table,
+                                 std::size_t images)
+    : places_(table.size(), values_of(networks.time_shape(images)) * sizeof(float)), buffer_(networks.cuda(), places_.size) {
     std::vector<std::byte> host(places_.size);
     const auto put = [&](std::size_t offset, const auto& values) {
         const auto bytes = std::as_bytes(std::span(values));
@@ -32,7 +33,7 @@ DeviceConstants::DeviceConstants(const DeviceNetworks& networks, const Manifest&
     put(places_.table, step_table(manifest.sampling, table));
     for (std::size_t step = 0; step < table.size(); ++step) {
         put(places_.index + step * INDEX_BYTES, std::array{static_cast<std::int32_t>(step)});
-        put(places_.times + step * places_.time_stride, networks.time(table[step]));
+        put(places_.times + step * places_.time_stride, networks.time(table[step], images));
     }
     const auto number = [](double value) { return static_cast<float>(value); };
     const Illumination& of = manifest.model.illumination;

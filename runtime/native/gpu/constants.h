@@ -12,8 +12,9 @@ namespace shadowdiffusion {
 
 class DeviceConstants {
   public:
-    // networks must outlive it; their context is that of the thread.
-    DeviceConstants(const DeviceNetworks& networks, const Manifest& manifest, std::span<const Step> table);
+    // images: that the denoiser takes at once. networks must outlive it; their context is that of the thread.
+    DeviceConstants(const DeviceNetworks& networks, const Manifest& manifest, std::span<const Step> table,
+                    std::size_t images);
 
     // Addresses of the schedule; of epsilon, floor and ceiling of h; of the matte's threshold; and of the factors of
     // noise and of the prior's image in the first state.

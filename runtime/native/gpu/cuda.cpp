@@ -43,13 +43,16 @@ Cuda::Cuda() {
     try {
         const Scope scope(*this);
         call(driver_.cuStreamCreate, &stream_, CUDA_STREAM_NON_BLOCKING);
+        call(driver_.cuStreamCreate, &upload_stream_, CUDA_STREAM_NON_BLOCKING);
     } catch (const RestoreError&) {
+        if (stream_) release(driver_.cuStreamDestroy, stream_);
         driver_.cuDevicePrimaryCtxRelease.call(device_);
         throw;
     }
 }
 
 Cuda::~Cuda() {
+    release(driver_.cuStreamDestroy, upload_stream_);
     release(driver_.cuStreamDestroy, stream_);
     driver_.cuDevicePrimaryCtxRelease.call(device_);
 }
@@ -61,8 +64,8 @@ Cuda::Scope::~Scope() {
     cuda_.driver_.cuCtxPopCurrent.call(&popped);
 }
 
-void Cuda::upload(CudaAddress target, std::span<const std::byte> source) const {
-    call(driver_.cuMemcpyHtoDAsync, target, static_cast<const void*>(source.data()), source.size(), stream_);
+void Cuda::upload(CudaAddress target, std::span<const std::byte> source, CudaStream stream) const {
+    call(driver_.cuMemcpyHtoDAsync, target, static_cast<const void*>(source.data()), source.size(), stream);
 }
 
 void Cuda::download(std::span<std::byte> target, CudaAddress source) const {
@@ -79,7 +82,9 @@ void Cuda::fill(CudaAddress target, float value, std::size_t count) const {
 
 void Cuda::synchronize() const { call(driver_.cuStreamSynchronize, stream_); }
 
-void Cuda::settle() const noexcept { release(driver_.cuStreamSynchronize, stream_); }
+void Cuda::settle() const noexcept {
+    for (const CudaStream stream : {upload_stream_, stream_}) release(driver_.cuStreamSynchronize, stream);
+}
 
 void Cuda::check(const char* name, CudaResult result) const {
     if (result == 0) return;

@@ -26,8 +26,8 @@ struct Gpu {
     std::string title() const;
 };
 
-// The first GPU that CUDA programs see (CUDA_VISIBLE_DEVICES counts), its primary context, which TensorRT uses too, and
-// a stream. Calls may come from any thread within a Scope. Throws RestoreError where there is no driver or no GPU, and
+// The first GPU that CUDA programs see (CUDA_VISIBLE_DEVICES counts), its primary context, which TensorRT uses too, a
+// stream, and another one for what goes up meanwhile. Calls may come from any thread within a Scope. Throws RestoreError where there is no driver or no GPU, and
 // from every call that the driver refuses.
 class Cuda {
   public:
@@ -51,9 +51,11 @@ class Cuda {
     const Gpu& gpu() const { return gpu_; }
     const CudaDriver& driver() const { return driver_; }
     CudaStream stream() const { return stream_; }
+    CudaStream upload_stream() const { return upload_stream_; }
 
     // Queue a copy to the device; the source must live until the stream was waited for.
-    void upload(CudaAddress target, std::span<const std::byte> source) const;
+    void upload(CudaAddress target, std::span<const std::byte> source) const { upload(target, source, stream_); }
+    void upload(CudaAddress target, std::span<const std::byte> source, CudaStream stream) const;
     // Queue a copy from the device, which is in `target` after `synchronize`.
     void download(std::span<std::byte> target, CudaAddress source) const;
     // Queue a copy within the device.
@@ -62,7 +64,7 @@ class Cuda {
     void fill(CudaAddress target, float value, std::size_t count) const;
     // Wait for the stream. What went wrong on the device is thrown here.
     void synchronize() const;
-    // Wait for the stream, whatever became of its work: memory that it used may then be used again.
+    // Wait for both streams, whatever became of their work: memory that it used may then be used again.
     void settle() const noexcept;
 
     // Call a function of the driver. Throws RestoreError if it fails.
@@ -87,7 +89,7 @@ class Cuda {
     CudaDriver driver_;
     CudaDevice device_ = 0;
     CudaContext context_ = nullptr;
-    CudaStream stream_ = nullptr;
+    CudaStream stream_ = nullptr, upload_stream_ = nullptr;
     Gpu gpu_;
 };
 
@@ -131,7 +133,7 @@ class PinnedBuffer {
     std::size_t size_;
 };
 
-// The time when the stream passed a point.
+// A point in a stream's work that others can wait for, and the time when it was passed.
 class DeviceEvent {
   public:
     explicit DeviceEvent(const Cuda& cuda);
@@ -139,8 +141,15 @@ class DeviceEvent {
     DeviceEvent(const DeviceEvent&) = delete;
     DeviceEvent& operator=(const DeviceEvent&) = delete;
 
-    // Mark what the stream has been given so far.
-    void record() const { cuda_.call(cuda_.driver().cuEventRecord, handle_, cuda_.stream()); }
+    // Mark what a stream has been given so far.
+    void record() const { record(cuda_.stream()); }
+    void record(CudaStream stream) const { cuda_.call(cuda_.driver().cuEventRecord, handle_, stream); }
+
+    // Let what a stream is given from now on wait for the event.
+    void hold(CudaStream stream) const { cuda_.call(cuda_.driver().cuStreamWaitEvent, stream, handle_, 0u); }
+
+    // Wait for the event. What went wrong on the device is thrown here.
+    void synchronize() const { cuda_.call(cuda_.driver().cuEventSynchronize, handle_); }
 
     // Time between two events that have passed.
     double seconds_since(const DeviceEvent& start) const;

@@ -56,6 +56,7 @@ struct CudaDriver {
     CudaFunctionOf<CudaStream*, unsigned> cuStreamCreate{library, "cuStreamCreate"};
     CudaFunctionOf<CudaStream> cuStreamDestroy{library, "cuStreamDestroy_v2"};
     CudaFunctionOf<CudaStream> cuStreamSynchronize{library, "cuStreamSynchronize"};
+    CudaFunctionOf<CudaStream, CudaEvent, unsigned> cuStreamWaitEvent{library, "cuStreamWaitEvent"};
     CudaFunctionOf<CudaStream, int> cuStreamBeginCapture{library, "cuStreamBeginCapture_v2"};
     CudaFunctionOf<CudaStream, CudaGraph*> cuStreamEndCapture{library, "cuStreamEndCapture"};
     CudaFunctionOf<CudaGraph> cuGraphDestroy{library, "cuGraphDestroy"};
@@ -65,6 +66,7 @@ struct CudaDriver {
     CudaFunctionOf<CudaEvent*, unsigned> cuEventCreate{library, "cuEventCreate"};
     CudaFunctionOf<CudaEvent> cuEventDestroy{library, "cuEventDestroy_v2"};
     CudaFunctionOf<CudaEvent, CudaStream> cuEventRecord{library, "cuEventRecord"};
+    CudaFunctionOf<CudaEvent> cuEventSynchronize{library, "cuEventSynchronize"};
     CudaFunctionOf<float*, CudaEvent, CudaEvent> cuEventElapsedTime{library, "cuEventElapsedTime"};
     CudaFunctionOf<std::size_t*, std::size_t*> cuMemGetInfo{library, "cuMemGetInfo_v2"};
     CudaFunctionOf<CudaAddress*, std::size_t> cuMemAlloc{library, "cuMemAlloc_v2"};

@@ -79,7 +79,7 @@ struct CudaKernels::Loaded {
     Loaded(const Loaded&) = delete;
     Loaded& operator=(const Loaded&) = delete;
 
-    void launch(std::span<const Argument> arguments) {
+    void launch(std::size_t images, std::span<const Argument> arguments) {
         std::ranges::fill(packed, std::byte{0});
         std::size_t known = 0;
         for (std::size_t i = 0; i < kernel.arguments.size(); ++i) {
@@ -92,7 +92,7 @@ struct CudaKernels::Loaded {
         }
         if (known != arguments.size()) refuse(arguments);
         const auto number = [&](std::string_view name) -> std::optional<std::int64_t> {
-            if (name == "images") return 1;
+            if (name == "images") return static_cast<std::int64_t>(images);
             const auto value = value_of(arguments, name);
             return value ? std::optional(static_cast<std::int64_t>(*value)) : std::nullopt;
         };
@@ -132,8 +132,8 @@ void CudaKernels::require(const std::set<std::string>& names) const {
         if (!builds_.contains(name)) throw RestoreError(text("the bundle's kernels lack ", name, ": ", advice()));
 }
 
-void CudaKernels::launch(const std::string& name, std::span<const Argument> arguments) {
-    fitting(name, arguments).launch(arguments);
+void CudaKernels::launch(const std::string& name, std::size_t images, std::span<const Argument> arguments) {
+    fitting(name, arguments).launch(images, arguments);
 }
 
 CudaKernels::Loaded& CudaKernels::fitting(const std::string& name, std::span<const Argument> arguments) {

@@ -42,9 +42,9 @@ class CudaKernels {
     // Throws RestoreError unless all these specialisations are there.
     void require(const std::set<std::string>& names) const;
 
-    // Queue one kernel. `name` with `_any` after it is taken where only that takes these arguments. Throws RestoreError
+    // Queue one kernel over so many images. `name` with `_any` after it is taken where only that takes these arguments. Throws RestoreError
     // if neither does, and BundleError for arguments that are not those of the record.
-    void launch(const std::string& name, std::span<const Argument> arguments);
+    void launch(const std::string& name, std::size_t images, std::span<const Argument> arguments);
 
   private:
     struct Loaded;

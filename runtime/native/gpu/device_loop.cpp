@@ -1,7 +1,6 @@
 #include "gpu/device_loop.h"
 
 #include <algorithm>
-#include <array>
 
 #include "backends/failures.h"
 #include "errors.h"
@@ -20,62 +19,69 @@ DeviceLoop::DeviceLoop(const Bundle& bundle, std::shared_ptr<DeviceNetworks> net
 DeviceLoop::~DeviceLoop() = default;
 
 Working DeviceLoop::restore(ConstPlanes image, ConstPlanes mask, const Wanted& wanted, Arena& arena) {
-    const ModelInfo& model = bundle_.manifest.model;
-    if (mask.absent() && !bundle_.has_prior() && !model.everywhere())
+    const WorkingImage one{image, mask};
+    return restore_many({&one, 1}, wanted, arena).front();
+}
+
+std::vector<Working> DeviceLoop::restore_many(std::span<const WorkingImage> images, const Wanted& wanted, Arena& arena) {
+    const bool blind = images[0].mask.absent();
+    if (blind && !bundle_.has_prior() && !bundle_.manifest.model.everywhere())
         throw RestoreError("this bundle has no prior network to find the shadow with: give a mask");
-    const Plan plan{wanted.table, mask.absent(), wanted.with_mask};
-    const auto multiple = static_cast<std::size_t>(model.multiple);
-    const auto [height, width] = image.size();
+    const Plan plan{wanted.table, blind, wanted.with_mask};
+    const auto [height, width] = images[0].image.size();
     const auto planes = [&, height = height, width = width](std::size_t channels) {  // named for clang 14
         return Planes{arena.take<float>(channels * height * width), channels, height, width};
     };
-    Working found;
-    found.image = planes(3), found.clean = planes(3), found.illumination = planes(3);
-    if (wanted.with_mask) found.mask = planes(1);
-    {
-        const std::lock_guard lock(networks_->turn());
-        const Cuda::Scope scope(cuda_);
-        try {
-            Workspace& space = ready({rounded_up(height, multiple), rounded_up(width, multiple)}, plan);
-            const Program program(kernels_, names_, bundle_.manifest, constants(plan.table), space, plan);
-            send(space, image, mask, wanted.seed);
-            const bool single = launch(space, program, plan);
-            receive(space, plan, found);
-            if (single) found.prior_seconds = space.between.seconds_since(space.started);
-            found.diffusion_seconds = space.ended.seconds_since(space.started) - found.prior_seconds;
-        } catch (...) {
-            cuda_.settle();  // the next call writes to the same memory
-            throw;
-        }
+    std::vector<Working> found(images.size());
+    for (Working& one : found) {
+        one.image = planes(3), one.clean = planes(3), one.illumination = planes(3);
+        if (wanted.with_mask) one.mask = planes(1);
     }
-    const auto steps = static_cast<int>(plan.table.size());
-    if (wanted.progress && *wanted.progress && !(*wanted.progress)(steps, steps))
-        throw Cancelled("cancelled by the progress callback");
+    const std::size_t largest = networks_->batch(), whole = images.size() / largest * largest;
+    const std::lock_guard lock(networks_->turn());
+    const Cuda::Scope scope(cuda_);
+    const Order order{images, wanted, plan, found};
+    stream(order, 0, whole);  // batches of one shape, then what is left
+    stream(order, whole, images.size());
     return found;
 }
 
-// Queue the upload, from pinned memory.
-void DeviceLoop::send(const Workspace& space, ConstPlanes image, ConstPlanes mask, std::uint64_t seed) const {
-    const auto [height, width] = space.size;
-    pad(image, {space.up.values<float>(space.incoming.y, 3 * space.area), 3, height, width});
-    // image, top and left are 0
-    const std::array<std::int64_t, 4> stream = {static_cast<std::int64_t>(seed), 0, 0, 0};
-    std::ranges::copy(stream, space.up.values<std::int64_t>(space.incoming.stream, 4).begin());
-    if (!mask.absent()) pad(mask, {space.up.values<float>(space.incoming.mask, space.area), 1, height, width});
-    const std::size_t size = mask.absent() ? space.incoming.mask : space.incoming.size;
-    cuda_.upload(space.at.y, space.up.bytes().first(size));
+// Restore a range of the images in batches of one size, one after the other.
+void DeviceLoop::stream(const Order& order, std::size_t first, std::size_t end) {
+    if (first == end) return;
+    const std::size_t size = std::min(networks_->batch(), end - first);
+    const auto multiple = static_cast<std::size_t>(bundle_.manifest.model.multiple);
+    const auto [height, width] = order.images[0].image.size();
+    try {
+        const Size padded{rounded_up(height, multiple), rounded_up(width, multiple)};
+        Workspace& space = ready(size, padded, order.plan, (end - first) / size);
+        const Program program(kernels_, names_, bundle_.manifest, constants(order.plan.table, size), space, order.plan);
+        std::optional<Sent> before;
+        for (std::size_t at = first, number = 0; at < end; at += size, ++number) {
+            const Slot& slot = space.slot(number % 2);
+            slot.send(order.images.subspan(at, size), order.wanted.seed);
+            const Sent sent{&slot, at, launch(space, program, order.plan, slot)};
+            slot.receive(order.plan.with_mask);
+            if (before) take(order, space, *before);  // the GPU has work, so there is time for what came down before
+            before = sent;
+        }
+        take(order, space, *before);
+    } catch (...) {
+        cuda_.settle();  // the next call writes to the same memory
+        throw;
+    }
 }
 
-// Queue everything from the uploaded photo to the results; returns whether in single launches.
-bool DeviceLoop::launch(Workspace& space, const Program& program, const Plan& plan) {
+// Queue everything from the uploaded photos to the results; returns whether in single launches.
+bool DeviceLoop::launch(Workspace& space, const Program& program, const Plan& plan, const Slot& slot) {
     const RecordedGraph* recorded = graph(space, program, plan);
-    space.started.record();
+    slot.started.record();
     if (recorded) {
         recorded->launch();
         return false;
     }
     program.prior();
-    space.between.record();
+    slot.between.record();
     program.diffusion();
     space.launched.insert(plan);
     return true;
@@ -97,56 +103,69 @@ const RecordedGraph* DeviceLoop::graph(Workspace& space, const Program& program,
     }
 }
 
-// Wait for the results and cut them to the size of the image.
-void DeviceLoop::receive(const Workspace& space, const Plan& plan, const Working& found) const {
-    const Outgoing& at = space.outgoing;
-    cuda_.download(space.down.bytes().first(plan.with_mask ? at.size : at.refined), space.at.x);
-    space.ended.record();
-    cuda_.synchronize();
-    const auto take = [&](std::size_t offset, Planes into) {
-        const std::span<const float> came = space.down.values<float>(offset, into.channels * space.area);
-        const ConstPlanes whole{came, into.channels, space.size.first, space.size.second};
-        crop(whole, into);
-        if (!all_finite(into.values))
-            throw RestoreError(text(networks_->title(), " cannot handle this photo: the result has values that are not finite"));
-    };
-    take(at.x, found.image);
-    take(at.clean, found.clean);
-    take(at.h, found.illumination);
-    if (plan.with_mask) take(at.refined, found.mask);
-    for (float& value : found.image.values) value = std::clamp((value + 1) / 2, 0.0f, 1.0f);
+// Wait for the results of a batch and cut them to the size of the images.
+void DeviceLoop::take(const Order& order, const Workspace& space, const Sent& sent) const {
+    const Slot& slot = *sent.slot;
+    slot.ended.synchronize();
+    const double share = 1 / static_cast<double>(space.images), seconds = slot.ended.seconds_since(slot.started);
+    const double prior = sent.single ? slot.between.seconds_since(slot.started) : 0;
+    for (std::size_t image = 0; image < space.images; ++image) {
+        const std::size_t number = sent.first + image;
+        Working& found = order.found[number];
+        const auto cut = [&](std::size_t offset, Planes into) {
+            crop(slot.result(offset, into.channels, image), into);
+            if (all_finite(into.values)) return;
+            const std::size_t count = order.images.size();
+            const std::string which = count > 1 ? text("image ", number + 1, " of ", count) : "this photo";
+            throw RestoreError(text(networks_->title(), " cannot handle ", which, ": the result has values that are not finite"));
+        };
+        cut(space.outgoing.x, found.image);
+        cut(space.outgoing.clean, found.clean);
+        cut(space.outgoing.h, found.illumination);
+        if (order.plan.with_mask) cut(space.outgoing.refined, found.mask);
+        for (float& value : found.image.values) value = std::clamp((value + 1) / 2, 0.0f, 1.0f);
+        found.prior_seconds = prior * share;
+        found.diffusion_seconds = (seconds - prior) * share;
+    }
+    const auto steps = static_cast<int>(order.plan.table.size());
+    const auto done = static_cast<int>(sent.first + space.images), all = static_cast<int>(order.images.size());
+    const Progress* progress = order.wanted.progress;
+    if (progress && *progress && !(*progress)(done * steps, all * steps))
+        throw Cancelled("cancelled by the progress callback");
 }
 
-// Memory and networks for images of a padded size; other sizes give up theirs if they must.
-Workspace& DeviceLoop::ready(Size size, const Plan& plan) {
+// Memory and networks for so many images of a padded size; other shapes give up theirs if they must.
+Workspace& DeviceLoop::ready(std::size_t images, Size size, const Plan& plan, std::size_t batches) {
     try {
-        return made(size, plan);
+        return made(images, size, plan, batches);
     } catch (const OutOfMemoryError&) {
         spaces_.clear();
     }
-    return made(size, plan);
+    return made(images, size, plan, batches);
 }
 
-Workspace& DeviceLoop::made(Size size, const Plan& plan) {
-    const auto known = std::ranges::find_if(spaces_, [&](const auto& space) { return space->size == size; });
+Workspace& DeviceLoop::made(std::size_t images, Size size, const Plan& plan, std::size_t batches) {
+    const auto fits = [&](const auto& space) { return space->images == images && space->size == size; };
+    const auto known = std::ranges::find_if(spaces_, fits);
     std::unique_ptr<Workspace> space;
     if (known != spaces_.end()) {
         space = std::move(*known);
         spaces_.erase(known);
     } else {
-        space = std::make_unique<Workspace>(*networks_, size, bundle_.has_prior());
+        space = std::make_unique<Workspace>(*networks_, images, size, bundle_.has_prior());
     }
     if (plan.refines(bundle_.manifest.sampling)) space->head();
-    constants(plan.table);
+    for (std::size_t number = 0; number < std::min<std::size_t>(2, batches); ++number) space->slot(number);
+    constants(plan.table, images);
     // only when nothing can be missing: what is too large for the memory must not stay in it
     spaces_.push_back(std::move(space));
-    if (spaces_.size() > KEPT_SIZES) spaces_.pop_front();
+    if (spaces_.size() > KEPT_SHAPES) spaces_.pop_front();
     return *spaces_.back();
 }
 
-const DeviceConstants& DeviceLoop::constants(std::span<const Step> table) {
-    std::unique_ptr<DeviceConstants>& known = constants_[table.data()];
-    if (!known) known = std::make_unique<DeviceConstants>(*networks_, bundle_.manifest, table);
+const DeviceConstants& DeviceLoop::constants(std::span<const Step> table, std::size_t images) {
+    std::unique_ptr<DeviceConstants>& known = constants_[{table.data(), images}];
+    if (!known) known = std::make_unique<DeviceConstants>(*networks_, bundle_.manifest, table, images);
     return *known;
 }
 

@@ -74,10 +74,13 @@ DeviceNetworks::~DeviceNetworks() = default;
 
 void DeviceNetworks::forget() { ready_.clear(); }
 
-Shape DeviceNetworks::time_shape() const { return rows_ ? Shape{1, static_cast<std::int64_t>(rows_->width)} : Shape{1}; }
+Shape DeviceNetworks::time_shape(std::size_t images) const {
+    if (rows_) return {1, static_cast<std::int64_t>(rows_->width)};
+    return {static_cast<std::int64_t>(images)};
+}
 
-std::vector<float> DeviceNetworks::time(const Step& step) const {
-    if (!rows_) return {static_cast<float>(step.t)};
+std::vector<float> DeviceNetworks::time(const Step& step, std::size_t images) const {
+    if (!rows_) return std::vector<float>(images, static_cast<float>(step.t));
     const std::span<const float> row = rows_->row(static_cast<std::size_t>(step.row.value_or(0)));
     return {row.begin(), row.end()};
 }
@@ -100,8 +103,8 @@ void DeviceNetworks::denoise(ConstPlanes y, ConstPlanes mask, ConstPlanes x_t, c
     const std::lock_guard lock(turn_);
     const Cuda::Scope scope(cuda_);
     Settled settled(cuda_);
-    const std::vector<float> times = time(step);
-    const Given told(time_name(), time_shape(), {times});
+    const std::vector<float> times = time(step, 1);
+    const Given told(time_name(), time_shape(1), {times});
     Shape whole = shape_of(y);
     whole[1] = 7;
     const std::array apart = {Given("image", y), Given("mask", mask), Given("x_t", x_t), told};
@@ -159,7 +162,7 @@ DeviceNetworks::Ready& DeviceNetworks::ready(std::string_view name, std::span<co
     if (name == DENOISER) ready_.erase(std::string(MASK_HEAD));  // which reads this one's features
     network.reset();  // freed before its successor asks for memory
     const Shape& first = inputs[0].shape;
-    check_size(name, {static_cast<std::size_t>(first[2]), static_cast<std::size_t>(first[3])});
+    check_size(name, 1, {static_cast<std::size_t>(first[2]), static_cast<std::size_t>(first[3])});
     auto made = std::make_unique<Ready>();
     for (const Given& input : inputs) {
         const auto known = tensors(name).find(input.name);

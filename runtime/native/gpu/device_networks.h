@@ -1,5 +1,5 @@
 // What the loop on the GPU asks of networks: to run on memory that is there already. A backend is one file for it. Twin
-// of runtime/gpu/device_networks.py, for one image at a time.
+// of runtime/gpu/device_networks.py.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ using Shape = std::vector<std::int64_t>;
 // Values in a tensor of this shape.
 std::size_t values_of(const Shape& shape);
 
-inline constexpr std::string_view PACKED_INPUT = "input";  // of a denoiser that takes y, mask and x_t as [1, 7, H, W]
+inline constexpr std::string_view PACKED_INPUT = "input";  // of a denoiser that takes y, mask and x_t as [N, 7, H, W]
 
 // An input or output of a network. least, most: of an input's sizes by the profile, if it has one.
 struct TensorInfo {
@@ -41,7 +41,7 @@ struct DeviceTensor {
 };
 using Bound = std::map<std::string, DeviceTensor, std::less<>>;
 
-// A network at one image size with all its memory in place, so that nothing but its launch is left.
+// A network at one number and size of images with all its memory in place, so that nothing but its launch is left.
 class Execution {
   public:
     virtual ~Execution() = default;
@@ -69,16 +69,19 @@ class DeviceNetworks : public Networks {
     // For whoever uses the stream.
     std::mutex& turn() { return turn_; }
 
-    // The denoiser's input for time, its shape, and its values at a step.
+    // Images at once, at most.
+    virtual std::size_t batch() const { return 1; }
+
+    // The denoiser's input for time, its shape for so many images, and its values at a step.
     std::string time_name() const { return rows_ ? "row" : "t"; }
-    Shape time_shape() const;
-    std::vector<float> time(const Step& step) const;
+    Shape time_shape(std::size_t images) const;
+    std::vector<float> time(const Step& step, std::size_t images) const;
 
     // Inputs and outputs of one of the networks. Throws RestoreError.
     virtual const Tensors& tensors(std::string_view name) const = 0;
 
-    // Throws RestoreError unless a network takes images of this size.
-    virtual void check_size(std::string_view name, Size size) = 0;
+    // Throws RestoreError unless a network takes so many images of this size.
+    virtual void check_size(std::string_view name, std::size_t images, Size size) = 0;
 
     // One of the networks on that memory; outputs that are not given get memory of their own. Throws OutOfMemoryError
     // where there is too little, and RestoreError.

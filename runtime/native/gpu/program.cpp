@@ -58,13 +58,13 @@ std::set<std::string> KernelNames::all() const {
 
 void Program::prior() const {
     const Workspace::Addresses& at = space_.at;
-    const std::size_t plane = space_.area;
-    if (plan_.blind && model_.everywhere()) cuda_.fill(at.mask, 1, plane);
+    const std::size_t plane = space_.area, pixels = space_.images * plane;
+    if (plan_.blind && model_.everywhere()) cuda_.fill(at.mask, 1, pixels);
     if (!space_.prior) {
-        cuda_.copy(at.clean, at.y, 3 * plane * sizeof(float));
+        cuda_.copy(at.clean, at.y, 3 * pixels * sizeof(float));
     } else {
         if (plan_.blind && !model_.everywhere()) {
-            cuda_.fill(at.mask, static_cast<float>(model_.blind_mask), plane);
+            cuda_.fill(at.mask, static_cast<float>(model_.blind_mask), pixels);
             space_.prior->enqueue();
             launch(names_.confident, {{"mask", at.mask},
                                       {"matte", space_.prior->tensors().find("matte")->second.address},
@@ -74,7 +74,7 @@ void Program::prior() const {
         }
         space_.prior->enqueue();
     }
-    cuda_.copy(at.seen, at.mask, plane * sizeof(float));
+    cuda_.copy(at.seen, at.mask, pixels * sizeof(float));
     coefficients(names_.illumination, 0);
     if (!names_.depth.empty())
         launch(names_.depth, {{"sums", at.sums}, {"h", at.h}, {"mask", at.mask}, {"plane", plane}});

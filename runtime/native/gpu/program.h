@@ -38,13 +38,13 @@ class Program {
         : kernels_(kernels), names_(names), model_(manifest.model), sampling_(manifest.sampling), constants_(constants),
           space_(workspace), cuda_(workspace.cuda()), plan_(plan) {}
 
-    // Queue everything from the uploaded photo to the results.
+    // Queue everything from the uploaded photos to the results.
     void run() const {
         prior();
         diffusion();
     }
 
-    // Queue mask, clean image, illumination, blend coefficients and the first state.
+    // Queue masks, clean images, illumination, blend coefficients and the first state.
     void prior() const;
 
     // Queue all steps; the last estimate is left in x, the mask in refined.
@@ -55,7 +55,7 @@ class Program {
     void coefficients(const std::string& name, std::size_t index) const;
     void step(const std::string& name, std::size_t index, bool refined) const;
     void launch(const std::string& name, std::initializer_list<Argument> arguments) const {
-        kernels_.launch(name, arguments);
+        kernels_.launch(name, space_.images, arguments);
     }
 
     CudaKernels& kernels_;

@@ -5,42 +5,27 @@
 
 namespace shadowdiffusion {
 
-Incoming::Incoming(std::size_t area) {
-    Layout layout;
-    y = layout.add(3 * area * sizeof(float));
-    stream = layout.add(4 * sizeof(std::int64_t));
-    mask = layout.add(area * sizeof(float));
-    size = layout.size();
-}
-
-Outgoing::Outgoing(std::size_t area) {
-    Layout layout;
-    x = layout.add(3 * area * sizeof(float));
-    clean = layout.add(3 * area * sizeof(float));
-    h = layout.add(3 * area * sizeof(float));
-    refined = layout.add(area * sizeof(float));
-    size = layout.size();
-}
-
-Workspace::Workspace(DeviceNetworks& networks, Size of, bool has_prior)
-    : size(of), area(of.first * of.second), incoming(area), outgoing(area), up(networks.cuda(), incoming.size),
-      down(networks.cuda(), outgoing.size), started(networks.cuda()), between(networks.cuda()), ended(networks.cuda()),
+Workspace::Workspace(DeviceNetworks& networks, std::size_t count, Size of, bool has_prior)
+    : images(count), size(of), area(of.first * of.second), incoming(count, area), outgoing(count, area),
       networks_(networks), incoming_(networks.cuda(), incoming.size), outgoing_(networks.cuda(), outgoing.size) {
-    networks.check_size(DENOISER, of);
-    if (has_prior) networks.check_size(PRIOR, of);
+    networks.check_size(DENOISER, images, of);
+    if (has_prior) networks.check_size(PRIOR, images, of);
     const auto packed = packed_type(networks);
+    const std::size_t plane = images * area * sizeof(float);
     Layout inner;
-    const std::size_t a = inner.add(3 * area * sizeof(float)), b = inner.add(3 * area * sizeof(float));
-    const std::size_t condition = inner.add(packed ? 7 * area * value_size(*packed) : 3 * area * sizeof(float));
-    const std::size_t seen = inner.add(area * sizeof(float)), sums = inner.add(4 * DEPTH_PARTS * sizeof(float));
-    const std::size_t time = inner.add(values_of(networks.time_shape()) * sizeof(float));
+    const std::size_t a = inner.add(3 * plane), b = inner.add(3 * plane);
+    const std::size_t condition = inner.add(packed ? 7 * images * area * value_size(*packed) : 3 * plane);
+    const std::size_t seen = inner.add(plane), sums = inner.add(images * 4 * DEPTH_PARTS * sizeof(float));
+    const Shape told = networks.time_shape(images);
+    const std::size_t time = inner.add(values_of(told) * sizeof(float));
     inner_.emplace(networks.cuda(), inner.size());
     const CudaAddress first_in = incoming_.address(), first_out = outgoing_.address(), first = inner_->address();
     at = {first_in + incoming.y, first_in + incoming.stream, first_in + incoming.mask, first_out + outgoing.x,
           first_out + outgoing.clean, first_out + outgoing.h, first_out + outgoing.refined, first + a, first + b,
           first + condition, first + seen, first + sums, first + time};
     const auto shape = [&](std::int64_t channels) {
-        return Shape{1, channels, static_cast<std::int64_t>(of.first), static_cast<std::int64_t>(of.second)};
+        return Shape{static_cast<std::int64_t>(images), channels, static_cast<std::int64_t>(of.first),
+                     static_cast<std::int64_t>(of.second)};
     };
     if (has_prior)
         prior = networks.execution(PRIOR, {{"image", {at.y, shape(3)}}, {"mask", {at.mask, shape(1)}}},
@@ -50,7 +35,7 @@ Workspace::Workspace(DeviceNetworks& networks, Size of, bool has_prior)
         inputs = {{std::string(PACKED_INPUT), {at.condition, shape(7)}}};
     else
         inputs = {{"image", {at.condition, shape(3)}}, {"mask", {at.seen, shape(1)}}, {"x_t", {at.x, shape(3)}}};
-    inputs[networks.time_name()] = {at.time, networks.time_shape()};
+    inputs[networks.time_name()] = {at.time, told};
     denoiser = networks.execution(DENOISER, inputs, {});
 }
 
@@ -59,6 +44,12 @@ Execution* Workspace::head() {
     if (!head_ && features != denoiser->tensors().end())
         head_ = networks_.execution(MASK_HEAD, {{"features", features->second}}, {});
     return head_.get();
+}
+
+Slot& Workspace::slot(std::size_t number) {
+    while (slots_.size() <= number)
+        slots_.push_back(std::make_unique<Slot>(cuda(), incoming, outgoing, size, at.y, at.x));
+    return *slots_[number];
 }
 
 std::optional<std::string> Workspace::uncapturable() const {

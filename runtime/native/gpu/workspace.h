@@ -1,45 +1,36 @@
-// All memory that images of one size need on the GPU, with the networks bound to it. Twin of runtime/gpu/workspace.py,
-// with the pinned memory of runtime/gpu/slot.py.
+// All memory that images of one size need on the GPU, with the networks bound to it. Twin of runtime/gpu/workspace.py.
 #pragma once
 
-#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "gpu/cuda.h"
 #include "gpu/cuda_graph.h"
 #include "gpu/device_networks.h"
 #include "gpu/plan.h"
+#include "gpu/slot.h"
 
 namespace shadowdiffusion {
 
-inline constexpr std::size_t DEPTH_PARTS = 128;  // partial sums of the kernel `confident_depth`, per quantity
+inline constexpr std::size_t DEPTH_PARTS = 128;  // partial sums of the kernel `confident_depth`, per image and quantity
 
-// Bytes before each tensor in a block of memory that goes up, comes down, or stays.
-struct Incoming {
-    explicit Incoming(std::size_t area);
-    std::size_t y, stream, mask, size;
-};
-struct Outgoing {
-    explicit Outgoing(std::size_t area);
-    std::size_t x, clean, h, refined, size;
-};
-
-// Memory and networks for an image of `size` pixels, which is padded. Throws OutOfMemoryError.
+// Memory and networks for so many images of `size` pixels, after padding. Throws OutOfMemoryError.
 class Workspace {
   public:
     // networks must outlive it; their context is that of the thread, here and in every call.
-    Workspace(DeviceNetworks& networks, Size size, bool has_prior);
+    Workspace(DeviceNetworks& networks, std::size_t images, Size size, bool has_prior);
 
+    const std::size_t images;
     const Size size;
-    const std::size_t area;
+    const std::size_t area;  // pixels of one image
     const Incoming incoming;
     const Outgoing outgoing;
 
-    // Addresses, all of floats but `stream`, of 64-bit integers: y, mask: the photo and its mask; stream: its noise; x,
+    // Addresses, all of floats but `stream`, of 64-bit integers: y, mask: photos and their masks; stream: their noise; x,
     // clean, h, refined: what comes down, of which x holds the diffusion's state all along; a, b: the blend
     // coefficients; seen: the mask that the denoiser gets; sums: those of `confident_depth`; time: the denoiser's;
     // condition: the denoiser's image, or, in its own type, its whole input of seven channels.
@@ -58,11 +49,8 @@ class Workspace {
 
     const Cuda& cuda() const { return networks_.cuda(); }
 
-    // Host copies of what goes up and comes down.
-    const PinnedBuffer up, down;
-
-    // Passed by the stream before the networks, after the prior, and when all results are in host memory.
-    const DeviceEvent started, between, ended;
+    // One of the ways in and out: batches that come after each other take turns. Throws OutOfMemoryError.
+    Slot& slot(std::size_t number);
 
     // What has run here in single launches, and what has been captured since.
     std::set<Plan> launched;
@@ -76,6 +64,7 @@ class Workspace {
     DeviceBuffer incoming_, outgoing_;
     std::optional<DeviceBuffer> inner_;
     std::unique_ptr<Execution> head_;
+    std::vector<std::unique_ptr<Slot>> slots_;
 };
 
 }  // namespace shadowdiffusion

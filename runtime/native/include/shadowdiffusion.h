@@ -127,6 +127,16 @@ SHADOWDIFFUSION_API shadowdiffusion_status shadowdiffusion_restore(shadowdiffusi
                                                                    const shadowdiffusion_options *options,
                                                                    const shadowdiffusion_result *result);
 
+/* Restore several photos, each as shadowdiffusion_restore would, bit for bit. On a GPU with an engine for batches, those
+   of one working size go through the networks together, eight at a time, which is faster; on a CPU it is not.
+   photos: `count` of them; masks: NULL, or as many pointers, each NULL or as above; results: as many, all of the same
+   `size`. Progress counts the steps of all photos. On failure what the buffers hold is undefined. */
+SHADOWDIFFUSION_API shadowdiffusion_status shadowdiffusion_restore_many(shadowdiffusion_restorer *restorer, size_t count,
+                                                                        const shadowdiffusion_photo *photos,
+                                                                        const shadowdiffusion_photo *const *masks,
+                                                                        const shadowdiffusion_options *options,
+                                                                        const shadowdiffusion_result *results);
+
 /* The size at which the networks see a photo of height x width pixels under these options. */
 SHADOWDIFFUSION_API shadowdiffusion_status shadowdiffusion_working_size(const shadowdiffusion_restorer *restorer,
                                                                         size_t height, size_t width,

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "arena.h"
 #include "backends/networks.h"
@@ -32,6 +33,12 @@ struct Wanted {
     const Warn* warn = nullptr;
 };
 
+// An image [3, h, w] in [0, 1] of any size, and its mask [1, h, w] in [0, 1]; where that is absent, the prior finds the
+// shadow.
+struct WorkingImage {
+    ConstPlanes image, mask;
+};
+
 // Runs the whole method at the working size. Calls may come from any thread.
 class Loop {
   public:
@@ -43,9 +50,12 @@ class Loop {
     // What runs it, and on which device, for people.
     const std::string& title() { return networks().title(); }
 
-    // Restore an image [3, h, w] in [0, 1] of any size, given its mask [1, h, w] in [0, 1]; where that is absent, the
-    // prior finds the shadow. Throws RestoreError.
+    // Restore an image, as `WorkingImage`. Throws RestoreError.
     virtual Working restore(ConstPlanes image, ConstPlanes mask, const Wanted& wanted, Arena& arena) = 0;
+
+    // Restore images of one size, all with masks or all without, each as it would be alone, bit for bit. Here they come
+    // one after the other; progress counts the steps of all. Throws RestoreError.
+    virtual std::vector<Working> restore_many(std::span<const WorkingImage> images, const Wanted& wanted, Arena& arena);
 };
 
 }  // namespace shadowdiffusion

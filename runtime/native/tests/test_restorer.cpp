@@ -95,3 +95,51 @@ TEST_CASE("half-way lengths are rounded to even ones, and nothing is enlarged") 
     options.working_size = 0;
     CHECK_THROWS_AS(static_cast<void>(restorer->working_size({80, 90}, options)), RestoreError);
 }
+
+TEST_CASE("photos that are restored together are those that are restored alone, bit for bit") {
+    std::vector<Size> seen;
+    const auto restorer = fake_restorer(load_folder(BUNDLES "/shadow"), 2, {.most = {}, .sizes = {}, .seen = &seen});
+    const Size sizes[] = {{40, 60}, {600, 900}, {60, 40}};
+    std::vector<Pixels> photos, masks;
+    for (std::size_t i = 0; i < 11; ++i) {
+        const auto [height, width] = sizes[i % 3];
+        photos.push_back(picture(height, width, i % 4 == 3 ? 1 : 3, i % 5 == 4 ? PixelType::uint16 : PixelType::uint8));
+        photos.back().view().row<std::uint8_t>(0)[0] = static_cast<std::uint8_t>(i);
+        masks.push_back(picture(height, width, 1));
+    }
+    Options options;
+    options.steps = 2, options.seed = 5, options.strength = 0.8;
+    std::vector<Restored> found(photos.size());
+    std::vector<ImageView> views;
+    for (const Pixels& mask : masks) views.push_back(mask.view());
+    std::vector<Request> requests;
+    for (std::size_t i = 0; i < photos.size(); ++i) {
+        const Pixels& photo = photos[i];
+        found[i].image.shape(photo.type, photo.height, photo.width, photo.bands);
+        found[i].mask.resize(i % 2 == 0 ? photo.height * photo.width : 0);
+        requests.push_back({photo.view(), i % 3 == 1 ? &views[i] : nullptr, {found[i].image.view(), found[i].mask, {}, {}}});
+    }
+    std::vector<std::pair<int, int>> done;
+    options.progress = [&](int of, int steps) {
+        done.emplace_back(of, steps);
+        return true;
+    };
+    const std::vector<Run> runs = restorer->restore_many(requests, options);
+    CHECK(runs.size() == photos.size());
+    REQUIRE(done.size() == 22);
+    for (int i = 0; i < 22; ++i) CHECK(done[static_cast<std::size_t>(i)] == std::pair{i + 1, 22});
+    CHECK(seen.size() >= 11);
+    options.progress = {};
+    for (std::size_t i = 0; i < photos.size(); ++i) {
+        options.with_mask = i % 2 == 0;
+        const Restored alone = restorer->restore(photos[i].view(), requests[i].mask, options);
+        CHECK(alone.image.bytes == found[i].image.bytes);
+        CHECK(alone.mask == found[i].mask);
+    }
+    options.progress = [](int of, int) { return of < 5; };
+    CHECK_THROWS_AS(restorer->restore_many(requests, options), Cancelled);
+    options.progress = {};
+    CHECK(restorer->restore_many({}, options).empty());
+    options.strength = 2;
+    CHECK_THROWS_AS(restorer->restore_many(requests, options), RestoreError);
+}

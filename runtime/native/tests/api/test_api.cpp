@@ -157,6 +157,36 @@ TEST_CASE("one restorer serves several threads, with the results of one") {
     CHECK(found[0] != pixels);
 }
 
+TEST_CASE("several photos at once are those that are restored one by one") {
+    const Opened opened;
+    const std::vector<std::uint8_t> large = picture(40 * 56 * 3), small = picture(20 * 30 * 3), white(20 * 30, 255);
+    const shadowdiffusion_photo mask{white.data(), SHADOWDIFFUSION_UINT8, 20, 30, 1, 0};
+    const std::vector<shadowdiffusion_photo> photos = {photo_of(small, 20, 30), photo_of(large, 40, 56), photo_of(small, 20, 30)};
+    const std::vector<const shadowdiffusion_photo*> masks = {&mask, nullptr, nullptr};
+    std::vector<std::vector<std::uint8_t>> found(3), alone(3);
+    std::vector<shadowdiffusion_result> results;
+    for (std::size_t i = 0; i < 3; ++i) {
+        found[i].resize(photos[i].height * photos[i].width * 3), alone[i].resize(found[i].size());
+        results.push_back({sizeof(shadowdiffusion_result), found[i].data(), nullptr, nullptr, nullptr});
+        const shadowdiffusion_result result{sizeof result, alone[i].data(), nullptr, nullptr, nullptr};
+        REQUIRE(shadowdiffusion_restore(opened.restorer, &photos[i], masks[i], nullptr, &result) == SHADOWDIFFUSION_OK);
+    }
+    const auto restore = [&](std::size_t count, const shadowdiffusion_photo* const* with) {
+        return shadowdiffusion_restore_many(opened.restorer, count, photos.data(), with, nullptr, results.data());
+    };
+    REQUIRE(restore(3, masks.data()) == SHADOWDIFFUSION_OK);
+    CHECK(found == alone);
+    CHECK(found[0] != found[2]);
+    REQUIRE(restore(3, nullptr) == SHADOWDIFFUSION_OK);
+    CHECK(found[0] == alone[2]);
+    CHECK(restore(0, nullptr) == SHADOWDIFFUSION_OK);
+    results[2].size -= 8;
+    CHECK(restore(3, nullptr) == SHADOWDIFFUSION_BAD_ARGUMENT);
+    CHECK(error() == "the results differ in their size");
+    results[0].size = results[1].size = 0;
+    CHECK(restore(3, nullptr) == SHADOWDIFFUSION_BAD_ARGUMENT);
+}
+
 TEST_CASE("built-in bundles reproduce their golden examples") {
     for (const char* task : {"shadow", "low-light", "exposure"}) {
         const Opened opened(task);

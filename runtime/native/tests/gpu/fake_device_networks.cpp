@@ -49,15 +49,15 @@ class FakeExecution final : public Execution {
     FakeExecution(const Cuda& cuda, std::string name, const Tensors& tensors, const Bound& inputs, const Bound& outputs,
                   const DeviceTraits& traits)
         : cuda_(cuda), name_(std::move(name)), infos_(tensors), traits_(traits), bound_(inputs) {
-        Size size{};
+        Shape image;
         for (const auto& [input, tensor] : inputs)
-            if (tensor.shape.size() == 4)
-                size = {static_cast<std::size_t>(tensor.shape[2]), static_cast<std::size_t>(tensor.shape[3])};
+            if (tensor.shape.size() == 4) image = tensor.shape;
+        images_ = static_cast<std::size_t>(image[0]);
         for (const auto& [tensor, info] : tensors) {
             fake_demand(info.input == inputs.contains(tensor), "a network gets other inputs than it takes");
             if (info.input) continue;
             const std::int64_t channels = tensor == "shadow" || tensor == "matte" ? 1 : tensor == "features" ? FEATURES : 3;
-            const Shape shape = {1, channels, static_cast<std::int64_t>(size.first), static_cast<std::int64_t>(size.second)};
+            const Shape shape = {image[0], channels, image[2], image[3]};
             if (const auto given = outputs.find(tensor); given != outputs.end()) {
                 bound_[tensor] = {given->second.address, shape};
             } else {
@@ -86,59 +86,69 @@ class FakeExecution final : public Execution {
 
   private:
     void run() const {
-        if (name_ == PRIOR)
-            run_prior();
-        else if (name_ == MASK_HEAD)
-            run_head();
-        else
-            run_denoiser();
+        for (std::size_t image = 0; image < images_; ++image) {
+            if (name_ == PRIOR)
+                run_prior(image);
+            else if (name_ == MASK_HEAD)
+                run_head(image);
+            else
+                run_denoiser(image);
+        }
     }
 
-    std::vector<float> read(std::string_view input) const {
-        return values_at(bound_.find(input)->second, infos_.find(input)->second.type);
+    // What a tensor has for one of the images; of the denoiser's rows, which are for all of them, everything.
+    std::vector<float> read(std::string_view input, std::size_t image) const {
+        const DeviceTensor& tensor = bound_.find(input)->second;
+        const std::vector<float> all = values_at(tensor, infos_.find(input)->second.type);
+        if (input == "row") return all;
+        const auto size = static_cast<std::ptrdiff_t>(all.size() / images_), first = static_cast<std::ptrdiff_t>(image) * size;
+        return {all.begin() + first, all.begin() + first + size};
     }
-    std::span<float> output(std::string_view name) const { return floats_at(bound_.find(name)->second); }
+    std::span<float> output(std::string_view name, std::size_t image) const {
+        const std::span<float> all = floats_at(bound_.find(name)->second);
+        return all.subspan(image * all.size() / images_, all.size() / images_);
+    }
 
-    void run_prior() const {
-        const std::vector<float> image = read("image"), mask = read("mask");
-        const std::span<float> clean = output("clean"), matte = output("matte");
+    void run_prior(std::size_t number) const {
+        const std::vector<float> image = read("image", number), mask = read("mask", number);
+        const std::span<float> clean = output("clean", number), matte = output("matte", number);
         for (std::size_t i = 0; i < image.size(); ++i)
             clean[i] = std::clamp(image[i] * (1 + 0.5f * mask[i % mask.size()]), 0.0f, 1.0f);
         for (std::size_t i = 0; i < mask.size(); ++i) matte[i] = image[i] * mask[i];
     }
 
-    void run_denoiser() const {
-        const bool packed = !traits_.packed.empty();
+    void run_denoiser(std::size_t number) const {
         std::vector<float> image, mask, x;
-        if (packed) {
-            const std::vector<float> all = read(PACKED_INPUT);
+        if (traits_.packed.empty()) {
+            image = read("image", number), mask = read("mask", number), x = read("x_t", number);
+        } else {
+            const std::vector<float> all = read(PACKED_INPUT, number);
             const auto third = static_cast<std::ptrdiff_t>(3 * all.size() / 7), plane = third / 3;
             image.assign(all.begin(), all.begin() + third);
             mask.assign(all.begin() + third, all.begin() + third + plane);
             x.assign(all.begin() + third + plane, all.end());
-        } else {
-            image = read("image"), mask = read("mask"), x = read("x_t");
         }
-        const std::vector<float> time = read(infos_.contains("row") ? "row" : "t");
+        const std::vector<float> time = read(infos_.contains("row") ? "row" : "t", number);
         const float phase = time.size() == 1 ? time[0] / 100 : time[1] + time[4];
-        const std::span<float> noise = output("noise");
+        const std::span<float> noise = output("noise", number);
         const std::size_t plane = mask.size();
         for (std::size_t i = 0; i < x.size(); ++i)
             noise[i] = 0.3f * x[i] - 0.2f * image[(i + plane) % image.size()] + 0.1f * mask[i % plane] + 0.05f * phase;
-        if (traits_.broken) noise[plane] = std::numeric_limits<float>::quiet_NaN();
+        if (traits_.broken && number + 1 == images_) noise[plane] = std::numeric_limits<float>::quiet_NaN();
         if (infos_.contains("shadow"))
-            for (std::size_t i = 0; i < plane; ++i) output("shadow")[i] = sigmoid(2 * mask[i] + x[i] - image[i] + phase);
+            for (std::size_t i = 0; i < plane; ++i)
+                output("shadow", number)[i] = sigmoid(2 * mask[i] + x[i] - image[i] + phase);
         if (infos_.contains("features"))
             for (std::size_t i = 0; i < plane; ++i) {
-                const std::span<float> features = output("features");
+                const std::span<float> features = output("features", number);
                 features[i] = mask[i], features[plane + i] = x[i];
                 features[2 * plane + i] = image[i], features[3 * plane + i] = phase;
             }
     }
 
-    void run_head() const {
-        const std::vector<float> f = read("features");
-        const std::span<float> shadow = output("shadow");
+    void run_head(std::size_t number) const {
+        const std::vector<float> f = read("features", number);
+        const std::span<float> shadow = output("shadow", number);
         const std::size_t plane = shadow.size();
         for (std::size_t i = 0; i < plane; ++i)
             shadow[i] = sigmoid(2 * f[i] + f[plane + i] - f[2 * plane + i] + f[3 * plane + i]);
@@ -150,6 +160,7 @@ class FakeExecution final : public Execution {
     const DeviceTraits& traits_;
     Bound bound_;
     std::vector<DeviceBuffer> buffers_;
+    std::size_t images_ = 1;
     bool warm_ = false;
 };
 
@@ -173,7 +184,10 @@ class FakeDeviceNetworks final : public DeviceNetworks {
     std::optional<std::pair<Size, Size>> sizes() const override { return {{traits_.least, traits_.most}}; }
     const Tensors& tensors(std::string_view name) const override { return infos_.find(name)->second; }
 
-    void check_size(std::string_view name, Size size) override {
+    std::size_t batch() const override { return traits_.batch; }
+
+    void check_size(std::string_view name, std::size_t images, Size size) override {
+        fake_demand(images <= traits_.batch, "a network gets more images than it takes");
         const auto [low, high] = std::pair{traits_.least, traits_.most};
         if (size.first < low.first || size.second < low.second || size.first > high.first || size.second > high.second)
             throw RestoreError(text(name, " does not take ", size.first, "x", size.second));

@@ -104,12 +104,23 @@ void FakeDriver::enqueue(CudaStream stream, const std::string& name, Work work) 
     (capture ? capture->work : streams[stream]).emplace_back(name, std::move(work));
 }
 
-void FakeDriver::run(CudaStream stream) {
-    const Queue queue = std::exchange(streams[stream], {});
-    for (const auto& [name, work] : queue) {
-        if (!name.empty()) ++done[name];
-        work();
+void FakeDriver::run(const void* stream) {
+    while (!streams.at(stream).empty()) step(stream);
+}
+
+void FakeDriver::run_until(CudaEvent event) {
+    fake_demand(events.at(event).stream != nullptr, "an event is waited for that no stream will pass");
+    while (events.at(event).passed == 0) {
+        fake_demand(!streams.at(events.at(event).stream).empty(), "an event is waited for that no stream will pass");
+        step(events.at(event).stream);
     }
+}
+
+void FakeDriver::step(const void* stream) {
+    const auto [name, work] = std::move(streams.at(stream).front());
+    streams.at(stream).pop_front();
+    if (!name.empty()) ++done[name];
+    work();
     for (const auto& [_, piece] : memory) piece->check();
     for (const auto& [_, piece] : pinned) piece->check();
 }
@@ -268,7 +279,7 @@ CudaResult cuGraphExecDestroy(CudaGraphExec executable) {
 CudaResult cuEventCreate(CudaEvent* event, unsigned) {
     CALL("cuEventCreate");
     *event = made<CudaEvent>();
-    driver.events[*event] = -1;
+    driver.events[*event];
     return 0;
 }
 
@@ -280,16 +291,31 @@ CudaResult cuEventDestroy_v2(CudaEvent event) {
 CudaResult cuEventRecord(CudaEvent event, CudaStream stream) {
     CALL("cuEventRecord");
     fake_demand(!driver.capture, "an event that was captured cannot be waited for");
+    driver.events.at(event) = {0, stream};
     driver.enqueue(stream, "", [event] {
         FakeDriver& on = fake_driver();
-        on.events.at(event) = on.clock += 1;
+        on.events.at(event).passed = on.clock += 1;
     });
+    return 0;
+}
+
+CudaResult cuEventSynchronize(CudaEvent event) {
+    CALL("cuEventSynchronize");
+    fake_demand(!driver.capture, "an event is waited for in a capture");
+    driver.run_until(event);
+    return 0;
+}
+
+CudaResult cuStreamWaitEvent(CudaStream stream, CudaEvent event, unsigned flags) {
+    CALL("cuStreamWaitEvent");
+    fake_demand(flags == 0 && !driver.capture, "another kind of waiting");
+    driver.enqueue(stream, "", [event] { fake_driver().run_until(event); });
     return 0;
 }
 
 CudaResult cuEventElapsedTime(float* milliseconds, CudaEvent start, CudaEvent end) {
     CALL("cuEventElapsedTime");
-    const double first = driver.events.at(start), last = driver.events.at(end);
+    const double first = driver.events.at(start).passed, last = driver.events.at(end).passed;
     fake_demand(first > 0 && last > first, "an event has not passed");
     *milliseconds = static_cast<float>(last - first);
     return 0;

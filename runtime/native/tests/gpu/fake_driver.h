@@ -1,13 +1,15 @@
 // A CUDA driver of C++ functions, in a library of its own that is opened as the real one would be. Its device memory is
 // host memory, its kernels are those of fake_kernels.cpp.
 //
-// As on a real device, work only happens when its stream is waited for; calls from a thread without the context are
+// As on a real device, work only happens when its stream is waited for, or an event in it, and then no more than has to;
+// calls from a thread without the context are
 // refused, during a capture nothing runs, and what a graph holds is what was captured. Every call can be made to fail.
 // Memory comes full of values that are no numbers and is watched on both sides.
 #pragma once
 
 #include <array>
 #include <cstddef>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -30,7 +32,7 @@ void fake_demand(bool condition, const char* what);
 
 struct FakeDriver {
     using Work = std::function<void()>;
-    using Queue = std::vector<std::pair<std::string, Work>>;
+    using Queue = std::deque<std::pair<std::string, Work>>;
 
     // A piece of memory between two margins.
     struct Memory {
@@ -57,7 +59,12 @@ struct FakeDriver {
     std::map<const void*, Queue> streams;
     std::map<const void*, std::shared_ptr<Captured>> graphs;
     std::map<const void*, std::string> modules, functions;  // variants
-    std::map<const void*, double> events;                   // when they passed
+    // When it passed, 0 until it has; and the stream that is to pass it.
+    struct Event {
+        double passed = 0;
+        const void* stream = nullptr;
+    };
+    std::map<const void*, Event> events;
     std::shared_ptr<Captured> capture;
     double clock = 0;
     int retained = 0;
@@ -65,13 +72,16 @@ struct FakeDriver {
     std::size_t used() const;
     std::byte* at(CudaAddress address, std::size_t bytes);  // device memory, which must be allocated
     void enqueue(CudaStream stream, const std::string& name, Work work);
-    void run(CudaStream stream);
+    void run(const void* stream);
+    void run_until(CudaEvent event);
     const void* handle() { return reinterpret_cast<const void*>(next_ += 16); }
 
     // Forget settings and counts. Nothing may be allocated.
     void reset();
 
   private:
+    void step(const void* stream);
+
     std::size_t next_ = 0x1000;
 };
 

@@ -102,6 +102,48 @@ std::string input_type(std::string_view variant) {
     return "FLOAT";
 }
 
+// Parameters as they are for one image of a batch.
+
+StartState of_image(StartState p, std::string_view variant, std::size_t image) {
+    const std::size_t at = image * static_cast<std::size_t>(p.plane);
+    const std::size_t channels = variant.find("_nchw") == std::string_view::npos ? 3 : 7;
+    p.state += 3 * at, p.y += 3 * at, p.clean += 3 * at, p.mask += at, p.stream += 4 * image;
+    p.network += channels * at * value_size(input_type(variant));
+    return p;
+}
+
+PriorStep of_image(PriorStep p, std::string_view variant, std::size_t image) {
+    const std::size_t at = image * static_cast<std::size_t>(p.plane);
+    p.out += 3 * at, p.state += 3 * at, p.a += 3 * at, p.b += 3 * at, p.y += 3 * at, p.mask += at, p.stream += 4 * image;
+    p.estimate += image * static_cast<std::size_t>(p.estimate_image);
+    p.network += 7 * at * value_size(input_type(variant));
+    return p;
+}
+
+PriorCoefficients of_image(PriorCoefficients p, std::string_view, std::size_t image) {
+    const std::size_t at = image * static_cast<std::size_t>(p.plane);
+    p.a += 3 * at, p.b += 3 * at, p.h += 3 * at, p.y += 3 * at, p.clean += image * static_cast<std::size_t>(p.clean_image);
+    return p;
+}
+
+MaskUpdate of_image(MaskUpdate p, std::string_view, std::size_t image) {
+    const std::size_t at = image * static_cast<std::size_t>(p.plane);
+    p.refined += at, p.seen += at, p.h += 3 * at, p.mask += at, p.sums += 4 * PARTS * image;
+    p.v += image * static_cast<std::size_t>(p.v_image);
+    return p;
+}
+
+ConfidentDepth of_image(ConfidentDepth p, std::string_view, std::size_t image) {
+    const std::size_t at = image * static_cast<std::size_t>(p.plane);
+    p.sums += 4 * PARTS * image, p.h += 3 * at, p.mask += at;
+    return p;
+}
+
+ConfidentMask of_image(ConfidentMask p, std::string_view, std::size_t image) {
+    p.mask += image * static_cast<std::size_t>(p.plane), p.matte += image * static_cast<std::size_t>(p.matte_image);
+    return p;
+}
+
 // Limits that let no number pass that is none.
 float clamped(float value, float low, float high) { return value < low ? low : value > high ? high : value; }
 
@@ -200,12 +242,16 @@ Parameters unpacked(const std::vector<std::byte>& packed) {
     return parameters;
 }
 
-// Every pixel that the programs along x are at.
+// Every pixel of every image that the programs are at.
 template <class Parameters, class Pixel>
-FakeDriver::Work over(const std::vector<std::byte>& packed, std::size_t programs, std::size_t block, const Pixel& pixel) {
+FakeDriver::Work over(const std::string& variant, std::array<unsigned, 3> grid, const std::vector<std::byte>& packed,
+                      std::size_t block, const Pixel& pixel) {
     return [=, p = unpacked<Parameters>(packed)] {
-        const std::size_t end = std::min(static_cast<std::size_t>(p.plane), programs * block);
-        for (std::size_t i = 0; i < end; ++i) pixel(p, i);
+        const std::size_t end = std::min(static_cast<std::size_t>(p.plane), grid[0] * block);
+        for (std::size_t image = 0; image < grid[1]; ++image) {
+            const Parameters own = of_image(p, variant, image);
+            for (std::size_t i = 0; i < end; ++i) pixel(own, i);
+        }
     };
 }
 
@@ -219,21 +265,25 @@ std::string fake_entry(std::string_view variant) {
 
 FakeDriver::Work fake_kernel(const std::string& variant, std::array<unsigned, 3> grid, std::vector<std::byte> packed) {
     const std::string entry = fake_entry(variant);
-    fake_demand(grid[1] == (entry == "prior_coefficients_kernel" ? 3u : 1u) && grid[2] == 1, "a grid of another form");
-    if (entry == "start_state_kernel")
-        return over<StartState>(packed, grid[0], BLOCK, [=](const auto& p, std::size_t i) { start_state(p, variant, i); });
-    if (entry == "prior_step_kernel")
-        return over<PriorStep>(packed, grid[0], BLOCK, [=](const auto& p, std::size_t i) { prior_step(p, variant, i); });
-    if (entry == "prior_coefficients_kernel")
-        return over<PriorCoefficients>(packed, grid[0], BLOCK,
-                                       [=](const auto& p, std::size_t i) { prior_coefficients(p, variant, i); });
-    if (entry == "mask_update_kernel")
-        return over<MaskUpdate>(packed, grid[0], BLOCK, [=](const auto& p, std::size_t i) { mask_update(p, variant, i); });
+    if (entry == "prior_coefficients_kernel") {
+        fake_demand(grid[1] % 3 == 0, "a grid of another form");
+        grid[1] /= 3;
+    }
+    fake_demand(grid[1] >= 1 && grid[2] == 1, "a grid of another form");
+    const auto pixels = [&]<class Parameters>(std::size_t block, void (*kernel)(const Parameters&, std::string_view, std::size_t)) {
+        return over<Parameters>(variant, grid, packed, block,
+                                [=](const Parameters& p, std::size_t i) { kernel(p, variant, i); });
+    };
+    if (entry == "start_state_kernel") return pixels(BLOCK, start_state);
+    if (entry == "prior_step_kernel") return pixels(BLOCK, prior_step);
+    if (entry == "prior_coefficients_kernel") return pixels(BLOCK, prior_coefficients);
+    if (entry == "mask_update_kernel") return pixels(BLOCK, mask_update);
     if (entry == "confident_mask_kernel")
-        return over<ConfidentMask>(packed, grid[0], MASK_BLOCK, [](const auto& p, std::size_t i) { confident_mask(p, i); });
+        return over<ConfidentMask>(variant, grid, packed, MASK_BLOCK, confident_mask);
     fake_demand(entry == "confident_depth_kernel" && grid[0] == PARTS, "an unknown kernel");
-    return [p = unpacked<ConfidentDepth>(packed)] {
-        for (std::size_t part = 0; part < PARTS; ++part) confident_depth(p, part);
+    return [=, p = unpacked<ConfidentDepth>(packed)] {
+        for (std::size_t image = 0; image < grid[1]; ++image)
+            for (std::size_t part = 0; part < PARTS; ++part) confident_depth(of_image(p, variant, image), part);
     };
 }
 

@@ -57,11 +57,11 @@ TEST_CASE("arguments that are not those of the record are refused") {
         CudaKernels kernels(bundle, cuda);
         const std::vector<Argument> few = {{"mask", 256}}, odd = {{"mask", 257}};
         const std::string takes = "mask, matte, threshold, plane, matte_image, global_scratch, profile_scratch";
-        CHECK_THROWS_WITH_AS(kernels.launch("confident_mask_fp32", few),
+        CHECK_THROWS_WITH_AS(kernels.launch("confident_mask_fp32", 1, few),
                              ("kernel confident_mask_fp32 takes " + takes + ", not mask: build the bundle's kernels again").c_str(),
                              BundleError);
-        CHECK_THROWS_AS(kernels.launch("confident_mask_fp32", odd), RestoreError);
-        CHECK_THROWS_AS(kernels.launch("no_such_kernel", few), RestoreError);
+        CHECK_THROWS_AS(kernels.launch("confident_mask_fp32", 1, odd), RestoreError);
+        CHECK_THROWS_AS(kernels.launch("no_such_kernel", 1, few), RestoreError);
     }
     fake_driver().reset();
 }

@@ -160,6 +160,112 @@ TEST_CASE("a graph takes another photo, mask and seed, and few calls whatever th
     CHECK(distance(found, setting.cpu.restore(other.planes(), other.mask_planes(), second, setting.arena)) >= 120);
 }
 
+TEST_CASE("a batch is its photos one by one, bit for bit") {
+    const Fresh fresh;
+    struct Case {
+        const char* name;
+        MaskPolicy policy;
+        bool blind, rows, has_head;
+        const char* packed;
+    };
+    for (const Case& one : {Case{"closed form", MaskPolicy::closed_form, false, false, true, ""},
+                            Case{"blind", MaskPolicy::predicted, true, true, true, ""},
+                            Case{"head inside", MaskPolicy::late, true, false, false, ""},
+                            Case{"packed", MaskPolicy::closed_form, true, false, true, "FLOAT"},
+                            Case{"packed halves", MaskPolicy::predicted, false, true, true, "HALF"}}) {
+        CAPTURE(one.name);
+        DeviceCase of;
+        of.policy = one.policy, of.rows = one.rows, of.has_head = one.has_head, of.noisy = of.growing_rho = true;
+        DeviceTraits traits;
+        traits.packed = one.packed, traits.batch = 2;
+        Setting setting(of, traits), alone(of, traits);
+        std::vector<Photo> photos;
+        for (unsigned i = 0; i < 5; ++i) photos.emplace_back(Size{13, 21}, i);
+        std::vector<WorkingImage> images;
+        for (const Photo& photo : photos)
+            images.push_back({photo.planes(), one.blind ? ConstPlanes{} : photo.mask_planes()});
+        const Wanted wanted{setting.bundle.table(5), ~std::uint64_t{0}, true};
+        for (int run = 0; run < 2; ++run) {  // two batches of two, of which the second is a graph, and one of one
+            const std::vector<Working> found = setting.gpu.restore_many(images, wanted, setting.arena);
+            CHECK(fake_driver().graphs.size() == static_cast<std::size_t>(run + 1));
+            REQUIRE(found.size() == photos.size());
+            for (std::size_t i = 0; i < images.size(); ++i) {
+                const auto& [image, mask] = images[i];
+                CHECK(!same(found[i], found[(i + 1) % images.size()]));
+                CHECK(distance(found[i], alone.cpu.restore(image, mask, wanted, alone.arena)) >= (traits.packed == "HALF" ? 80 : 120));
+                DeviceLoop single(alone.bundle, alone.networks, [](const std::string&) {});
+                CHECK(same(found[i], single.restore(image, mask, wanted, alone.arena)));
+            }
+        }
+    }
+}
+
+TEST_CASE("the next batch goes up while the GPU works") {
+    const Fresh fresh;
+    DeviceTraits traits;
+    traits.batch = 2;
+    Setting setting({}, traits);
+    const Photo photo;
+    const std::vector<WorkingImage> images(6, {photo.planes(), photo.mask_planes()});
+    std::vector<int> done;
+    const Progress progress = [&](int of, int steps) {
+        CHECK(steps == 12);
+        done.push_back(of);
+        return true;
+    };
+    const Wanted wanted{setting.bundle.table(2), 7, false, &progress};
+    setting.gpu.restore_many(images, wanted, setting.arena);
+    fake_driver().calls.clear();
+    done.clear();
+    const std::vector<Working> found = setting.gpu.restore_many(images, wanted, setting.arena);
+    std::string order;
+    for (const std::string& call : fake_driver().calls)
+        order += call == "cuMemcpyHtoDAsync_v2" ? "up " : call == "cuEventSynchronize" ? "wait " : "";
+    CHECK(order == "up up wait up wait wait ");
+    CHECK(done == std::vector{4, 8, 12});
+    CHECK(found[5].diffusion_seconds > 0);
+    CHECK(found[5].diffusion_seconds == found[4].diffusion_seconds);
+}
+
+TEST_CASE("a batch that is ended in between, or has a photo at fault, leaves the loop usable") {
+    const Fresh fresh;
+    DeviceTraits traits;
+    traits.batch = 2;
+    Setting setting({}, traits);
+    const Photo photo;
+    const std::vector<WorkingImage> images(4, {photo.planes(), photo.mask_planes()});
+    const Progress stop = [](int, int) { return false; };
+    const Wanted wanted{setting.bundle.table(2), 7, false}, stopped{setting.bundle.table(2), 7, false, &stop};
+    const std::vector<Working> expected = setting.gpu.restore_many(images, wanted, setting.arena);
+    CHECK_THROWS_AS(setting.gpu.restore_many(images, stopped, setting.arena), Cancelled);
+    for (const auto& [_, queue] : fake_driver().streams) CHECK(queue.empty());
+    CHECK(same(setting.gpu.restore_many(images, wanted, setting.arena)[3], expected[3]));
+    traits.broken = true;
+    Setting broken({}, traits);
+    CHECK(refusal([&] { broken.gpu.restore_many(images, wanted, broken.arena); }) ==
+          "networks on an imaginary GPU cannot handle image 2 of 4: the result has values that are not finite");
+}
+
+TEST_CASE("a loop that takes one at a time takes several one after the other") {
+    const Fresh fresh;
+    Setting setting;
+    const Photo one, other({13, 21}, 3);
+    std::vector<std::pair<int, int>> done;
+    const Progress progress = [&](int of, int steps) {
+        done.emplace_back(of, steps);
+        return true;
+    };
+    const Wanted wanted{setting.bundle.table(2), 7, true, &progress}, silent{setting.bundle.table(2), 7, true};
+    const std::vector<WorkingImage> images = {{one.planes(), {}}, {other.planes(), {}}};
+    for (Loop* loop : {static_cast<Loop*>(&setting.cpu), static_cast<Loop*>(&setting.gpu)}) {
+        done.clear();
+        const std::vector<Working> found = loop->restore_many(images, wanted, setting.arena);
+        CHECK(same(found[0], loop->restore(one.planes(), {}, silent, setting.arena)));
+        CHECK(same(found[1], loop->restore(other.planes(), {}, silent, setting.arena)));
+        CHECK(done.back() == std::pair{4, 4});
+    }
+}
+
 TEST_CASE("launches are those that docs/gpu-loop.md counts") {
     const Fresh fresh;
     DeviceCase of;
@@ -178,7 +284,7 @@ TEST_CASE("launches are those that docs/gpu-loop.md counts") {
     CHECK(done.at("start_state_fp32_signed") == 1);
     CHECK(done.at("prior_step_fp32_state") == 4);
     CHECK(done.at("prior_step_fp32_last") == 1);
-    CHECK(done.at("copy") == 1 + 5);
+    CHECK(done.at("copy") == 2 + 5);
     CHECK(done.at("fill") == 1);
 }
 
@@ -291,7 +397,7 @@ TEST_CASE("what goes wrong on the way is one line, and the next photo works") {
     const Wanted wanted{setting.bundle.table(2), 7, false};
     const Photo photo;
     const Working expected = setting.gpu.restore(photo.planes(), {}, wanted, setting.arena);
-    for (const char* call : {"cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize", "cuEventRecord", "cuGraphLaunch"}) {
+    for (const char* call : {"cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuEventSynchronize", "cuStreamWaitEvent", "cuEventRecord", "cuGraphLaunch"}) {
         fake_driver().refused[call] = 700;
         const std::string line = refusal([&] { setting.gpu.restore(photo.planes(), {}, wanted, setting.arena); });
         CHECK(line == std::string("the GPU cannot be used: ") + call + " failed with CUDA_ERROR_ILLEGAL_ADDRESS; use a CPU backend");

@@ -235,6 +235,9 @@ TEST_CASE("photos outside the profile go to the bundle's own graphs") {
         const Working restored = loop.restore({image, 3, size.first, size.second}, {}, {shop.bundle.table(2), 1}, arena);
         CHECK(restored.image.size() == size);
     }
+    const std::vector<float> image(3 * 40 * 72, 0.5f);
+    const std::vector<WorkingImage> several(3, {{image, 3, 40, 72}, {}});
+    CHECK(loop.restore_many(several, {shop.bundle.table(2), 1}, arena).size() == 3);
     CHECK(shop.said == std::vector<std::string>{
                            text("96x64 pixels are outside the profile 16x16:32x48:48x80 (height x width) of networks on an imaginary "
                                 "GPU: using networks on an imaginary GPU")});
