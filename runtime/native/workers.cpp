@@ -1,8 +1,32 @@
 #include "workers.h"
 
 #include <algorithm>
+#include <chrono>
 
 namespace shadowdiffusion {
+
+namespace {
+
+// Looks again and again for up to a tenth of a millisecond whether `done`, as loops follow each other faster than a thread
+// wakes up.
+template <class Done>
+bool spin(const Done& done) {
+    using Clock = std::chrono::steady_clock;
+    const auto end = Clock::now() + std::chrono::microseconds(100);
+    do {
+        for (int i = 0; i < 16; ++i) {
+            if (done()) return true;
+#if defined(__x86_64__)
+            __builtin_ia32_pause();
+#elif defined(__aarch64__)
+            __asm__ __volatile__("yield");
+#endif
+        }
+    } while (Clock::now() < end);
+    return done();
+}
+
+}  // namespace
 
 Workers::Workers(unsigned threads) {
     if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
@@ -37,6 +61,7 @@ void Workers::run(Task task, std::size_t count, std::size_t grain) {
     }
     begin_.notify_all();
     take_parts();
+    if (spin([this] { return busy_ == 0; })) return;
     std::unique_lock lock(mutex_);
     end_.wait(lock, [this] { return busy_ == 0; });
 }
@@ -51,15 +76,18 @@ void Workers::take_parts() {
 
 void Workers::serve() {
     std::size_t seen = 0;
-    std::unique_lock lock(mutex_);
     for (;;) {
+        spin([&] { return generation_ != seen; });
+        std::unique_lock lock(mutex_);
         begin_.wait(lock, [&] { return stopping_ || generation_ != seen; });
         if (stopping_) return;
         seen = generation_;
         lock.unlock();
         take_parts();
-        lock.lock();
-        if (--busy_ == 0) end_.notify_one();
+        if (--busy_ == 0) {
+            const std::lock_guard last(mutex_);  // the caller is waiting by now, or has seen it
+            end_.notify_one();
+        }
     }
 }
 

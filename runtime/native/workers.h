@@ -45,8 +45,7 @@ class Workers {
     std::condition_variable begin_, end_;
     Task task_;
     std::size_t count_ = 0, grain_ = 1;
-    std::atomic<std::size_t> next_ = 0;
-    std::size_t busy_ = 0, generation_ = 0;
+    std::atomic<std::size_t> next_ = 0, busy_ = 0, generation_ = 0;
     bool stopping_ = false;
     std::vector<std::thread> threads_;
 };

@@ -1,0 +1,1 @@
+"""Plans: networks as the CPU kernels of runtime/native/cpu run them."""

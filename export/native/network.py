@@ -1,0 +1,133 @@
+"""A network as what the CPU kernels can do: convolutions with all that is around them, and attention.
+
+Values are feature maps. Their channels lie in memory in multiples of `LANES`, with gaps that hold zeros, so that a
+concatenation is nothing but two maps side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+LANES = 16
+"""Channels come in multiples of this many, the widest vector of float32."""
+
+Activation = Literal["none", "relu", "silu"]
+Floats = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int64]
+
+
+def padded(channels: int) -> int:
+    """The multiple of LANES that holds so many channels."""
+    return -(-channels // LANES) * LANES
+
+
+@dataclass(eq=False)
+class FeatureMap:
+    """channels: that mean something. shrink: the image's side over the map's. parts: the maps side by side that this
+    is, if it is a concatenation. split: into how many maps of its own it is read, each from a multiple of LANES on.
+    """
+
+    channels: int
+    shrink: Fraction
+    parts: tuple[FeatureMap, ...] = ()
+    split: int = 1
+
+    @property
+    def positions(self) -> Positions:
+        """Where each channel lies."""
+        if self.parts:
+            starts = np.cumsum([0, *(part.width for part in self.parts)])
+            return np.concatenate([part.positions + start for part, start in zip(self.parts, starts, strict=False)])
+        own = self.channels // self.split
+        return np.concatenate([np.arange(own) + index * padded(own) for index in range(self.split)])
+
+    @property
+    def width(self) -> int:
+        """Channels with the gaps."""
+        if self.parts:
+            return sum(part.width for part in self.parts)
+        return self.split * padded(self.channels // self.split)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Group normalisation: scale and shift float32 [channels] after it."""
+
+    groups: int
+    epsilon: float
+    scale: Floats
+    shift: Floats
+
+
+@dataclass(eq=False)
+class Gather:
+    """Inputs of the network, side by side, as a map: patches of patch x patch pixels become channels."""
+
+    inputs: tuple[str, ...]
+    patch: int
+    to: FeatureMap
+
+
+@dataclass(eq=False)
+class Convolution:
+    """to = weights * activation(normalisation(from)) + bias + row[row...] + plus.
+
+    weights: float32 [outputs, inputs, kernel, kernel], with padding of kernel // 2. step: 1 or 2. doubled: pixels are
+    repeated first.
+    """
+
+    source: FeatureMap
+    to: FeatureMap
+    weights: Floats
+    bias: Floats
+    step: int = 1
+    doubled: bool = False
+    activation: Activation = "none"
+    normalisation: Normalisation | None = None
+    row: int | None = None
+    plus: FeatureMap | None = None
+
+
+@dataclass(eq=False)
+class Attention:
+    """Single-head attention over all pixels; the thirds of `source` are query, key and value."""
+
+    source: FeatureMap
+    to: FeatureMap
+    scale: float
+
+
+@dataclass(eq=False)
+class Scatter:
+    """A map as an output of the network, channels to patches; squashed: through the logistic function."""
+
+    source: FeatureMap
+    patch: int
+    squashed: bool
+    output: str
+
+
+Step = Gather | Convolution | Attention | Scatter
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output: planes [channels, height / shrink, width / shrink] of an image."""
+
+    channels: int
+    shrink: Fraction
+
+
+@dataclass
+class Network:
+    """row: values of the input that the time table gives, 0 without."""
+
+    row: int = 0
+    inputs: dict[str, Port] = field(default_factory=dict)
+    outputs: dict[str, Port] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)

@@ -1,0 +1,167 @@
+"""A `Network` as the file that the CPU kernels read: safetensors, with the steps as JSON in its metadata.
+
+    version, multiple, row, inputs {name: {channels, shrink}}, outputs, maps [{channels, shrink}], steps
+
+A map lies in memory as [height, width, channels]; [map, first, count] are some of its channels. Each step is an object
+of one kind, whose fields are those of `export.native.network`:
+
+    gather       inputs, patch, to
+    convolution  from, to, kernel, step, doubled, activation, normalisation {groups: of each channel, -1 for a gap;
+                 count, scale, shift, epsilon}, weights [kernel, kernel, inputs, outputs], bias, row, plus
+    attention    query, key, value, to, scale
+    scatter      from, patch, squashed, output
+
+Weights are names of tensors, gaps included, in half precision where that loses nothing. `runtime/native/cpu/plan.cpp`
+checks all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from export.errors import ExportError
+from export.native.network import (
+    Attention,
+    Convolution,
+    FeatureMap,
+    Floats,
+    Gather,
+    Network,
+    Normalisation,
+    Port,
+    Positions,
+    Step,
+)
+from export.native.reading import maps_of
+
+VERSION = 1
+
+
+def encode_plan(network: Network) -> bytes:
+    """The file. Raises ExportError for a network whose maps cannot be laid out."""
+    writer = _Writer(network)
+    steps = [writer.step(step) for step in network.steps]
+    finest = [item["shrink"] for item in writer.maps]
+    plan = {
+        "version": VERSION,
+        "multiple": math.lcm(*finest, *(_whole(port.shrink) for port in network.inputs.values())),
+        "row": network.row,
+        "inputs": _ports(network.inputs),
+        "outputs": _ports(network.outputs),
+        "maps": writer.maps,
+        "steps": steps,
+    }
+    tensors = {name: _smallest(values) for name, values in writer.tensors.items()}
+    return save(tensors, {"plan": json.dumps(plan, separators=(",", ":"))})
+
+
+def _whole(shrink: Fraction) -> int:
+    if shrink.denominator != 1:
+        raise ExportError(f"the CPU kernels have maps of the image's size at most, not {1 / shrink} times larger")
+    return int(shrink)
+
+
+def _ports(ports: dict[str, Port]) -> dict[str, dict[str, int]]:
+    return {name: {"channels": port.channels, "shrink": _whole(port.shrink)} for name, port in ports.items()}
+
+
+def _smallest(values: Floats) -> Floats | np.ndarray[Any, np.dtype[np.float16]]:
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    return half if np.array_equal(half.astype(np.float32), values) else np.ascontiguousarray(values)
+
+
+class _Writer:
+    """Gives every map its place: that in the concatenation it is part of, else a map of its own."""
+
+    def __init__(self, network: Network) -> None:
+        self.maps: list[dict[str, int]] = []
+        self.tensors: dict[str, Floats] = {}
+        self._places: dict[int, tuple[int, int]] = {}
+        found = {id(item): item for step in network.steps for item in maps_of(step)}
+        for item in found.values():
+            if item.parts:
+                self._place(item, self._new(item), 0)
+        for item in found.values():
+            if id(item) not in self._places:
+                self._place(item, self._new(item), 0)
+
+    def _new(self, item: FeatureMap) -> int:
+        self.maps.append({"channels": item.width, "shrink": _whole(item.shrink)})
+        return len(self.maps) - 1
+
+    def _place(self, item: FeatureMap, index: int, first: int) -> None:
+        if id(item) in self._places:
+            raise ExportError("the CPU kernels keep a map in one place, and this network concatenates one twice")
+        self._places[id(item)] = (index, first)
+        for part in item.parts:
+            self._place(part, index, first)
+            first += part.width
+
+    def _slice(self, item: FeatureMap, part: int = 0, parts: int = 1) -> list[int]:
+        index, first = self._places[id(item)]
+        width = item.width // parts
+        return [index, first + part * width, width]
+
+    def _tensor(self, name: str, values: Floats) -> str:
+        key = f"{len(self.tensors)}.{name}"
+        self.tensors[key] = values
+        return key
+
+    def step(self, step: Step) -> dict[str, dict[str, Any]]:
+        if isinstance(step, Gather):
+            return {"gather": {"inputs": step.inputs, "patch": step.patch, "to": self._slice(step.to)}}
+        if isinstance(step, Convolution):
+            return {"convolution": self._convolution(step)}
+        if isinstance(step, Attention):
+            thirds = {name: self._slice(step.source, i, 3) for i, name in enumerate(("query", "key", "value"))}
+            return {"attention": thirds | {"to": self._slice(step.to), "scale": step.scale}}
+        fields = {"patch": step.patch, "squashed": step.squashed, "output": step.output}
+        return {"scatter": {"from": self._slice(step.source)} | fields}
+
+    def _convolution(self, step: Convolution) -> dict[str, Any]:
+        if step.plus is not None and not np.array_equal(step.plus.positions, step.to.positions):
+            raise ExportError("the CPU kernels add maps that lie alike, and this network adds others")
+        if step.row is not None and step.to.width != step.to.channels:
+            raise ExportError(f"the CPU kernels add a row to multiples of 16 channels, not to {step.to.channels}")
+        kernel = step.weights.shape[2]
+        weights = np.zeros((kernel, kernel, step.source.width, step.to.width), np.float32)
+        into, out = step.source.positions, step.to.positions
+        weights[:, :, into[:, None], out[None]] = step.weights.transpose(2, 3, 1, 0)
+        normalisation = step.normalisation and self._normalisation(step.normalisation, into, step.source.width)
+        return {
+            "from": self._slice(step.source),
+            "to": self._slice(step.to),
+            "kernel": kernel,
+            "step": step.step,
+            "doubled": step.doubled,
+            "activation": step.activation,
+            "normalisation": normalisation,
+            "weights": self._tensor("weights", weights),
+            "bias": self._tensor("bias", _spread(step.bias, out, step.to.width)),
+            "row": step.row,
+            "plus": None if step.plus is None else self._slice(step.plus),
+        }
+
+    def _normalisation(self, of: Normalisation, positions: Positions, width: int) -> dict[str, Any]:
+        groups = np.full(width, -1)
+        groups[positions] = np.arange(len(positions)) // (len(positions) // of.groups)
+        return {
+            "groups": groups.tolist(),
+            "count": of.groups,
+            "scale": self._tensor("scale", _spread(of.scale, positions, width)),
+            "shift": self._tensor("shift", _spread(of.shift, positions, width)),
+            "epsilon": of.epsilon,
+        }
+
+
+def _spread(values: Floats, positions: Positions, width: int) -> Floats:
+    spread = np.zeros(width, np.float32)
+    spread[positions] = values
+    return spread

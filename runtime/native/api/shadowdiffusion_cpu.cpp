@@ -1,0 +1,68 @@
+#include "shadowdiffusion_cpu.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <string_view>
+#include <vector>
+
+#include "cpu/network.h"
+
+namespace {
+
+using namespace shadowdiffusion;
+
+void say(char* error, std::size_t size, std::string_view line) {
+    if (error == nullptr || size == 0) return;
+    const std::size_t count = std::min(line.size(), size - 1);
+    std::memcpy(error, line.data(), count);
+    error[count] = 0;
+}
+
+// `work`, with whatever it throws as a status and a line.
+template <class Work>
+sdcpu_status attempt(char* error, std::size_t size, const Work& work) {
+    try {
+        work();
+        return SDCPU_OK;
+    } catch (const std::bad_alloc&) {
+        say(error, size, "memory ran out");
+        return SDCPU_OUT_OF_MEMORY;
+    } catch (const std::exception& failure) {
+        say(error, size, failure.what());
+    } catch (...) {
+        say(error, size, "unknown failure");
+    }
+    return SDCPU_ERROR;
+}
+
+}  // namespace
+
+struct sdcpu_network {
+    sdcpu_network(Plan plan, unsigned threads) : workers(threads), network(std::move(plan), workers) {}
+    Workers workers;
+    CpuNetwork network;
+};
+
+const char* sdcpu_version(void) { return SHADOWDIFFUSION_VERSION_TEXT; }
+
+sdcpu_network* sdcpu_open(const char* path, unsigned threads, char* error, size_t error_size) {
+    sdcpu_network* made = nullptr;
+    attempt(error, error_size, [&] { made = new sdcpu_network(read_plan(path), threads); });
+    return made;
+}
+
+sdcpu_status sdcpu_run(sdcpu_network* network, size_t height, size_t width, size_t inputs, const char* const* input_names,
+                       const float* const* input_planes, const float* row, size_t row_values, size_t outputs,
+                       const char* const* output_names, float* const* output_planes, char* error, size_t error_size) {
+    return attempt(error, error_size, [&] {
+        std::vector<NamedInput> given;
+        for (size_t i = 0; i < inputs; ++i) given.push_back({input_names[i], input_planes[i]});
+        std::vector<NamedOutput> wanted;
+        for (size_t i = 0; i < outputs; ++i) wanted.push_back({output_names[i], output_planes[i]});
+        network->network.run(height, width, given, {row, row_values}, wanted);
+    });
+}
+
+void sdcpu_close(sdcpu_network* network) { delete network; }

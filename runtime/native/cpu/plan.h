@@ -1,0 +1,88 @@
+// A network as a plan: feature maps, and the steps that fill them one after the other, as `python -m export build-engine
+// --backend native` writes it (export/native/plan.py says what everything means).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cpu/convolution.h"
+
+namespace shadowdiffusion {
+
+inline constexpr std::size_t PLAN_VERSION = 1;
+
+// Channels [first, first + count) of a map, all multiples of LANES.
+struct Slice {
+    std::size_t map, first, count;
+};
+
+struct GatherStep {
+    std::vector<std::string> inputs;
+    std::size_t patch;
+    Slice to;
+};
+
+struct Normalisation {
+    std::vector<std::int32_t> groups;  // of each channel; -1: the channel is filled up with zeros
+    std::size_t count;                 // of groups
+    std::span<const float> scale, shift;
+    double epsilon;
+};
+
+struct ConvolutionStep {
+    Slice from, to;
+    std::size_t kernel, step;
+    bool doubled;
+    Activation activation;
+    std::optional<Normalisation> normalisation;
+    std::span<const float> weights, bias;  // [kernel, kernel, inputs, outputs], [outputs]
+    std::optional<std::size_t> row;        // where in the network's row the values begin that are added to the bias
+    std::optional<Slice> plus;
+};
+
+struct AttentionStep {
+    Slice query, key, value, to;
+    float scale;
+};
+
+struct ScatterStep {
+    Slice from;
+    std::size_t patch;
+    bool squashed;
+    std::string output;
+};
+
+using PlanStep = std::variant<GatherStep, ConvolutionStep, AttentionStep, ScatterStep>;
+
+struct MapShape {
+    std::size_t channels, shrink;  // the image's side over the map's
+};
+
+// An input or an output: planes [channels, height / shrink, width / shrink] of the image's size.
+struct PlanPort {
+    std::size_t channels, shrink;
+};
+
+struct Plan {
+    std::size_t multiple = 1;  // of which image heights and widths must be multiples
+    std::size_t row = 0;       // values of the row for time; 0: takes none
+    std::map<std::string, PlanPort> inputs, outputs;
+    std::vector<MapShape> maps;
+    std::vector<PlanStep> steps;
+    std::map<std::string, std::vector<float>> tensors;  // that the spans above are of
+};
+
+// Throws BundleError if the bytes are no plan, or one that would read or write outside of anything.
+Plan parse_plan(std::span<const std::byte> bytes, const std::string& source);
+
+// The same of a file.
+Plan read_plan(const std::filesystem::path& path);
+
+}  // namespace shadowdiffusion
