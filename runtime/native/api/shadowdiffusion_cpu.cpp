@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "cpu/network.h"
+#include "errors.h"
+#include "text.h"
 
 namespace {
 
@@ -37,6 +39,12 @@ sdcpu_status attempt(char* error, std::size_t size, const Work& work) {
     return SDCPU_ERROR;
 }
 
+template <class T>
+T* needed(T* pointer, const char* name) {
+    if (pointer == nullptr) throw RestoreError(text(name, " is NULL"));
+    return pointer;
+}
+
 }  // namespace
 
 struct sdcpu_network {
@@ -49,7 +57,7 @@ const char* sdcpu_version(void) { return SHADOWDIFFUSION_VERSION_TEXT; }
 
 sdcpu_network* sdcpu_open(const char* path, unsigned threads, char* error, size_t error_size) {
     sdcpu_network* made = nullptr;
-    attempt(error, error_size, [&] { made = new sdcpu_network(read_plan(path), threads); });
+    attempt(error, error_size, [&] { made = new sdcpu_network(read_plan(needed(path, "path")), threads); });
     return made;
 }
 
@@ -58,10 +66,15 @@ sdcpu_status sdcpu_run(sdcpu_network* network, size_t height, size_t width, size
                        const char* const* output_names, float* const* output_planes, char* error, size_t error_size) {
     return attempt(error, error_size, [&] {
         std::vector<NamedInput> given;
-        for (size_t i = 0; i < inputs; ++i) given.push_back({input_names[i], input_planes[i]});
+        for (size_t i = 0; i < inputs; ++i)
+            given.push_back({needed(needed(input_names, "input_names")[i], "an input's name"),
+                             needed(needed(input_planes, "input_planes")[i], input_names[i])});
         std::vector<NamedOutput> wanted;
-        for (size_t i = 0; i < outputs; ++i) wanted.push_back({output_names[i], output_planes[i]});
-        network->network.run(height, width, given, {row, row_values}, wanted);
+        for (size_t i = 0; i < outputs; ++i)
+            wanted.push_back({needed(needed(output_names, "output_names")[i], "an output's name"),
+                              needed(needed(output_planes, "output_planes")[i], output_names[i])});
+        if (row_values > 0) needed(row, "row");
+        needed(network, "network")->network.run(height, width, given, {row, row_values}, wanted);
     });
 }
 

@@ -1,10 +1,18 @@
 #include "bundle/json.h"
 
+#include <algorithm>
+
 #include "text.h"
 
 namespace shadowdiffusion::json {
 
 namespace {
+
+// Control characters as question marks.
+std::string one_line(std::string line) {
+    std::ranges::replace_if(line, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+    return line;
+}
 
 [[noreturn]] void expected(std::string_view type, const Value& value, const std::string& path) {
     throw Invalid(shadowdiffusion::text("Expected `", type, "`, got `", type_of(value), "`"), path);
@@ -19,6 +27,9 @@ void check(double number, std::string_view type, const std::string& path, const 
 }
 
 }  // namespace
+
+Invalid::Invalid(const std::string& what, const std::string& path)
+    : std::runtime_error(one_line(path == "$" ? what : what + " - at `" + path + "`")) {}
 
 std::string type_of(const Value& value) {
     if (value.is_null()) return "null";

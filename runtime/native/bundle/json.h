@@ -15,10 +15,9 @@ namespace shadowdiffusion::json {
 
 using Value = nlohmann::json;
 
-// What was wrong, and where: "Expected `int`, got `str` - at `$.model.multiple`".
+// What was wrong, and where, in one line whatever names there are: "Expected `int`, got `str` - at `$.model.multiple`".
 struct Invalid : std::runtime_error {
-    Invalid(const std::string& what, const std::string& path)
-        : std::runtime_error(path == "$" ? what : what + " - at `" + path + "`") {}
+    Invalid(const std::string& what, const std::string& path);
 };
 
 // Bounds of a number; ends may be excluded.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <new>
 
 #include "cpu/planes.h"
 #include "errors.h"
@@ -14,8 +15,15 @@ namespace {
 
 constexpr std::size_t PARTS_PER_THREAD = 3;  // of what is shared, at least, so that no thread waits long for the last one
 constexpr std::size_t NARROWEST = 64;        // channels of such a part
+constexpr std::size_t MOST_VALUES = std::size_t{1} << 48;  // of a map: no memory holds more, and products of it would overflow
 
 std::size_t ratio_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
+
+std::size_t values_of(const MapShape& map, std::size_t height, std::size_t width) {
+    const std::size_t rows = height / map.shrink, columns = width / map.shrink;
+    if (rows > MOST_VALUES / map.channels / columns) throw std::bad_alloc();
+    return rows * columns * map.channels;
+}
 
 // Calls visit(slice, whether it is written) for everything that a step reads or writes.
 template <class Visit>
@@ -93,7 +101,7 @@ void CpuNetwork::run(std::size_t height, std::size_t width, std::span<const Name
 void CpuNetwork::lay_out(std::size_t height, std::size_t width) {
     height_ = width_ = 0;  // until everything is there
     std::vector<std::size_t> sizes;
-    for (const MapShape& map : plan_.maps) sizes.push_back(height / map.shrink * (width / map.shrink) * map.channels);
+    for (const MapShape& map : plan_.maps) sizes.push_back(values_of(map, height, width));
     const Places found = places(plan_, sizes);
     if (memory_.count() < found.size) memory_ = Values(), memory_ = Values(found.size);
     maps_.clear(), sums_.clear();
@@ -123,7 +131,7 @@ void CpuNetwork::lay_out(std::size_t height, std::size_t width) {
     scratch = ratio_up(scratch, LANES) * LANES;
     if (scratch_.count() < scratch * workers_.threads()) scratch_ = Values(), scratch_ = Values(scratch * workers_.threads());
     if (shared_.count() < shared) shared_ = Values(), shared_ = Values(shared);
-    if (bias_.count() < most) bias_ = Values(most), scale_ = Values(2 * most);
+    if (scale_.count() < 2 * most) bias_ = Values(most), scale_ = Values(2 * most);  // the last one says that both are there
     block_sums_.resize(block_sums);
     free_.clear();
     for (unsigned i = 0; i < workers_.threads(); ++i) free_.push_back(scratch_.data() + i * scratch);

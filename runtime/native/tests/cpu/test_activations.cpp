@@ -48,7 +48,7 @@ TEST_CASE("SiLU is exact to seven digits, and to what its exponential gives beyo
 }
 
 TEST_CASE("SiLU and ReLU of huge and of tiny values are what they tend to") {
-    const std::vector<float> values = {0, -0.0f, 1e-30f, -1e-30f, 1e-44f, 1e4f, -1e4f, 1e30f, -1e30f, 3e38f, -88.5f, -126 * 0.6931472f};
+    const std::vector<float> values = {0, -0.0f, 1e-30f, -1e-30f, 1e-44f, 1e4f, -1e4f, 1e30f, -1e30f, 3e38f, -87.3f, -88.5f};
     on_every_target([&] {
         const std::vector<float> smooth = activated(Activation::silu, values), cut = activated(Activation::relu, values);
         for (std::size_t i = 0; i < values.size(); ++i) {

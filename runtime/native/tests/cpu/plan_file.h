@@ -1,0 +1,40 @@
+// Plans of networks as files, made by hand.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "cpu/grid.h"
+#include "cpu/plan.h"
+
+struct PlanFile {
+    // Adds a tensor and returns its name.
+    std::string tensor(const std::vector<float>& values);
+    std::string half_tensor(const std::vector<std::uint16_t>& values);
+    nlohmann::json& step(std::size_t index) { return plan["steps"][index].front(); }
+    std::vector<std::byte> bytes() const;
+    shadowdiffusion::Plan parsed() const { return shadowdiffusion::parse_plan(bytes(), "it"); }
+
+    nlohmann::json plan = nlohmann::json::object(), header = nlohmann::json::object();
+    std::vector<std::byte> data;
+
+  private:
+    std::string add(const char* type, const void* values, std::size_t count, std::size_t size);
+};
+
+// A network with all kinds of steps, of images whose sides are multiples of 4: a concatenation, an addition, gaps among
+// channels that are normalised, and maps that live one after the other. Inputs "image" and "prior" of 3 channels, outputs
+// "noise" of 3 channels and "mask" of 1 at half the size, a row of 48 values. Steps: SMALL.
+PlanFile small_plan();
+
+namespace small {
+enum Step : std::size_t { gather, first, down, thirds, attention, project, up, last, mask, scatter_noise, scatter_mask };
+inline constexpr std::size_t row = 48;
+}  // namespace small
+
+// A copy that takes a map from image to image as it is: gather, scatter. Its input is "in", its output "out".
+PlanFile copying_plan();
