@@ -13,12 +13,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile
 CODE := $(wildcard training kernels export runtime benchmarks) tests
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint native-test native-fuzz gpu clean
+.PHONY: help demo test test-slow lint cpu-kernels native-test native-fuzz gpu clean
 
 help:
 	@echo "make demo       restore $(EXAMPLE) with the bundle that comes along, into demo/"
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  the tests that take long"
+	@echo "make cpu-kernels  build the CPU kernels (needs cmake, g++ and two libraries: docs/native.md) and put them into $(VENV)"
 	@echo "make native-test  build the C++ runtime into build/release, and its tests (docs/native.md says what to install first)"
 	@echo "make native-fuzz  its libFuzzer targets, a minute each (needs clang)"
 	@echo "make gpu        replace the CPU build of ONNX Runtime by the CUDA one (they cannot be installed together)"
@@ -38,6 +39,11 @@ test-slow: $(VENV)/.test
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy $(CODE)
+
+cpu-kernels: $(VENV)/.base
+	@cmake --preset cpu-kernels
+	@cmake --build --preset cpu-kernels
+	@cmake --install build/cpu-kernels --prefix $(VENV)
 
 native-test: $(VENV)/.native
 	@cmake --preset release

@@ -18,7 +18,7 @@ Bundle = Annotated[Path, typer.Argument(help="A bundle: folder or zip file.", me
 Backend = Annotated[
     BackendName,
     typer.Option(
-        help="TensorRT (needs the GPU it builds for), TensorRT for RTX (needs none), or ONNX Runtime.",
+        help="TensorRT (needs the GPU it builds for), TensorRT for RTX (needs none), our CPU kernels, or ONNX Runtime.",
         show_default=False,
     ),
 ]

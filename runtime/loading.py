@@ -19,9 +19,9 @@ def load(
     """Open a bundle folder (None: the built-in one) and return its Restorer.
 
     backend: "auto" (the best engine that fits this machine, else the portable graphs), "portable" (no engine), or
-    "tensorrt", "tensorrt-rtx" or "onnxruntime". device: "cpu", "cuda", or "auto" for CUDA where it can be used.
-    threads: CPU threads, None for one per core, which is the most. `say` hears why engines are passed over. Raises
-    RestoreError for a missing or damaged bundle, or an unavailable backend or device.
+    "tensorrt", "tensorrt-rtx", "cpu-kernels" or "onnxruntime". device: "cpu", "cuda", or "auto" for CUDA where it can
+    be used. threads: CPU threads, None for one per core, which is the most. `say` hears why engines are passed over.
+    Raises RestoreError for a missing or damaged bundle, or an unavailable backend or device.
     """
     opened = load_bundle(bundle)
     return Restorer(opened, choose(opened, backend, device, threads, say))

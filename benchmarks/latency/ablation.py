@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LEAN_LOOP, BUNDLE = "lean-loop", "bundle"
 ENGINE_PASSES = tuple(item for item in PASSES if item.stage == "engine")
 Kind = tuple[BackendName, Precision]
-CPU_ENGINES: tuple[Kind, ...] = (("onnxruntime", "fp32"), ("onnxruntime", "int8"))
+CPU_ENGINES: tuple[Kind, ...] = (("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("cpu-kernels", "fp32"))
 GPU_ENGINES: tuple[Kind, ...] = (
     ("onnxruntime", "fp32"),
     ("onnxruntime", "fp16"),
@@ -96,7 +96,8 @@ def ablation(engines: Engines) -> list[Contestant]:
     found.append(Contestant(BUNDLE, title, prepare, parent, ours=True))
     for kind in engines.kinds:
         backend, precision = kind
-        title = f"an engine of {backend} in {precision}: measured passes and settings, compiled ahead"
+        how = "the denoiser by our CPU kernels" if backend == "cpu-kernels" else "measured passes and settings"
+        title = f"an engine of {backend} in {precision}: {how}, compiled ahead"
         prepare = partial(_prepare_loop, engines, engine_name(kind))
         single: Kind = (backend, "fp32")
         parent = engine_name(single) if precision != "fp32" and single in engines.kinds else BUNDLE

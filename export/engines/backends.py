@@ -12,6 +12,10 @@ def load_backend(name: BackendName) -> Backend:
         from export.engines.onnxruntime import load_onnxruntime
 
         return load_onnxruntime()
+    if name == "cpu-kernels":
+        from export.engines.cpu_kernels import load_cpu_kernels
+
+        return load_cpu_kernels()
     from export.engines.tensorrt import load_tensorrt
 
     return load_tensorrt(name)

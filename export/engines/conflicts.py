@@ -21,6 +21,14 @@ REASONS: dict[BackendName, dict[str, str]] = {
         "threads": ONNXRUNTIME,
         "provider": ONNXRUNTIME,
     },
+    "cpu-kernels": {
+        "sm": "it is for --backend tensorrt-rtx",
+        "workspace": TENSORRT,
+        "strip_weights": TENSORRT,
+        "version_compatible": TENSORRT,
+        "hardware_compatible": TENSORRT,
+        "provider": ONNXRUNTIME,
+    },
     "onnxruntime": {
         "sm": "it is for --backend tensorrt-rtx",
         "workspace": TENSORRT,
@@ -39,5 +47,7 @@ def check_options(options: EngineOptions) -> None:
     own = [item.name for item in PASSES if item.stage == "tensorrt" and item.name in options.passes]
     if own and options.backend == "onnxruntime":
         raise ExportError(f"the pass {own[0]} does not go with --backend onnxruntime: {TENSORRT}")
+    if options.passes and options.backend == "cpu-kernels":
+        raise ExportError("--with and --without do not go with --backend cpu-kernels: it reads the bundle's own graphs")
     if options.gate is not None and options.precision == "fp32":
         raise ExportError("--gate does not go with --precision fp32: it compares the lower precisions with float32")

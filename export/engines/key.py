@@ -68,13 +68,13 @@ def engine_key(options: EngineOptions, bundle: Bundle, version: str, gpu: Gpu | 
 
     Raises ExportError for a profile or batch that cannot be.
     """
-    provider = None
+    provider: Provider | None = "cpu" if options.backend == "cpu-kernels" else None
     if options.backend == "onnxruntime":
         provider = options.provider or ("cuda" if gpu and _has_cuda() else "cpu")
     if options.sm or provider == "cpu":
         gpu = None
     return EngineKey(
-        device=find_cpu() if provider == "cpu" else gpu.name if gpu else None,
+        device=find_cpu() if options.backend == "onnxruntime" and provider == "cpu" else gpu.name if gpu else None,
         sm=[gpu.sm] if gpu else sorted(set(options.sm)),
         driver=gpu.driver if gpu else None,
         backend=options.backend,
@@ -99,7 +99,8 @@ def folder_name(key: EngineKey) -> str:
 
 def describe(key: EngineKey) -> str:
     """The key in one phrase: "SM 89, TensorRT for RTX 1.7.1, fp16, 256x256"."""
-    sms = f"SM {' and '.join(map(str, key.sm))}" if key.sm else "any GPU"
+    anything = "any CPU" if key.provider == "cpu" else "any GPU"
+    sms = f"SM {' and '.join(map(str, key.sm))}" if key.sm else anything
     device = sms if key.device is None else key.device
     if key.driver is not None:
         device += f" ({sms}, driver {key.driver})"

@@ -85,7 +85,7 @@ class OnnxRuntime:
             job.report(
                 f"other programs keep {busy:.1f} cores busy: what is chosen may not be the best when they are done"
             )
-        courses = {name: _course(job, name) for name in job.graphs}
+        courses = {name: course_of(job, name) for name in job.graphs}
         settings = choose_settings(
             job.graphs[DENOISER], courses[DENOISER], provider, job.options.threads, job.report, job.bar
         )
@@ -117,7 +117,8 @@ def load_onnxruntime() -> Backend:
     return OnnxRuntime(onnxruntime)
 
 
-def _course(job: Job, network: str) -> Course:
+def course_of(job: Job, network: str) -> Course:
+    """What a network of the job is measured and compared on."""
     import onnx
 
     from export.precision.mixed import single_graph

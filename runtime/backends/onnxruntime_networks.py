@@ -196,7 +196,9 @@ def _is_installed(distribution: str) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception of ONNX Runtime, which has no type of its own for it, says that memory ran out."""
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError | OutOfMemoryError) or any(
+        words in str(error).lower() for words in OUT_OF_MEMORY
+    )
 
 
 def _line(error: BaseException) -> str:

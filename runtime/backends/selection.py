@@ -1,6 +1,7 @@
 """Which networks restore the photos: the fastest engine that fits this machine and has proved right, or ONNX Runtime.
 
-In order: engines of TensorRT, TensorRT for RTX and ONNX Runtime, then the portable networks on CUDA, then on the CPU.
+In order: engines of TensorRT, TensorRT for RTX, our CPU kernels and ONNX Runtime, then the portable networks on CUDA,
+then on the CPU.
 """
 
 import sys
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from runtime.engines.fit import Machine
     from runtime.engines.golden_check import Verdict
 
-Backend = Literal["auto", "portable", "onnxruntime", "tensorrt", "tensorrt-rtx"]
+Backend = Literal["auto", "portable", "onnxruntime", "cpu-kernels", "tensorrt", "tensorrt-rtx"]
 Say = Callable[[str], None]
 
 ORDER: tuple[BackendName, ...] = get_args(BackendName)
+ANY_SIZE: tuple[BackendName, ...] = ("cpu-kernels", "onnxruntime")
+"""Their engines take images outside of their profile, too."""
 FASTEST: tuple[Precision, ...] = ("fp8", "int8", "fp16", "bf16", "fp32")
 
 
@@ -65,13 +68,15 @@ def choose(
         return _portable(bundle, device, threads, say)
     backends = tuple(name for name in ORDER if backend in ("auto", name))
     falls_back = "onnxruntime" in backends
-    if device == "cpu" and not falls_back:
+    if device == "cpu" and not falls_back and backend != "cpu-kernels":
         raise RestoreError(f"{TITLES[backends[0]]} runs on a GPU only: choose another backend, or device cuda")
+    if device == "cuda" and backend == "cpu-kernels":
+        raise RestoreError(f"{TITLES[backend]} run on the CPU only: choose another backend, or device cpu")
     reasons: list[str] = []
     found = _first_good(bundle, backends, device, threads, say, say if falls_back else reasons.append)
     if found is not None:
         loop, key = found
-        if backend != "auto" or key.backend == "onnxruntime":
+        if backend != "auto" or key.backend in ANY_SIZE:
             return loop
         return WithinProfile(loop, bundle, key, partial(_portable, bundle, device, threads, say), say)
     if falls_back:
@@ -165,8 +170,8 @@ def _verdict(bundle: Bundle, engine: StoredEngine, machine: "Machine", threads: 
 
 
 def _rank(engine: StoredEngine, model: ModelInfo) -> tuple[bool, int, float, int, str]:
-    """Smaller is better: sizes that are covered (ONNX Runtime takes any), backend, measured time, precision."""
+    """Smaller is better: sizes that are covered (some take any), backend, measured time, precision."""
     key, latency = engine.record.key, engine.record.latency_ms
-    narrow = key.backend != "onnxruntime" and not covers_photos(key, model.working_size, model.multiple)
+    narrow = key.backend not in ANY_SIZE and not covers_photos(key, model.working_size, model.multiple)
     time = sum(latency.values()) or float("inf")
     return narrow, ORDER.index(key.backend), time, FASTEST.index(key.precision), engine.name

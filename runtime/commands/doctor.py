@@ -106,7 +106,7 @@ def _backends(bundle: Bundle) -> Iterator[Finding]:
             engines.append(read_engine(folder).record.key)
     for name in get_args(BackendName):
         lacking = [] if machine.version(name) else ["not installed"]
-        lacking += [] if machine.gpu or name == "onnxruntime" else ["no GPU"]
+        lacking += [] if machine.gpu or name in ("cpu-kernels", "onnxruntime") else ["no GPU"]
         own = [key for key in engines if key.backend == name]
         fitting = sum(misfit(key, bundle, machine) is None for key in own)
         text = f"{len(own)} engines, {fitting} for this machine" if own else "no engine"

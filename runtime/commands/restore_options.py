@@ -73,7 +73,7 @@ BundlePath = Annotated[
     str | None, _machine("--bundle", metavar="BUNDLE", help="Another bundle: a folder or a zip file.")
 ]
 Backend = Annotated[
-    Literal["auto", "portable", "onnxruntime", "tensorrt", "tensorrt-rtx"],
+    Literal["auto", "portable", "onnxruntime", "cpu-kernels", "tensorrt", "tensorrt-rtx"],
     _machine(help="What runs the networks; portable: no engine.  [default: auto, the fastest that works]"),
 ]
 Device = Annotated[

@@ -20,6 +20,10 @@ def open_engine(bundle: Bundle, engine: StoredEngine, threads: int | None) -> Ne
         from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 
         return OnnxRuntimeNetworks(bundle, key.provider or "cpu", threads, engine)
+    if key.backend == "cpu-kernels":
+        from runtime.backends.cpu_networks import CpuNetworks
+
+        return CpuNetworks(bundle, threads, engine)
     from runtime.backends.tensorrt_networks import TensorRTNetworks
 
     return TensorRTNetworks(bundle, engine)

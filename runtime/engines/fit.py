@@ -12,6 +12,7 @@ from runtime.engines.store import BackendName, EngineKey, differences, network_d
 MODULES: dict[BackendName, str] = {
     "tensorrt": "tensorrt",
     "tensorrt-rtx": "tensorrt_rtx",
+    "cpu-kernels": "runtime.backends.cpu_library",
     "onnxruntime": "onnxruntime",
 }
 AMPERE = 80
@@ -59,7 +60,8 @@ def misfits(key: EngineKey, bundle: Bundle, machine: Machine) -> list[str]:
     if version is not None and not _reads(key, version):
         changes["backend_version"] = version
     if key.provider == "cpu":
-        changes["device"] = machine.cpu
+        if key.device is not None:
+            changes["device"] = machine.cpu
     elif machine.gpu and not ("hardware-compatible" in key.flags and machine.gpu.sm >= AMPERE):
         if key.sm and machine.gpu.sm not in key.sm:
             changes["sm"] = [machine.gpu.sm]

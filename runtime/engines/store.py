@@ -26,10 +26,11 @@ FORMAT_VERSION = 1
 NETWORK_FILES = (*NETWORKS, ROWS)
 """What an engine is compiled from, as far as the bundle has it."""
 
-BackendName = Literal["tensorrt", "tensorrt-rtx", "onnxruntime"]
+BackendName = Literal["tensorrt", "tensorrt-rtx", "cpu-kernels", "onnxruntime"]
 TITLES: dict[BackendName, str] = {
     "tensorrt": "TensorRT",
     "tensorrt-rtx": "TensorRT for RTX",
+    "cpu-kernels": "our CPU kernels",
     "onnxruntime": "ONNX Runtime",
 }
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
@@ -46,14 +47,14 @@ class EngineKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything an engine depends on: one of these differs, and it is another engine."""
 
     device: str | None
-    """Name of the GPU or CPU it was built on; None when it was built without one, for the SM list."""
+    """Name of the GPU or CPU it was built on; None when it was built without one, for the SM list, or for any CPU."""
     sm: list[Positive]
     """Compute capabilities it runs on, 89 for 8.9, ascending; [] is any that its backend supports."""
     driver: str | None
     backend: BackendName
     backend_version: str
     provider: Provider | None
-    """Of onnxruntime: what it runs on. None for the others."""
+    """What it runs on: of onnxruntime one of them, of cpu-kernels the CPU. None for the others."""
     onnx: dict[str, Digest]
     """SHA-256 of the files of the bundle it was built from, by name."""
     precision: Precision

@@ -61,6 +61,19 @@ sdcpu_network* sdcpu_open(const char* path, unsigned threads, char* error, size_
     return made;
 }
 
+sdcpu_status sdcpu_port(const sdcpu_network* network, const char* name, size_t* channels, size_t* shrink, char* error,
+                        size_t error_size) {
+    return attempt(error, error_size, [&] {
+        const Plan& plan = network->network.plan();
+        for (const auto* ports : {&plan.inputs, &plan.outputs})
+            if (const auto found = ports->find(name); found != ports->end()) {
+                *channels = found->second.channels, *shrink = found->second.shrink;
+                return;
+            }
+        throw RestoreError(text("the network has no input or output `", name, "`"));
+    });
+}
+
 sdcpu_status sdcpu_run(sdcpu_network* network, size_t height, size_t width, size_t inputs, const char* const* input_names,
                        const float* const* input_planes, const float* row, size_t row_values, size_t outputs,
                        const char* const* output_names, float* const* output_planes, char* error, size_t error_size) {

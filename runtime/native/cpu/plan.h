@@ -1,5 +1,5 @@
 // A network as a plan: feature maps, and the steps that fill them one after the other, as `python -m export build-engine
-// --backend native` writes it (export/native/plan.py says what everything means).
+// --backend cpu-kernels` writes it (export/plans/plan.py says what everything means).
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-/* Networks of engines of the backend "native", on the CPU: a library of its own, which needs nothing else. Python's runtime
- * loads it (runtime/backends/native_library.py). All functions may be called from any thread. */
+/* Networks of engines of the backend "cpu-kernels": a library of its own, which needs nothing else. Python's runtime loads it
+ * (runtime/backends/cpu_library.py). All functions may be called from any thread. */
 #ifndef SHADOWDIFFUSION_CPU_H
 #define SHADOWDIFFUSION_CPU_H
 
@@ -23,12 +23,16 @@ typedef enum sdcpu_status {
     SDCPU_OUT_OF_MEMORY = 2
 } sdcpu_status;
 
-/* Of the interface, such as "0.1.0". */
+/* Such as "0.1.0". */
 SDCPU_API const char* sdcpu_version(void);
 
 /* Reads a plan from a file in the format of safetensors. threads: 0 for one per core. Null on failure, with one line in
  * `error`, which holds `error_size` bytes. */
 SDCPU_API sdcpu_network* sdcpu_open(const char* path, unsigned threads, char* error, size_t error_size);
+
+/* Of an input or output: its channels, and the image's side over its own. An error for an unknown name. */
+SDCPU_API sdcpu_status sdcpu_port(const sdcpu_network* network, const char* name, size_t* channels, size_t* shrink,
+                                  char* error, size_t error_size);
 
 /* Runs it on an image of height x width pixels. Inputs and outputs are float32 planes [channels, height, width], by name;
  * row: the network's row for this step, or null with 0 values. Outputs that are not named are not made. */

@@ -3,7 +3,7 @@
     version, multiple, row, inputs {name: {channels, shrink}}, outputs, maps [{channels, shrink}], steps
 
 A map lies in memory as [height, width, channels]; [map, first, count] are some of its channels. Each step is an object
-of one kind, whose fields are those of `export.native.network`:
+of one kind, whose fields are those of `export.plans.network`:
 
     gather       inputs, patch, to
     convolution  from, to, kernel, step, doubled, activation, normalisation {groups: of each channel, -1 for a gap;
@@ -26,7 +26,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from export.errors import ExportError
-from export.native.network import (
+from export.plans.network import (
     Attention,
     Convolution,
     FeatureMap,
@@ -38,7 +38,7 @@ from export.native.network import (
     Positions,
     Step,
 )
-from export.native.reading import maps_of
+from export.plans.reading import maps_of
 
 VERSION = 1
 

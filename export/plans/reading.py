@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.errors import ExportError
-from export.native.network import (
+from export.passes.convolution import doubling
+from export.passes.view import Values, View, attributes
+from export.plans.network import (
     Activation,
     Attention,
     Convolution,
@@ -27,8 +29,6 @@ from export.native.network import (
     Port,
     Scatter,
 )
-from export.passes.convolution import doubling
-from export.passes.view import Values, View, attributes
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

@@ -1,0 +1,136 @@
+"""Engines of our own CPU kernels: the denoiser, and its mask head where that pays, as plans. They run on any CPU.
+
+The prior stays with ONNX Runtime: most of its time is not in convolutions of 3x3.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from export.console import Report
+from export.engines.job import Backend, Job, Parts
+from export.engines.key import EngineOptions
+from export.engines.onnxruntime import course_of
+from export.engines.race import faster, milliseconds, race, ratio
+from export.engines.tuning import TOLERANCE, Course
+from export.errors import ExportError
+from export.plans.network import Network
+from export.plans.plan import encode_plan
+from export.plans.reading import read_network
+from runtime.backends import cpu_library
+from runtime.backends.onnxruntime_networks import open_session
+from runtime.bundle.folder import DENOISER, MASK_HEAD, Note
+from runtime.cores import usable_cores
+from runtime.engines.store import TITLES, BackendName, EngineKey, NetworkRecord, SessionSettings
+
+
+@dataclass(frozen=True)
+class CpuKernels:
+    """The library of CPU kernels that is found."""
+
+    version: str
+    name: BackendName = "cpu-kernels"
+
+    @property
+    def title(self) -> str:
+        """Name and version for people."""
+        return f"{TITLES[self.name]} {self.version}"
+
+    def check(self, key: EngineKey, options: EngineOptions, report: Report) -> None:
+        """Raise ExportError for what the kernels cannot do."""
+        if key.precision != "fp32":
+            raise ExportError(f"{self.title} compute in float32, not in {key.precision}: use --precision fp32")
+
+    def compile(self, job: Job) -> Parts:
+        """Write the plans into `job.folder`, compare them with the graphs and race them. Raises ExportError."""
+        threads = job.options.threads or usable_cores()
+        networks, notes, latency = dict[str, NetworkRecord](), list[Note](), dict[str, float]()
+        for name in (DENOISER, MASK_HEAD):
+            if name not in job.graphs:
+                continue
+            begun, course = time.perf_counter(), course_of(job, name)
+            network, file = read_network(job.graphs[name]), name.replace(".onnx", ".plan")
+            (job.folder / file).write_bytes(encode_plan(network))
+            plan = cpu_library.Network(job.folder / file, threads)
+            session = open_session(job.graphs[name].SerializeToString(), "cpu", SessionSettings(threads, True, {}))
+            error, seconds = _difference(plan, session, course), round(time.perf_counter() - begun, 2)
+            best = _race(job, course, plan, session, threads)
+            if best is None:
+                (job.folder / file).unlink()
+                continue
+            latency[name] = best
+            networks[name] = NetworkRecord(file, seconds, _tensors(network))
+            notes.append(Note("cpu-kernels", "exact", f"{name}: L2 difference {error:.1e} to the graph", None))
+        return Parts(networks, notes, None, latency, "built and measured on this CPU")
+
+
+def load_cpu_kernels() -> Backend:
+    """Raises ExportError if the library is not found."""
+    try:
+        return CpuKernels(str(cpu_library.__version__))
+    except OSError as error:
+        raise ExportError(f"our CPU kernels cannot be loaded ({error}): build them, as docs/native.md says") from error
+
+
+def _run(plan: cpu_library.Network, feed: dict[str, Any], wanted: list[str]) -> list[Any]:
+    images = {name: values for name, values in feed.items() if name != "row"}
+    row = feed["row"][0] if "row" in feed else None
+    count = len(next(iter(images.values())))
+    made = [plan.run({name: values[i] for name, values in images.items()}, row, wanted) for i in range(count)]
+    return [np.stack(each) for each in zip(*made, strict=True)]
+
+
+def _difference(plan: cpu_library.Network, session: Any, course: Course) -> float:
+    """The largest relative L2 difference of any output; of a mask, which may be zero nearly everywhere, relative to 1.
+
+    Raises ExportError if it is more than rounding.
+    """
+    wanted, worst = [node.name for node in session.get_outputs()], 0.0
+    for feed in course.checks:
+        for found, truth in zip(_run(plan, feed, wanted), session.run(wanted, feed), strict=True):
+            whole = np.sqrt(truth.size) if course.network == MASK_HEAD else np.linalg.norm(truth)
+            worst = max(worst, float(np.linalg.norm(found - truth) / whole))
+    if not worst <= TOLERANCE:
+        raise ExportError(f"the plan of {course.network} computes otherwise than its graph (L2 {worst:.1e})")
+    return worst
+
+
+def _race(job: Job, course: Course, plan: cpu_library.Network, session: Any, threads: int) -> float | None:
+    """Milliseconds of the plan; None if ONNX Runtime, which then keeps the mask head, is as fast.
+
+    Raises ExportError if that is so for a step of the denoiser.
+    """
+    with job.bar(f"latency of {course.network}") as progress:
+        runs = {
+            "plan": lambda: _run(plan, course.best, course.watched),
+            "graph": lambda: session.run(course.watched, course.best),
+        }
+        taken = race(runs, progress)
+    part, best, other = ratio(taken["plan"], taken["graph"]), *(milliseconds(taken[name]) for name in ("plan", "graph"))
+    job.report(
+        f"{course.network} with {threads} threads: {best:g} ms, {part:.2f} of the time of ONNX Runtime ({other:g} ms)"
+    )
+    if faster(taken["plan"], taken["graph"]):
+        return best
+    if course.network == DENOISER:
+        raise ExportError(
+            f"our CPU kernels are not faster here: {best:g} ms against {other:g} ms a step; use --backend onnxruntime"
+        )
+    job.report(f"{course.network} stays with ONNX Runtime")
+    return None
+
+
+def _tensors(network: Network) -> dict[str, dict[str, Any]]:
+    """What the network takes and gives, with its dynamic sizes by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind, ports in (("input", network.inputs), ("output", network.outputs)):
+        for name, port in ports.items():
+            sides = [f"height/{port.shrink}", f"width/{port.shrink}"] if port.shrink > 1 else ["height", "width"]
+            found[name] = {"kind": kind, "dtype": "tensor(float)", "shape": [1, port.channels, *sides]}
+    if network.row:
+        found["row"] = {"kind": "input", "dtype": "tensor(float)", "shape": [1, network.row]}
+    return found

@@ -1,0 +1,137 @@
+"""Engines of our CPU kernels: built for real on a tiny network, chosen by the runtime, equal to the portable one."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto
+
+import runtime
+from export.engines import cpu_kernels as backend
+from export.engines import race
+from export.engines.build import Outcome, build_engines
+from export.engines.key import EngineOptions
+from export.engines.onnxruntime import network_inputs
+from export.errors import ExportError
+from export.plans.network import Convolution, Network
+from export.plans.reading import read_network
+from runtime.backends import cpu_library
+from runtime.backends.cpu_networks import CpuNetworks
+from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from runtime.backends.selection import choose
+from runtime.bundle.folder import DENOISER, Bundle
+from runtime.bundle.opening import load_bundle
+from tests import cpu_kernels
+from tests.runtime.tiny import picture
+
+OPTIONS = EngineOptions("cpu-kernels", profile="32x32:64x96:128x128", batch="1:1:2", threads=1)
+
+
+@pytest.fixture
+def path(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Races of tiny networks are decided by chance: here they are short, and the kernels always win."""
+    cpu_kernels.use(monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(race, "BUDGET", 0.0)
+    monkeypatch.setattr(backend, "faster", lambda mine, other: True)
+    return shutil.copytree(bundle.path, tmp_path / "bundle")
+
+
+def build(path: Path, said: list[str] | None = None, **changes: Any) -> Outcome:
+    return build_engines(path, replace(OPTIONS, **changes), (said if said is not None else []).append)
+
+
+def test_an_engine_computes_what_the_bundle_does(path: Path) -> None:
+    engine, bundle = build(path).engine, load_bundle(path)
+    assert set(engine.record.networks) == {"denoiser.onnx", "mask_head.onnx"}
+    assert engine.record.key.device is None, "it runs on any CPU"
+    portable, ours = OnnxRuntimeNetworks(bundle, "cpu", 1), CpuNetworks(bundle, 2, engine)
+    for size, batch in (((32, 32), 1), ((64, 96), 3), ((160, 48), 1)):  # the last is outside the profile
+        feed = network_inputs(bundle, DENOISER, size, batch)
+        step = bundle.manifest.sampling.tables[str(bundle.manifest.sampling.default_steps)][0]
+        inputs = (feed["image"], feed["mask"], feed["x_t"], step)
+        for found, expected in zip(ours.denoise(*inputs, True), portable.denoise(*inputs, True), strict=True):
+            assert found is not None
+            assert expected is not None
+            np.testing.assert_allclose(found, expected, atol=2e-5)
+        noise, shadow = ours.denoise(*inputs, False)
+        assert shadow is None
+        for i in range(batch):
+            y, mask, x_t = (values[i : i + 1] for values in (feed["image"], feed["mask"], feed["x_t"]))
+            alone = ours.denoise(y, mask, x_t, step, False)[0]
+            assert np.array_equal(alone[0], noise[i]), "a batch is not what its images are alone"
+
+
+def test_the_runtime_chooses_it_and_restores_the_same(path: Path) -> None:
+    engine, said = build(path).engine, list[str]()
+    photo = picture(61, 90)
+    ours, portable = runtime.load(path, say=said.append), runtime.load(path, "portable")
+    assert not said
+    for steps in (1, 5):
+        found, expected = ours(photo, steps=steps), portable(photo, steps=steps)
+        np.testing.assert_allclose(found.image, expected.image, atol=1e-4)
+        assert found.mask is not None
+        assert expected.mask is not None
+        np.testing.assert_allclose(found.mask, expected.mask, atol=1e-4)
+    bundle, name = load_bundle(path), f"engine {engine.name}"
+    assert choose(bundle, say=said.append).title == choose(bundle, "cpu-kernels", "cpu").title == name
+    with pytest.raises(runtime.RestoreError, match="run on the CPU only"):
+        runtime.load(path, "cpu-kernels", "cuda")
+
+
+def test_where_the_library_is_missing_the_engine_is_passed_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, said = build(path).engine.name, list[str]()
+    monkeypatch.setenv(cpu_library.VARIABLE, str(path / "nothing.so"))
+    cpu_library._library.cache_clear()
+    assert choose(load_bundle(path), say=said.append).title == "ONNX Runtime on the CPU"
+    assert said == [f"engine {name} is passed over: our CPU kernels is not installed"]
+    with pytest.raises(runtime.RestoreError, match="not installed"):
+        runtime.load(path, "cpu-kernels")
+    with pytest.raises(ExportError, match=r"cannot be loaded .*nothing\.so.*docs/native\.md"):
+        build(path, force=True)
+
+
+def test_a_damaged_plan_is_passed_over(path: Path) -> None:
+    engine, said = build(path).engine, list[str]()
+    plan = engine.path / "denoiser.plan"
+    raw = bytearray(plan.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    plan.write_bytes(raw)
+    assert choose(load_bundle(path), say=said.append).title == "ONNX Runtime on the CPU"
+    assert "denoiser.plan" in said[0]
+
+
+def test_an_engine_that_is_not_faster_is_not_stored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "faster", lambda mine, other: False)
+    with pytest.raises(ExportError, match=r"not faster here: .* ms against .* ms a step; use --backend onnxruntime"):
+        build(path)
+    assert not list((path / "engines").glob("*/"))
+
+
+def test_a_plan_that_computes_otherwise_is_not_stored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(model: ModelProto) -> Network:
+        network = read_network(model)
+        step = next(step for step in network.steps if isinstance(step, Convolution) and step.normalisation)
+        assert step.normalisation
+        step.normalisation = replace(step.normalisation, epsilon=0.5)
+        return network
+
+    monkeypatch.setattr(backend, "read_network", wrong)
+    with pytest.raises(ExportError, match=r"the plan of denoiser\.onnx computes otherwise than its graph"):
+        build(path)
+
+
+def test_options_that_mean_nothing_are_refused(path: Path) -> None:
+    for changes, text in (
+        ({"precision": "int8"}, "compute in float32, not in int8"),
+        ({"provider": "cuda"}, "--provider does not go with --backend cpu-kernels"),
+        ({"passes": {"winograd": True}}, "--with and --without do not go with --backend cpu-kernels"),
+        ({"sm": (89,)}, "--sm does not go with --backend cpu-kernels"),
+    ):
+        with pytest.raises(ExportError, match=text):
+            build(path, **changes)
