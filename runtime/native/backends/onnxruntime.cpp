@@ -7,6 +7,7 @@
 
 #include "backends/failures.h"
 #include "backends/onnxruntime_library.h"
+#include "backends/onnxruntime_session.h"
 #include "backends/openings.h"
 #include "errors.h"
 #include "text.h"
@@ -14,29 +15,6 @@
 namespace shadowdiffusion {
 
 namespace {
-
-struct Session {
-    OrtOwned<OrtSession> session;
-    std::mutex turn;  // one run uses all threads
-};
-
-// Names of inputs or outputs, sorted.
-template <class Count, class Name>
-std::vector<std::string> names_of(const OrtSession* session, Count count, Name name) {
-    OrtAllocator* allocator = nullptr;
-    demand(onnxruntime().GetAllocatorWithDefaultOptions(&allocator));
-    std::size_t size = 0;
-    demand(count(session, &size));
-    std::vector<std::string> names;
-    for (std::size_t i = 0; i < size; ++i) {
-        char* found = nullptr;
-        demand(name(session, i, allocator, &found));
-        names.emplace_back(found);
-        demand(onnxruntime().AllocatorFree(allocator, found));
-    }
-    std::ranges::sort(names);
-    return names;
-}
 
 // The values of one run, by name, in the order in which they were added.
 class Values {
@@ -72,12 +50,11 @@ class Values {
 
 class OnnxRuntimeGraphs final : public Graphs {
   public:
-    OnnxRuntimeGraphs(const Bundle& bundle, OnnxRuntimeSettings settings)
-        : bundle_(bundle), settings_(std::move(settings)),
-          memory_(made<OrtMemoryInfo>(onnxruntime().CreateCpuMemoryInfo, OrtArenaAllocator, OrtMemTypeDefault)),
-          sessions_([this](const std::string& name) { return open(name); }) {}
+    OnnxRuntimeGraphs(const Bundle& bundle, unsigned threads)
+        : memory_(made<OrtMemoryInfo>(onnxruntime().CreateCpuMemoryInfo, OrtArenaAllocator, OrtMemTypeDefault)),
+          sessions_([&bundle, threads](const std::string& name) { return open_session(bundle, name, threads); }) {}
 
-    const std::string& title() const override { return settings_.title; }
+    const std::string& title() const override { return title_; }
 
     void prefetch(std::string_view name) override { sessions_[name]; }
 
@@ -132,44 +109,15 @@ class OnnxRuntimeGraphs final : public Graphs {
         }
     }
 
-    std::shared_ptr<Session> open(const std::string& name) {
-        const std::string path = (settings_.file ? settings_.file(name) : bundle_.path / name).string();
-        auto opened = std::make_shared<Session>();
-        Signature found;
-        try {
-            const auto options = options_of();
-            opened->session = made<OrtSession>(onnxruntime().CreateSession, onnxruntime_environment(), path.c_str(),
-                                               static_cast<const OrtSessionOptions*>(options.get()));
-            const OrtSession* session = opened->session.get();
-            found.inputs = names_of(session, onnxruntime().SessionGetInputCount, onnxruntime().SessionGetInputName);
-            found.outputs = names_of(session, onnxruntime().SessionGetOutputCount, onnxruntime().SessionGetOutputName);
-        } catch (const std::exception& error) {
-            throw BundleError(text("ONNX Runtime cannot load ", path, ": ", one_line(error.what())));
-        }
-        check_signature(path, found, signature_of(bundle_, name));
-        return opened;
-    }
-
-    OrtOwned<OrtSessionOptions> options_of() const {
-        auto options = made<OrtSessionOptions>(onnxruntime().CreateSessionOptions);
-        demand(onnxruntime().SetSessionLogSeverityLevel(options.get(), ORT_LOGGING_LEVEL_FATAL));
-        demand(onnxruntime().SetIntraOpNumThreads(options.get(), settings_.threads));
-        demand(onnxruntime().AddSessionConfigEntry(options.get(), "session.intra_op.allow_spinning",
-                                                   settings_.spinning ? "1" : "0"));
-        if (settings_.optimized) demand(onnxruntime().SetSessionGraphOptimizationLevel(options.get(), ORT_DISABLE_ALL));
-        return options;
-    }
-
-    const Bundle& bundle_;
-    const OnnxRuntimeSettings settings_;
+    const std::string title_ = "ONNX Runtime on the CPU";
     OrtOwned<OrtMemoryInfo> memory_;
     Openings<Session> sessions_;
 };
 
 }  // namespace
 
-std::unique_ptr<Graphs> onnxruntime_graphs(const Bundle& bundle, OnnxRuntimeSettings settings) {
-    return std::make_unique<OnnxRuntimeGraphs>(bundle, std::move(settings));
+std::unique_ptr<Graphs> onnxruntime_graphs(const Bundle& bundle, unsigned threads) {
+    return std::make_unique<OnnxRuntimeGraphs>(bundle, threads);
 }
 
 }  // namespace shadowdiffusion

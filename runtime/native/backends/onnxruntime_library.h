@@ -28,6 +28,11 @@ struct OrtRelease {
     void operator()(OrtMemoryInfo* info) const { onnxruntime().ReleaseMemoryInfo(info); }
     void operator()(OrtValue* value) const { onnxruntime().ReleaseValue(value); }
     void operator()(OrtStatus* status) const { onnxruntime().ReleaseStatus(status); }
+    void operator()(OrtTypeInfo* info) const { onnxruntime().ReleaseTypeInfo(info); }
+    void operator()(OrtTensorTypeAndShapeInfo* info) const { onnxruntime().ReleaseTensorTypeAndShapeInfo(info); }
+    void operator()(OrtRunOptions* options) const { onnxruntime().ReleaseRunOptions(options); }
+    void operator()(OrtIoBinding* binding) const { onnxruntime().ReleaseIoBinding(binding); }
+    void operator()(OrtCUDAProviderOptionsV2* options) const { onnxruntime().ReleaseCUDAProviderOptions(options); }
 };
 template <class T>
 using OrtOwned = std::unique_ptr<T, OrtRelease>;

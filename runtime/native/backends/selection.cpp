@@ -12,6 +12,9 @@
 #endif
 #ifdef SHADOWDIFFUSION_WITH_ONNXRUNTIME
 #include "backends/onnxruntime.h"
+#include "backends/onnxruntime_device.h"
+#include "backends/onnxruntime_library.h"
+#include "engines/whole_loop.h"
 #endif
 #ifdef SHADOWDIFFUSION_WITH_TENSORRT
 #include "backends/tensorrt.h"
@@ -34,6 +37,7 @@ struct Opening {
 struct Candidate {
     std::string_view name;
     std::unique_ptr<Loop> (*open)(const Opening&);
+    bool on_gpu = false;
 };
 
 // The bundle's own graphs, whose opening has begun.
@@ -51,9 +55,26 @@ std::unique_ptr<Loop> open_openvino(const Opening& opening) {
 
 #ifdef SHADOWDIFFUSION_WITH_ONNXRUNTIME
 std::unique_ptr<Loop> open_onnxruntime(const Opening& opening) {
-    OnnxRuntimeSettings settings;
-    settings.threads = static_cast<int>(opening.options.threads);
-    return portable(opening, onnxruntime_graphs(opening.bundle, std::move(settings)));
+    return portable(opening, onnxruntime_graphs(opening.bundle, opening.options.threads));
+}
+
+// Whether there is a GPU and an ONNX Runtime that can use it: where there is not, nothing need be said.
+bool may_use_cuda() {
+    try {
+        return Cuda().gpu().sm > 0 && onnxruntime_has_cuda();
+    } catch (const RestoreError&) {
+        return false;
+    }
+}
+
+// The bundle's own graphs on a GPU, as far as can be with the whole loop.
+std::unique_ptr<Loop> open_onnxruntime_cuda(const Opening& opening) {
+    const Bundle& bundle = opening.bundle;
+    if (opening.options.backend == "auto" && !may_use_cuda()) return nullptr;
+    const auto networks = onnxruntime_on_device(bundle, opening.options.threads);
+    std::string digest = onnxruntime_version();
+    for (const auto& [name, sum] : network_digests(bundle)) digest += sum;
+    return whole_loop(bundle, networks, {networks->title(), digest}, {}, opening.options.say, opening.workers);
 }
 #endif
 
@@ -77,7 +98,10 @@ std::unique_ptr<Loop> open_tensorrt(const Opening& opening) {
 
 const std::vector<Candidate> CANDIDATES = {
 #ifdef SHADOWDIFFUSION_WITH_TENSORRT
-    {TENSORRT_NAME, open_tensorrt},
+    {TENSORRT_NAME, open_tensorrt, true},
+#endif
+#ifdef SHADOWDIFFUSION_WITH_ONNXRUNTIME
+    {"onnxruntime-cuda", open_onnxruntime_cuda, true},
 #endif
 #ifdef SHADOWDIFFUSION_WITH_OPENVINO
     {"openvino", open_openvino},
@@ -107,7 +131,8 @@ std::unique_ptr<Loop> first_of(std::span<const Candidate> candidates, const Open
 #ifdef SHADOWDIFFUSION_WITH_TENSORRT
 std::unique_ptr<Loop> choose_portable(const Bundle& bundle, LoadOptions options, Workers& workers) {
     options.backend = "auto";
-    return first_of(std::span(CANDIDATES).subspan(1), {bundle, options, workers});
+    const auto first = std::ranges::find(CANDIDATES, false, &Candidate::on_gpu);
+    return first_of({first, CANDIDATES.end()}, {bundle, options, workers});
 }
 #endif
 

@@ -20,7 +20,8 @@ if(SHADOWDIFFUSION_ONNXRUNTIME)
         DOC "Folder of onnxruntime_c_api.h")
     if(ONNXRUNTIME_INCLUDE_DIR)
         message(STATUS "ONNX Runtime: on (${ONNXRUNTIME_INCLUDE_DIR})")
-        target_sources(shadowdiffusion_core PRIVATE backends/onnxruntime.cpp backends/onnxruntime_library.cpp)
+        target_sources(shadowdiffusion_core PRIVATE backends/onnxruntime.cpp backends/onnxruntime_device.cpp
+            backends/onnxruntime_library.cpp backends/onnxruntime_session.cpp)
         target_compile_definitions(shadowdiffusion_core PRIVATE SHADOWDIFFUSION_WITH_ONNXRUNTIME
             SHADOWDIFFUSION_ONNXRUNTIME_LIBRARY="${ONNXRUNTIME_LIBRARY}")
         target_include_directories(shadowdiffusion_core SYSTEM PRIVATE ${ONNXRUNTIME_INCLUDE_DIR})

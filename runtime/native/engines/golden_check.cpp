@@ -133,21 +133,21 @@ std::optional<std::string> Verdict::failure() const {
     return text("it reproduces the golden example to ", std::round(*psnr * 10) / 10, " dB only, ", least, " dB are needed");
 }
 
-Verdict verdict_of(const StoredEngine& engine, const std::string& device, const std::string& subject, double least,
+Verdict verdict_of(const Checked& networks, const std::string& device, const std::string& subject, double least,
                    const std::function<double()>& check, const std::function<void(const std::string&)>& say) {
-    const fs::path folder = cache_folder("checks"), file = folder / ("native-" + sha256(engine.digest + subject) + ".json");
+    const fs::path folder = cache_folder("checks"), file = folder / ("native-" + sha256(networks.digest + subject) + ".json");
     const FolderLock lock(folder);
     if (const auto known = read(file, device)) return *known;
-    say(text("checking engine ", engine.name(), ", which is new to this machine (", subject.substr(0, subject.find(' ')), ")"));
+    say(text("checking ", networks.title, ", which is new to this machine (", subject.substr(0, subject.find(' ')), ")"));
     Verdict verdict{.least = least, .psnr = {}, .problem = UNFINISHED};
-    write(file, engine.name(), device, verdict);
+    write(file, networks.title, device, verdict);
     try {
         verdict.psnr = check();
         verdict.problem.clear();
     } catch (const RestoreError& error) {
         verdict.problem = error.what();
     }
-    write(file, engine.name(), device, verdict);
+    write(file, networks.title, device, verdict);
     return verdict;
 }
 
@@ -179,9 +179,9 @@ double golden_psnr(const Bundle& bundle, const StoredEngine& engine, Networks& n
     return std::min(BEST, psnr(found.image.values, golden.x.empty() ? std::span<const float>(expected.image.values) : golden.x));
 }
 
-double loop_psnr(const Bundle& bundle, const StoredEngine& engine, const std::shared_ptr<DeviceNetworks>& networks,
+double loop_psnr(const Bundle& bundle, const std::optional<EngineKey>& key, const std::shared_ptr<DeviceNetworks>& networks,
                  Workers& workers) {
-    const Golden golden = fitted(bundle, engine.key);
+    const Golden golden = key ? fitted(bundle, *key) : read_golden(bundle);
     const Wanted wanted{bundle.table(golden.steps), golden.seed, true};
     DeviceLoop on_gpu(bundle, networks, [](const std::string&) {});
     HostLoop on_cpu(bundle, *networks, workers);

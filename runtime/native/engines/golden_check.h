@@ -28,10 +28,15 @@ struct Verdict {
     std::optional<std::string> failure() const;
 };
 
-// What an earlier check of exactly this engine on this device found, else what `check` finds now, which is remembered.
-// subject: what is checked, in a word, and all that it depends on beside the engine. `say` hears of a check that is made
-// now. Checks of several processes take turns.
-Verdict verdict_of(const StoredEngine& engine, const std::string& device, const std::string& subject, double least,
+// Networks by their title, for people, and a word that changes with them.
+struct Checked {
+    std::string title, digest;
+};
+
+// What an earlier check of exactly these networks on this device found, else what `check` finds now, which is remembered.
+// subject: what is checked, in a word, and all that it depends on beside them. `say` hears of a check that is made now.
+// Checks of several processes take turns.
+Verdict verdict_of(const Checked& networks, const std::string& device, const std::string& subject, double least,
                    const std::function<double()>& check, const std::function<void(const std::string&)>& say);
 
 // PSNR in dB that an engine must reach on the golden example: less where its accuracy gate was content with less.
@@ -43,8 +48,9 @@ double least_psnr(const StoredEngine& engine);
 double golden_psnr(const Bundle& bundle, const StoredEngine& engine, Networks& networks, Loop& portable, Workers& workers);
 
 // PSNR in dB of all results of the loop on the GPU against the same networks with the loop on the CPU, at most 200: with
-// and without a mask, each in single launches, captured as a CUDA graph, and launched as one again. Throws RestoreError.
-double loop_psnr(const Bundle& bundle, const StoredEngine& engine, const std::shared_ptr<DeviceNetworks>& networks,
+// and without a mask, each in single launches, captured as a CUDA graph, and launched as one again. key: of the engine, to
+// whose profile the example is fitted, if it is one. Throws RestoreError.
+double loop_psnr(const Bundle& bundle, const std::optional<EngineKey>& key, const std::shared_ptr<DeviceNetworks>& networks,
                  Workers& workers);
 
 }  // namespace shadowdiffusion

@@ -59,7 +59,7 @@ typedef struct shadowdiffusion_settings {
     size_t size;         /* sizeof(shadowdiffusion_settings): tells the library which fields the caller knows */
     const char *task;    /* of the built-in bundle: "shadow" (also NULL), "low-light" or "exposure" */
     const char *backend; /* what runs the networks: "auto" (also NULL), or one that was built in: "openvino",
-                            "onnxruntime", "tensorrt" */
+                            "onnxruntime", "onnxruntime-cuda", "tensorrt" */
     int32_t threads;     /* CPU threads; 0: one per core */
 } shadowdiffusion_settings;
 

@@ -162,7 +162,8 @@ TEST_CASE("an engine whose check took the process with it is not tried again") {
     Shop shop;
     shop.engine();
     const std::string device = Cuda().gpu().title();
-    const StoredEngine engine = read_engine(engine_folders(shop.bundle).at(0));
+    const StoredEngine stored = read_engine(engine_folders(shop.bundle).at(0));
+    const Checked engine{stored.name(), stored.digest};
     struct Killed {};
     const auto crash = [&]() -> double { throw Killed(); };
     const auto silent = [](const std::string&) {};
