@@ -71,6 +71,7 @@ class Tensors {
   private:
     static std::vector<float> read(std::span<const std::byte> bytes, std::size_t size) {
         std::vector<float> values(bytes.size() / size);
+        if (values.empty()) return values;
         if (size == 4) {
             std::memcpy(values.data(), bytes.data(), bytes.size());
             return values;

@@ -6,7 +6,7 @@
 
 // NOLINTBEGIN: the linker gives these their names
 extern "C" void* __real_aligned_alloc(std::size_t alignment, std::size_t size);
-extern "C" void* __wrap_aligned_alloc(std::size_t alignment, std::size_t size);
+extern "C" __attribute__((visibility("default"))) void* __wrap_aligned_alloc(std::size_t alignment, std::size_t size);
 // NOLINTEND
 
 namespace {

@@ -1,5 +1,6 @@
 #include "cpu/plan_file.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -29,7 +30,7 @@ std::vector<std::byte> PlanFile::bytes() const {
     std::vector<std::byte> made(sizeof length + head.size() + data.size());
     std::memcpy(made.data(), &length, sizeof length);
     std::memcpy(made.data() + sizeof length, head.data(), head.size());
-    std::memcpy(made.data() + sizeof length + head.size(), data.data(), data.size());
+    std::ranges::copy(data, made.end() - static_cast<std::ptrdiff_t>(data.size()));
     return made;
 }
 

@@ -100,6 +100,14 @@ TEST_CASE("half precision is read as it is: normal, subnormal, infinite and sign
     }
 }
 
+TEST_CASE("tensors that no step takes may be there, and have no values") {
+    PlanFile file = copying_plan();
+    for (const char* type : {"F32", "F16"}) file.header[type] = {{"dtype", type}, {"shape", {0, 16}}, {"data_offsets", {0, 0}}};
+    file.tensor({1, 2, 3});
+    CHECK(file.parsed().tensors.at("F16").empty());
+    CHECK(file.parsed().tensors.at("t2") == std::vector<float>{1, 2, 3});
+}
+
 TEST_CASE("files that are cut or no plans at all are refused") {
     const std::vector<std::byte> whole = small_plan().bytes();
     const auto cut = [&](std::size_t size) {
