@@ -125,12 +125,11 @@ def _race(job: Job, course: Course, plan: cpu_library.Network, session: Any, thr
 
 
 def _tensors(network: Network) -> dict[str, dict[str, Any]]:
-    """What the network takes and gives, with its dynamic sizes by name."""
+    """What the network takes and gives; -1 is any size."""
     found: dict[str, dict[str, Any]] = {}
     for kind, ports in (("input", network.inputs), ("output", network.outputs)):
         for name, port in ports.items():
-            sides = [f"height/{port.shrink}", f"width/{port.shrink}"] if port.shrink > 1 else ["height", "width"]
-            found[name] = {"kind": kind, "dtype": "tensor(float)", "shape": [1, port.channels, *sides]}
+            found[name] = {"kind": kind, "dtype": "tensor(float)", "shape": [1, port.channels, -1, -1]}
     if network.row:
         found["row"] = {"kind": "input", "dtype": "tensor(float)", "shape": [1, network.row]}
     return found

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "backends/graph_networks.h"
+#include "engines/cpu_engine.h"
 #include "errors.h"
 #include "loop/host_loop.h"
 #include "text.h"
@@ -37,7 +38,7 @@ struct Opening {
 struct Candidate {
     std::string_view name;
     std::unique_ptr<Loop> (*open)(const Opening&);
-    bool on_gpu = false;
+    bool portable = false;  // the bundle's own graphs on the CPU, for any size
 };
 
 // The bundle's own graphs, whose opening has begun.
@@ -78,9 +79,17 @@ std::unique_ptr<Loop> open_onnxruntime_cuda(const Opening& opening) {
 }
 #endif
 
-#ifdef SHADOWDIFFUSION_WITH_TENSORRT
 std::unique_ptr<Loop> choose_portable(const Bundle& bundle, LoadOptions options, Workers& workers);
 
+// The engine of our CPU kernels, if the bundle has one.
+std::unique_ptr<Loop> open_cpu_kernels(const Opening& opening) {
+    const Bundle& bundle = opening.bundle;
+    Workers& workers = opening.workers;
+    const LoadOptions options = opening.options;
+    return cpu_engine(bundle, [&] { return choose_portable(bundle, options, workers); }, options.say, workers);
+}
+
+#ifdef SHADOWDIFFUSION_WITH_TENSORRT
 // The best engine of the bundle, and, unless it was asked for by name, the bundle's own graphs for sizes that it does not
 // take.
 std::unique_ptr<Loop> open_tensorrt(const Opening& opening) {
@@ -98,16 +107,17 @@ std::unique_ptr<Loop> open_tensorrt(const Opening& opening) {
 
 const std::vector<Candidate> CANDIDATES = {
 #ifdef SHADOWDIFFUSION_WITH_TENSORRT
-    {TENSORRT_NAME, open_tensorrt, true},
+    {TENSORRT_NAME, open_tensorrt},
 #endif
 #ifdef SHADOWDIFFUSION_WITH_ONNXRUNTIME
-    {"onnxruntime-cuda", open_onnxruntime_cuda, true},
+    {"onnxruntime-cuda", open_onnxruntime_cuda},
 #endif
+    {CPU_KERNELS_NAME, open_cpu_kernels},
 #ifdef SHADOWDIFFUSION_WITH_OPENVINO
-    {"openvino", open_openvino},
+    {"openvino", open_openvino, true},
 #endif
 #ifdef SHADOWDIFFUSION_WITH_ONNXRUNTIME
-    {"onnxruntime", open_onnxruntime},
+    {"onnxruntime", open_onnxruntime, true},
 #endif
 };
 
@@ -128,13 +138,11 @@ std::unique_ptr<Loop> first_of(std::span<const Candidate> candidates, const Open
     throw RestoreError(text("no backend can be used: ", reasons.empty() ? "the bundle has no engines" : reasons));
 }
 
-#ifdef SHADOWDIFFUSION_WITH_TENSORRT
 std::unique_ptr<Loop> choose_portable(const Bundle& bundle, LoadOptions options, Workers& workers) {
     options.backend = "auto";
-    const auto first = std::ranges::find(CANDIDATES, false, &Candidate::on_gpu);
+    const auto first = std::ranges::find(CANDIDATES, true, &Candidate::portable);
     return first_of({first, CANDIDATES.end()}, {bundle, options, workers});
 }
-#endif
 
 }  // namespace
 
@@ -146,7 +154,7 @@ std::vector<std::string> backends() {
 
 void check_backend(const std::string& name) {
     const std::vector<std::string> known = backends();
-    if (known.empty())
+    if (known.size() == 1)  // our CPU kernels leave the prior to others
         throw RestoreError("nothing that runs networks was built in: build with OpenVINO, ONNX Runtime or TensorRT");
     if (name == "auto" || std::ranges::find(known, name) != known.end()) return;
     std::string names = "auto";

@@ -36,7 +36,7 @@ EngineLoop best_engine(const Bundle& bundle, const EngineBackend& backend, const
         const std::string name = folder.filename().string();
         try {
             StoredEngine engine = read_engine(folder);
-            if (engine.key.backend == "onnxruntime") continue;  // of the Python runtime
+            if (engine.key.provider) continue;  // of the Python runtime, or for the CPU
             if (const auto why = misfit(engine.key, bundle, gpu, backend))
                 pass_over(text("engine ", name, " is passed over: ", *why));
             else

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -12,9 +13,14 @@ import numpy.typing as npt
 import pytest
 
 import runtime
+from export.engines import cpu_kernels as backend
+from export.engines import race
+from export.engines.build import build_engines
+from export.engines.key import EngineOptions
 from runtime.bundle.opening import built_in
 from runtime.errors import RestoreError
 from runtime.photo import read_photo
+from tests import cpu_kernels
 from tests.runtime.native.library import Library, NativeError, Restorer
 
 pytestmark = pytest.mark.xdist_group("native")
@@ -151,6 +157,28 @@ def test_masks_of_another_size_and_black_ones_are_refused_in_the_same_words(
         with pytest.raises(NativeError) as found:
             pair[1](example, wrong)
         assert str(found.value) == str(expected.value)
+
+
+def test_an_engine_of_our_cpu_kernels(
+    library: Library, example: Pixels, mask: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu_kernels.use(monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(race, "BUDGET", 0.0)
+    monkeypatch.setattr(backend, "faster", lambda mine, other: True)
+    path = shutil.copytree(built_in("shadow"), tmp_path / "bundle")
+    with pytest.raises(NativeError, match="no engine"):
+        Restorer(library, path, threads=2, backend="cpu-kernels")
+    engine = build_engines(path, EngineOptions("cpu-kernels"), lambda line: None).engine
+    native, python = Restorer(library, path, threads=2, backend="cpu-kernels"), runtime.load(path, "portable", "cpu", 2)
+    for steps in (1, 5):
+        compare((python, native), example, steps=steps)
+    compare((python, native), example, mask)
+    native.close()
+    plan = engine.path / "denoiser.plan"
+    plan.write_bytes(plan.read_bytes()[:-1])
+    with pytest.raises(NativeError, match=r"denoiser\.plan"):
+        Restorer(library, path, threads=2, backend="cpu-kernels")
 
 
 def test_damaged_bundles_are_refused_in_the_same_words(library: Library, tmp_path: Path) -> None:
