@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
 #include <numeric>
 #include <thread>
 #include <vector>
@@ -27,5 +28,32 @@ TEST_CASE("every element is visited once, by any number of threads and callers")
             });
         for (std::thread& caller : callers) caller.join();
         CHECK(wrong == 0);
+    }
+}
+
+TEST_CASE("loops follow each other at once or after pauses, and each sees what the one before has written") {
+    for (const unsigned threads : {2u, 3u}) {
+        Workers workers(threads);
+        std::vector<int> values(64);
+        int wrong = 0;
+        for (int loop = 0; loop < 600; ++loop) {
+            // workers look for the next loop for a tenth of a millisecond, then sleep
+            if (loop % 20 == 0) std::this_thread::sleep_for(std::chrono::microseconds(loop % 40 == 0 ? 100 : 400));
+            workers.over(values.size(), 1, [&](std::size_t begin, std::size_t end) {
+                for (std::size_t i = begin; i < end; ++i) values[i] += 1;
+            });
+            for (const int value : values) wrong += value != loop + 1;
+        }
+        CHECK(wrong == 0);
+    }
+}
+
+TEST_CASE("workers end at any time, while they look for a loop or asleep") {
+    for (int pause = 0; pause < 300; pause += 10) {
+        Workers workers(3);
+        std::atomic<std::size_t> visited = 0;
+        workers.over(5, 1, [&](std::size_t begin, std::size_t end) { visited += end - begin; });
+        CHECK(visited == 5);
+        std::this_thread::sleep_for(std::chrono::microseconds(pause));
     }
 }
