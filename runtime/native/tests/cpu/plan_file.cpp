@@ -96,6 +96,31 @@ PlanFile small_plan() {
     return file;
 }
 
+PlanFile small_plan_backwards() {
+    PlanFile file = small_plan();
+    json& maps = file.plan["maps"];
+    std::reverse(maps.begin(), maps.end());
+    for (json& step : file.plan["steps"])
+        for (const char* field : {"from", "to", "plus", "query", "key", "value"})
+            if (step.front().contains(field) && step.front()[field].is_array())
+                step.front()[field][0] = maps.size() - 1 - step.front()[field][0].get<std::size_t>();
+    return file;
+}
+
+PlanFile wide_plan() {
+    PlanFile file = copying_plan();
+    Writer writer(file);
+    file.plan["maps"] = {{{"channels", 16}, {"shrink", 1}}, {{"channels", 208}, {"shrink", 1}}, {{"channels", 240}, {"shrink", 1}},
+                         {{"channels", 16}, {"shrink", 1}}};
+    json& steps = file.plan["steps"];
+    steps.back().front()["from"] = {3, 0, 16};
+    json first = writer.convolution({0, 0, 16}, {1, 0, 208}, 3, "none"), second = writer.convolution({1, 0, 208}, {2, 0, 240}, 1, "silu");
+    second["normalisation"] = writer.normalisation(208, 8, 0);
+    const json steps_between[] = {first, second, writer.convolution({2, 0, 240}, {3, 0, 16}, 3, "relu")};
+    for (const json& step : steps_between) steps.insert(steps.end() - 1, json{{"convolution", step}});
+    return file;
+}
+
 PlanFile copying_plan() {
     PlanFile file;
     file.plan = json::parse(R"({"version": 1, "multiple": 1, "row": 0, "inputs": {"in": {"channels": 3, "shrink": 1}},

@@ -36,5 +36,11 @@ enum Step : std::size_t { gather, first, down, thirds, attention, project, up, l
 inline constexpr std::size_t row = 48;
 }  // namespace small
 
+// The same with its maps listed the other way round.
+PlanFile small_plan_backwards();
+
+// A network of so many channels that blocks are divided: convolutions of 1x1 and 3x3 from "in" to "out", of 3 channels.
+PlanFile wide_plan();
+
 // A copy that takes a map from image to image as it is: gather, scatter. Its input is "in", its output "out".
 PlanFile copying_plan();

@@ -66,6 +66,30 @@ TEST_CASE("a network's outcome is the same to the bit for any number of threads,
     }
 }
 
+TEST_CASE("it does not depend on the order in which maps are listed") {
+    Workers workers(2);
+    CpuNetwork network(small_plan().parsed(), workers), backwards(small_plan_backwards().parsed(), workers);
+    for (const auto& [height, width] : SIZES) {
+        const Planes inputs = inputs_of(network.plan(), height, width, 7);
+        CHECK(outputs_of(network, height, width, inputs, some_row()) == outputs_of(backwards, height, width, inputs, some_row()));
+    }
+}
+
+TEST_CASE("many channels of few pixels are divided among threads, and nothing changes") {
+    Workers one(1);
+    CpuNetwork alone(wide_plan().parsed(), one);
+    for (const auto& [height, width] : {std::pair<std::size_t, std::size_t>{1, 1}, {5, 12}, {9, 14}, {16, 12}, {33, 40}}) {
+        const Planes inputs = inputs_of(alone.plan(), height, width, 7), made = outputs_of(alone, height, width, inputs, {});
+        const std::vector<double> right = run_naively(alone.plan(), height, width, inputs, {}).at("out");
+        CHECK(relative_l2(std::vector<double>(made.at("out").begin(), made.at("out").end()), right) < 5e-6);
+        for (const unsigned threads : {2u, 3u, 5u}) {
+            Workers workers(threads);
+            CpuNetwork network(wide_plan().parsed(), workers);
+            CHECK(outputs_of(network, height, width, inputs, {}) == made);
+        }
+    }
+}
+
 TEST_CASE("calls from several threads take turns") {
     Workers workers(2);
     CpuNetwork network(small_plan().parsed(), workers);
