@@ -92,16 +92,26 @@ std::string mutated(std::string text, std::size_t most) {
     return text;
 }
 
-// Steps left out, repeated or moved.
-std::string with_other_steps(const std::string& text, std::minstd_rand& random) {
+// A step left out, repeated or moved, or one value of the plan in place of another.
+std::string restructured(const std::string& text, std::minstd_rand& random) {
     json plan = json::parse(text, nullptr, false);
     if (!plan.is_object() || !plan.contains("steps") || !plan["steps"].is_array() || plan["steps"].empty()) return text;
     json& steps = plan["steps"];
     const std::size_t one = random() % steps.size(), other = random() % steps.size();
-    switch (random() % 3) {
+    switch (random() % 8) {
         case 0: steps.erase(one); break;
         case 1: steps.insert(steps.begin() + static_cast<std::ptrdiff_t>(other), json(steps[one])); break;
-        default: std::swap(steps[one], steps[other]);
+        case 2: std::swap(steps[one], steps[other]); break;
+        default: {
+            json values = plan.flatten();
+            const auto any = [&] { return std::next(values.begin(), static_cast<std::ptrdiff_t>(random() % values.size())); };
+            constexpr int NUMBERS[] = {-1, 0, 1, 2, 3, 4, 8, 15, 16, 32, 48, 1 << 20};
+            any().value() = random() % 2 ? json(NUMBERS[random() % std::size(NUMBERS)]) : json(any().value());
+            try {
+                plan = values.unflatten();
+            } catch (const json::exception&) {  // keys that are numbers among others that are not
+            }
+        }
     }
     return plan.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -128,7 +138,7 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
             plan = &parsed["__metadata__"]["plan"];
         if (!plan || !plan->is_string()) return LLVMFuzzerMutate(data, size, most);
         const auto text = plan->get<std::string>();
-        parsed["__metadata__"]["plan"] = way < 4 ? with_other_steps(text, random) : mutated(text, text.size() + 64);
+        parsed["__metadata__"]["plan"] = way < 5 ? restructured(text, random) : mutated(text, text.size() + 64);
         header = parsed.dump(-1, ' ', false, json::error_handler_t::replace);
     }
     length = header.size();
