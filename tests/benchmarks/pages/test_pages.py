@@ -66,7 +66,7 @@ def test_every_kind_of_result_has_its_section(pages: dict[str, str]) -> None:
     assert "| engine onnxruntime int8 |" in text
     assert "47.0 *" in text
     assert "compile did not race: torch.compile does not work here: no compiler" in text
-    assert "| CPU: int8, times as fast as exact | ≥ 1.3 |" in text
+    assert "| CPU: int8, times as fast as the same in float32 | ≥ 1.3 |" in text
     assert text.count("| met |") == 3
     assert "super-linear" in text
     assert "| denoiser step | about denoiser step | 5 | 15 | 15 | 75.0% |" in text
