@@ -71,6 +71,10 @@ struct PlanPort {
 };
 
 struct Plan {
+    Plan() = default;
+    Plan(Plan&&) = default;  // never copied: the spans of its steps are of its own tensors
+    Plan& operator=(Plan&&) = default;
+
     std::size_t multiple = 1;  // of which image heights and widths must be multiples
     std::size_t row = 0;       // values of the row for time; 0: takes none
     std::map<std::string, PlanPort> inputs, outputs;
