@@ -19,7 +19,8 @@ def stage_sections(records: Sequence[StageRecord], prefix: str) -> list[Block]:
     blocks = list[Block]()
     for record in records:
         name = record.contestant.replace(" ", "-")
-        title = f"Where the time goes: {record.contestant}, {record.size} pixels, {record.steps} steps"
+        loop = f"{record.contestant}, {record.size} pixels, {record.steps} steps"
+        title = f"Where the time goes: {loop}"
         inside = [(f"{each.name} ×{each.times}", each.times * each.ms.p50, 1) for each in record.in_loop]
         around = [(each.name, each.ms.p50, 0) for each in record.around if each.times]
         shown = [Bar(label, value, f"{ms(value)} ms", group=group) for label, value, group in (*inside, *around)]
@@ -31,7 +32,7 @@ def stage_sections(records: Sequence[StageRecord], prefix: str) -> list[Block]:
                 f"do not add up to is {record.unexplained:.1%} of it. Parts around the loop work on a photo of "
                 f"{record.photo[0]}×{record.photo[1]} pixels; those needed 0 times are for some photos only."
             ),
-            Figure(f"{prefix}-stages-{name}", bars(title, "ms per photo", shown), title),
+            Figure(f"{prefix}-stages-{name}", bars(loop, "ms per photo", shown), title),
             Table(["part", "what", "times", "p50 of one", "p90", "of the loop"], rows, ("what",)),
         ]
     return blocks
