@@ -34,6 +34,7 @@ def races() -> list[latency.LatencyRecord]:
                 entry("plain-onnx", [6000 * unit, 6100 * unit], ours=False),
                 entry("lean-loop", [5000 * unit, 5100 * unit], parent="plain-onnx"),
                 entry("bundle", [4000 * unit, 4050 * unit], parent="lean-loop"),
+                entry("engine onnxruntime fp32", [4100 * unit, 4150 * unit], parent="bundle"),
                 entry("engine onnxruntime int8", [2000 * unit, 2025 * unit], parent="bundle", exact=False, psnr=47.0),
             ],
             size=size,
