@@ -73,15 +73,9 @@ def load_cpu_kernels() -> Backend:
     try:
         return CpuKernels(str(cpu_library.__version__))
     except OSError as error:
-        raise ExportError(f"our CPU kernels cannot be loaded ({error}): build them, as docs/native.md says") from error
-
-
-def _run(plan: cpu_library.Network, feed: dict[str, Any], wanted: list[str]) -> list[Any]:
-    images = {name: values for name, values in feed.items() if name != "row"}
-    row = feed["row"][0] if "row" in feed else None
-    count = len(next(iter(images.values())))
-    made = [plan.run({name: values[i] for name, values in images.items()}, row, wanted) for i in range(count)]
-    return [np.stack(each) for each in zip(*made, strict=True)]
+        raise ExportError(
+            f"our CPU kernels cannot be loaded ({error}): build them, as docs/cpu-kernels.md says"
+        ) from error
 
 
 def _difference(plan: cpu_library.Network, session: Any, course: Course) -> float:
@@ -91,7 +85,7 @@ def _difference(plan: cpu_library.Network, session: Any, course: Course) -> floa
     """
     wanted, worst = [node.name for node in session.get_outputs()], 0.0
     for feed in course.checks:
-        for found, truth in zip(_run(plan, feed, wanted), session.run(wanted, feed), strict=True):
+        for found, truth in zip(plan.run_batch(feed, wanted), session.run(wanted, feed), strict=True):
             whole = np.sqrt(truth.size) if course.network == MASK_HEAD else np.linalg.norm(truth)
             worst = max(worst, float(np.linalg.norm(found - truth) / whole))
     if not worst <= TOLERANCE:
@@ -106,7 +100,7 @@ def _race(job: Job, course: Course, plan: cpu_library.Network, session: Any, thr
     """
     with job.bar(f"latency of {course.network}") as progress:
         runs = {
-            "plan": lambda: _run(plan, course.best, course.watched),
+            "plan": lambda: plan.run_batch(course.best, course.watched),
             "graph": lambda: session.run(course.watched, course.best),
         }
         taken = race(runs, progress)

@@ -46,7 +46,7 @@ class Network:
             self._library = _library()
         except OSError as error:
             raise RestoreError(
-                f"our CPU kernels cannot be loaded ({error}): build them, as docs/native.md says"
+                f"our CPU kernels cannot be loaded ({error}): build them, as docs/cpu-kernels.md says"
             ) from error
         self._error = ctypes.create_string_buffer(LINE)
         self._network = self._library.sdcpu_open(os.fsencode(path), threads, self._error, LINE)
@@ -56,6 +56,17 @@ class Network:
     def __del__(self) -> None:
         if getattr(self, "_network", None):
             self._library.sdcpu_close(self._network)
+
+    def run_batch(self, feed: Mapping[str, Array], wanted: list[str]) -> list[Array]:
+        """As a graph runs a batch: images [N, channels, height, width], one by one, and `row` [1, K] if it takes one.
+
+        Raises RestoreError, OutOfMemoryError where memory runs out.
+        """
+        images = {name: values for name, values in feed.items() if name != "row"}
+        row = feed["row"][0] if "row" in feed else None
+        count = len(next(iter(images.values())))
+        made = [self.run({name: values[i] for name, values in images.items()}, row, wanted) for i in range(count)]
+        return [np.stack(each) for each in zip(*made, strict=True)]
 
     def run(self, inputs: Mapping[str, Array], row: Array | None, wanted: list[str]) -> list[Array]:
         """Outputs for one image: planes [channels, height, width], as the inputs.

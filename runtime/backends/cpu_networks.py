@@ -36,15 +36,11 @@ class CpuNetworks(OnnxRuntimeNetworks):
         """Outputs of one graph. Raises RestoreError."""
         if name not in self._plans:
             return super().run(name, inputs, wanted)
-        images = {key: value for key, value in inputs.items() if key != "row"}
-        row = inputs["row"][0] if "row" in inputs else None
-        count = len(next(iter(images.values())))
         network = self._network(name, self._plans[name])
         try:
-            made = [network.run({key: value[i] for key, value in images.items()}, row, wanted) for i in range(count)]
+            outputs = network.run_batch(inputs, wanted)
         except RestoreError as error:
-            raise failure(name, next(iter(images.values())).shape, error) from error
-        outputs = [np.stack(each) for each in zip(*made, strict=True)]
+            raise failure(name, next(iter(inputs.values())).shape, error) from error
         check_finite(name, dict(zip(wanted, outputs, strict=True)))
         return outputs
 

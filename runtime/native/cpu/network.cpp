@@ -25,7 +25,7 @@ std::size_t values_of(const MapShape& map, std::size_t height, std::size_t width
     return rows * columns * map.channels;
 }
 
-// Calls visit(slice, whether it is written) for everything that a step reads or writes.
+// Calls visit(slice) for everything that a step reads or writes.
 template <class Visit>
 void visit_slices(const PlanStep& step, const Visit& visit) {
     if (const auto* gather = std::get_if<GatherStep>(&step)) {

@@ -76,7 +76,6 @@ std::unique_ptr<Loop> cpu_engine(const Bundle& bundle, const std::function<std::
             if (engine.key.backend != CPU_KERNELS_NAME) continue;
             if (const auto why = misfit(engine, bundle)) throw RestoreError(*why);
             auto networks = std::make_unique<CpuKernelNetworks>(bundle, engine, portable(), workers);
-            networks->prefetch();
             const auto check = [&] {
                 const auto truth = portable();
                 return golden_psnr(bundle, engine, *networks, *truth, workers);

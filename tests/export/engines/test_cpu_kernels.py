@@ -92,7 +92,7 @@ def test_where_the_library_is_missing_the_engine_is_passed_over(path: Path, monk
     assert said == [f"engine {name} is passed over: our CPU kernels is not installed"]
     with pytest.raises(runtime.RestoreError, match="not installed"):
         runtime.load(path, "cpu-kernels")
-    with pytest.raises(ExportError, match=r"cannot be loaded .*nothing\.so.*docs/native\.md"):
+    with pytest.raises(ExportError, match=r"cannot be loaded .*nothing\.so.*docs/cpu-kernels\.md"):
         build(path, force=True)
 
 
