@@ -37,28 +37,12 @@ struct Opening {
 // A way to restore, by the name of its backend; `open` gives null where there is nothing to open, and nothing to say.
 struct Candidate {
     std::string_view name;
-    std::unique_ptr<Loop> (*open)(const Opening&);
-    bool portable = false;  // the bundle's own graphs on the CPU, for any size
+    std::unique_ptr<Loop> (*open)(const Opening&) = nullptr;
+    // Instead, where it is portable: the bundle's own graphs on the CPU, for any size.
+    std::unique_ptr<Graphs> (*graphs)(const Bundle&, unsigned threads) = nullptr;
 };
 
-// The bundle's own graphs, whose opening has begun.
-[[maybe_unused]] std::unique_ptr<Loop> portable(const Opening& opening, std::unique_ptr<Graphs> graphs) {
-    auto networks = std::make_unique<GraphNetworks>(opening.bundle, std::move(graphs));
-    networks->prefetch();
-    return std::make_unique<HostLoop>(opening.bundle, std::move(networks), opening.workers);
-}
-
-#ifdef SHADOWDIFFUSION_WITH_OPENVINO
-std::unique_ptr<Loop> open_openvino(const Opening& opening) {
-    return portable(opening, openvino_graphs(opening.bundle, opening.options.threads));
-}
-#endif
-
 #ifdef SHADOWDIFFUSION_WITH_ONNXRUNTIME
-std::unique_ptr<Loop> open_onnxruntime(const Opening& opening) {
-    return portable(opening, onnxruntime_graphs(opening.bundle, opening.options.threads));
-}
-
 // Whether there is a GPU and an ONNX Runtime that can use it: where there is not, nothing need be said.
 bool may_use_cuda() {
     try {
@@ -79,14 +63,20 @@ std::unique_ptr<Loop> open_onnxruntime_cuda(const Opening& opening) {
 }
 #endif
 
-std::unique_ptr<Loop> choose_portable(const Bundle& bundle, LoadOptions options, Workers& workers);
+std::unique_ptr<Graphs> portable_graphs(const Bundle& bundle, LoadOptions options);
 
 // The engine of our CPU kernels, if the bundle has one.
 std::unique_ptr<Loop> open_cpu_kernels(const Opening& opening) {
-    const Bundle& bundle = opening.bundle;
-    Workers& workers = opening.workers;
-    const LoadOptions options = opening.options;
-    return cpu_engine(bundle, [&] { return choose_portable(bundle, options, workers); }, options.say, workers);
+    const LoadOptions& options = opening.options;
+    const auto portable = [&bundle = opening.bundle, options] { return portable_graphs(bundle, options); };
+    return cpu_engine(opening.bundle, portable, options.say, opening.workers);
+}
+
+// The bundle's own graphs, whose opening has begun.
+std::unique_ptr<Loop> loop_of(std::unique_ptr<Graphs> graphs, const Bundle& bundle, Workers& workers) {
+    auto networks = std::make_unique<GraphNetworks>(bundle, std::move(graphs));
+    networks->prefetch();
+    return std::make_unique<HostLoop>(bundle, std::move(networks), workers);
 }
 
 #ifdef SHADOWDIFFUSION_WITH_TENSORRT
@@ -98,7 +88,9 @@ std::unique_ptr<Loop> open_tensorrt(const Opening& opening) {
     const bool named = opening.options.backend != "auto";
     if (!named && engine_folders(bundle).empty()) return nullptr;
     const LoadOptions options = opening.options;
-    const auto portable = [&bundle, &workers, options] { return choose_portable(bundle, options, workers); };
+    const auto portable = [&bundle, &workers, options] {
+        return loop_of(portable_graphs(bundle, options), bundle, workers);
+    };
     EngineLoop found = best_engine(bundle, tensorrt_backend(), portable, options.say, workers);
     if (named) return std::move(found.loop);
     return std::make_unique<WithinProfile>(std::move(found.loop), bundle, std::move(found.key), portable, options.say);
@@ -114,21 +106,21 @@ const std::vector<Candidate> CANDIDATES = {
 #endif
     {CPU_KERNELS_NAME, open_cpu_kernels},
 #ifdef SHADOWDIFFUSION_WITH_OPENVINO
-    {"openvino", open_openvino, true},
+    {"openvino", nullptr, openvino_graphs},
 #endif
 #ifdef SHADOWDIFFUSION_WITH_ONNXRUNTIME
-    {"onnxruntime", open_onnxruntime, true},
+    {"onnxruntime", nullptr, onnxruntime_graphs},
 #endif
 };
 
-// The loop of the backend that was named, else of the first that can be had.
-std::unique_ptr<Loop> first_of(std::span<const Candidate> candidates, const Opening& opening) {
-    const LoadOptions& options = opening.options;
+// What `open` makes of the candidate that was named, else of the first of which it makes anything.
+template <class Open>
+auto first_of(std::span<const Candidate> candidates, const LoadOptions& options, const Open& open) {
     std::string reasons;
     for (const Candidate& candidate : candidates) {
         if (options.backend != "auto" && options.backend != candidate.name) continue;
         try {
-            if (std::unique_ptr<Loop> loop = candidate.open(opening)) return loop;
+            if (auto made = open(candidate)) return made;
         } catch (const RestoreError& error) {
             if (options.backend != "auto") throw;
             options.say(text("backend ", candidate.name, " is passed over: ", error.what()));
@@ -138,10 +130,11 @@ std::unique_ptr<Loop> first_of(std::span<const Candidate> candidates, const Open
     throw RestoreError(text("no backend can be used: ", reasons.empty() ? "the bundle has no engines" : reasons));
 }
 
-std::unique_ptr<Loop> choose_portable(const Bundle& bundle, LoadOptions options, Workers& workers) {
+std::unique_ptr<Graphs> portable_graphs(const Bundle& bundle, LoadOptions options) {
     options.backend = "auto";
-    const auto first = std::ranges::find(CANDIDATES, true, &Candidate::portable);
-    return first_of({first, CANDIDATES.end()}, {bundle, options, workers});
+    return first_of(CANDIDATES, options, [&](const Candidate& candidate) {
+        return candidate.graphs ? candidate.graphs(bundle, options.threads) : nullptr;
+    });
 }
 
 }  // namespace
@@ -164,7 +157,10 @@ void check_backend(const std::string& name) {
 
 std::unique_ptr<Loop> choose(const Bundle& bundle, const LoadOptions& options, Workers& workers) {
     check_backend(options.backend);
-    return first_of(CANDIDATES, {bundle, options, workers});
+    return first_of(CANDIDATES, options, [&](const Candidate& candidate) {
+        if (candidate.graphs) return loop_of(candidate.graphs(bundle, options.threads), bundle, workers);
+        return candidate.open({bundle, options, workers});
+    });
 }
 
 }  // namespace shadowdiffusion

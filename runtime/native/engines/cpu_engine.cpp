@@ -1,13 +1,8 @@
 #include "engines/cpu_engine.h"
 
-#include <array>
-#include <new>
 #include <optional>
 
-#include "backends/failures.h"
-#include "backends/networks.h"
-#include "bundle/time_table.h"
-#include "cpu/network.h"
+#include "backends/cpu_kernels.h"
 #include "engines/golden_check.h"
 #include "engines/store.h"
 #include "errors.h"
@@ -17,43 +12,6 @@
 namespace shadowdiffusion {
 
 namespace {
-
-class CpuKernelNetworks final : public Networks {
-  public:
-    CpuKernelNetworks(const Bundle& bundle, const StoredEngine& engine, std::unique_ptr<Loop> portable, Workers& workers)
-        : title_("engine " + engine.name()), rows_(read_rows(bundle)), portable_(std::move(portable)),
-          denoiser_(read_plan(engine.path / engine.networks.find(DENOISER)->second.file), workers) {}
-
-    const std::string& title() const override { return title_; }
-    void prefetch() override { portable_->networks().prefetch(); }
-
-    void prior(ConstPlanes image, ConstPlanes mask, Planes clean, Planes matte) override {
-        portable_->networks().prior(image, mask, clean, matte);
-    }
-
-    // Where the mask is wanted, which is once for a photo at most, the graph makes both.
-    void denoise(ConstPlanes y, ConstPlanes mask, ConstPlanes x_t, const Step& step, Planes noise, Planes shadow) override {
-        if (!shadow.absent()) return portable_->networks().denoise(y, mask, x_t, step, noise, shadow);
-        const std::array inputs = {NamedInput{"image", y.values.data()}, NamedInput{"mask", mask.values.data()},
-                                   NamedInput{"x_t", x_t.values.data()}};
-        const std::array outputs = {NamedOutput{"noise", noise.values.data()}};
-        std::span<const float> row;
-        if (rows_) row = rows_->row(static_cast<std::size_t>(step.row.value_or(0)));
-        try {
-            denoiser_.run(y.height, y.width, inputs, row, outputs);
-        } catch (const std::exception& error) {
-            throw_failure(DENOISER, y.height, y.width, error);
-        }
-        if (!all_finite(noise.values))
-            throw RestoreError(text(DENOISER, " returned values that are not finite: it cannot handle this photo"));
-    }
-
-  private:
-    std::string title_;
-    std::optional<TimeTable> rows_;
-    std::unique_ptr<Loop> portable_;
-    CpuNetwork denoiser_;
-};
 
 // Why the engine is not for this runtime or bundle, or nothing.
 std::optional<std::string> misfit(const StoredEngine& engine, const Bundle& bundle) {
@@ -66,7 +24,7 @@ std::optional<std::string> misfit(const StoredEngine& engine, const Bundle& bund
 
 }  // namespace
 
-std::unique_ptr<Loop> cpu_engine(const Bundle& bundle, const std::function<std::unique_ptr<Loop>()>& portable,
+std::unique_ptr<Loop> cpu_engine(const Bundle& bundle, const std::function<std::unique_ptr<Graphs>()>& portable,
                                  const std::function<void(const std::string&)>& say, Workers& workers) {
     std::string reasons;
     for (const auto& folder : engine_folders(bundle)) {
@@ -75,10 +33,11 @@ std::unique_ptr<Loop> cpu_engine(const Bundle& bundle, const std::function<std::
             const StoredEngine engine = read_engine(folder);
             if (engine.key.backend != CPU_KERNELS_NAME) continue;
             if (const auto why = misfit(engine, bundle)) throw RestoreError(*why);
-            auto networks = std::make_unique<CpuKernelNetworks>(bundle, engine, portable(), workers);
+            auto networks = std::make_unique<GraphNetworks>(bundle, cpu_kernel_graphs(bundle, engine, portable, workers));
+            networks->prefetch();
             const auto check = [&] {
-                const auto truth = portable();
-                return golden_psnr(bundle, engine, *networks, *truth, workers);
+                HostLoop truth(bundle, std::make_unique<GraphNetworks>(bundle, portable()), workers);
+                return golden_psnr(bundle, engine, *networks, truth, workers);
             };
             const Verdict verdict = verdict_of({networks->title(), engine.digest}, "CPU", "networks", least_psnr(engine), check, say);
             if (const auto failure = verdict.failure())
