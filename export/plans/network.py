@@ -1,4 +1,5 @@
-"""A network as what the CPU kernels can do: convolutions with all that is around them, and attention.
+"""A network as what the CPU kernels can do: convolutions with all that is around them, attention, blocks of NAFNet, and
+what is before and after the network of a degradation prior.
 
 Values are feature maps. Their channels lie in memory in multiples of `LANES`, with gaps that hold zeros, so that a
 concatenation is nothing but two maps side by side.
@@ -77,8 +78,9 @@ class Gather:
 class Convolution:
     """to = weights * activation(normalisation(from)) + bias + row[row...] + plus.
 
-    weights: float32 [outputs, inputs, kernel, kernel], with padding of kernel // 2. step: 1 or 2. doubled: pixels are
-    repeated first.
+    weights: float32 [outputs, inputs, kernel, kernel], with padding of 1 for kernels of 3x3. step: 1 or 2. doubled: pixels
+    are repeated first. standardised: each pixel of the input first becomes (x - mean) / sqrt(variance + this) over its
+    channels. patch: 2 if four channels of the outputs become one of a map of twice the size.
     """
 
     source: FeatureMap
@@ -91,6 +93,50 @@ class Convolution:
     normalisation: Normalisation | None = None
     row: int | None = None
     plus: FeatureMap | None = None
+    standardised: float | None = None
+    patch: int = 1
+
+
+@dataclass(eq=False)
+class GatedDepthwise:
+    """to = a * b: the halves of `source` after a convolution of 3x3 of each channel. weights: [channels, 1, 3, 3]."""
+
+    source: FeatureMap
+    to: FeatureMap
+    weights: Floats
+    bias: Floats
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A convolution of 1x1. weights: float32 [outputs, inputs]. bias: float32 [outputs]."""
+
+    weights: Floats
+    bias: Floats
+
+    def scaled(self, factors: Floats) -> Linear:
+        """The same with its outputs times `factors`, float32 [outputs]."""
+        return Linear(self.weights * factors[:, None], self.bias * factors)
+
+    def after(self, scale: Floats, shift: Floats) -> Linear:
+        """The same with inputs that are first scaled and shifted, float32 [inputs] both."""
+        return Linear(self.weights * scale[None], self.bias + self.weights @ shift)
+
+
+@dataclass(eq=False)
+class Pointwise:
+    """s = plus + project(source * excitation(means of the channels of source)), to = s + contract(a * b), where a and b are
+    the halves of expand(s standardised over the channels of each pixel).
+    """
+
+    source: FeatureMap
+    plus: FeatureMap
+    to: FeatureMap
+    excitation: Linear
+    project: Linear
+    expand: Linear
+    contract: Linear
+    epsilon: float
 
 
 @dataclass(eq=False)
@@ -103,6 +149,38 @@ class Attention:
 
 
 @dataclass(eq=False)
+class Light:
+    """What a degradation prior sees, patches of patch x patch pixels as channels: the photo - 0.5, log(its linear light +
+    0.01) / 4.6 + 0.5, the mask - 0.5.
+    """
+
+    image: str
+    mask: str
+    patch: int
+    to: FeatureMap
+
+
+@dataclass(eq=False)
+class Degradation:
+    """The end of a `training.degradation.DegradationPrior`, from its heads: outputs `clean` and `shadow`, the matte.
+
+    limits: of the logarithm of the weight. veil: None for priors without; thickest: its limit, in linear light. patch: of the
+    matte's head. trust: float32 [3], None for priors that are not calibrated.
+    """
+
+    image: str
+    weight: FeatureMap
+    veil: FeatureMap | None
+    matte: FeatureMap
+    patch: int
+    limits: tuple[float, float]
+    thickest: float
+    trust: Floats | None
+    clean: str
+    shadow: str
+
+
+@dataclass(eq=False)
 class Scatter:
     """A map as an output of the network, channels to patches; squashed: through the logistic function."""
 
@@ -112,7 +190,7 @@ class Scatter:
     output: str
 
 
-Step = Gather | Convolution | Attention | Scatter
+Step = Gather | Light | Convolution | GatedDepthwise | Pointwise | Attention | Degradation | Scatter
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,20 @@
 
     version, multiple, row, inputs {name: {channels, shrink}}, outputs, maps [{channels, shrink}], steps
 
-A map lies in memory as [height, width, channels]; [map, first, count] are some of its channels. Each step is an object
+[map, first, count] are some channels of a map. Each step is an object
 of one kind, whose fields are those of `export.plans.network`:
 
     gather       inputs, patch, to
     convolution  from, to, kernel, step, doubled, activation, normalisation {groups: of each channel, -1 for a gap;
-                 count, scale, shift, epsilon}, weights [kernel, kernel, inputs, outputs], bias, row, plus
+                 count, scale, shift, epsilon}, standardised, weights [kernel, kernel, inputs, outputs], bias, row, plus,
+                 patch: outputs are all channels of the first pixel of each patch, then those of the second, ...
+    light        image, mask, patch, to
+    depthwise    from, to, weights [3, 3, inputs], bias
+    pointwise    from, plus, to, hidden, epsilon, and {weights [inputs, outputs], bias} of excitation, project, first and
+                 second (the halves of what expands), contract
     attention    query, key, value, to, scale
+    degradation  image, weight, veil, matte, patch, least and most of the weight's logarithm, thickest veil, trust, clean,
+                 shadow
     scatter      from, patch, squashed, output
 
 Weights are names of tensors, gaps included, in half precision where that loses nothing. `runtime/native/cpu/plan.cpp`
@@ -27,20 +34,26 @@ from safetensors.numpy import save
 
 from export.errors import ExportError
 from export.plans.network import (
+    LANES,
     Attention,
     Convolution,
+    Degradation,
     FeatureMap,
     Floats,
     Gather,
+    GatedDepthwise,
+    Light,
+    Linear,
     Network,
     Normalisation,
+    Pointwise,
     Port,
     Positions,
     Step,
 )
 from export.plans.reading import maps_of
 
-VERSION = 1
+VERSION = 2
 
 
 def encode_plan(network: Network) -> bytes:
@@ -117,11 +130,19 @@ class _Writer:
     def step(self, step: Step) -> dict[str, dict[str, Any]]:
         if isinstance(step, Gather):
             return {"gather": {"inputs": step.inputs, "patch": step.patch, "to": self._slice(step.to)}}
+        if isinstance(step, Light):
+            return {"light": {"image": step.image, "mask": step.mask, "patch": step.patch, "to": self._slice(step.to)}}
         if isinstance(step, Convolution):
             return {"convolution": self._convolution(step)}
+        if isinstance(step, GatedDepthwise):
+            return {"depthwise": self._depthwise(step)}
+        if isinstance(step, Pointwise):
+            return {"pointwise": self._pointwise(step)}
         if isinstance(step, Attention):
             thirds = {name: self._slice(step.source, i, 3) for i, name in enumerate(("query", "key", "value"))}
             return {"attention": thirds | {"to": self._slice(step.to), "scale": step.scale}}
+        if isinstance(step, Degradation):
+            return {"degradation": self._degradation(step)}
         fields = {"patch": step.patch, "squashed": step.squashed, "output": step.output}
         return {"scatter": {"from": self._slice(step.source)} | fields}
 
@@ -130,9 +151,13 @@ class _Writer:
             raise ExportError("the CPU kernels add maps that lie alike, and this network adds others")
         if step.row is not None and step.to.width != step.to.channels:
             raise ExportError(f"the CPU kernels add a row to multiples of 16 channels, not to {step.to.channels}")
-        kernel = step.weights.shape[2]
-        weights = np.zeros((kernel, kernel, step.source.width, step.to.width), np.float32)
-        into, out = step.source.positions, step.to.positions
+        if step.standardised is not None:
+            _require_full(step.source)
+        kernel, outputs = step.weights.shape[2], step.patch**2 * step.to.width
+        weights = np.zeros((kernel, kernel, step.source.width, outputs), np.float32)
+        into = step.source.positions
+        # of depth to space, the pixels of a patch are the last axis of the channels
+        out = (step.to.positions[:, None] + np.arange(step.patch**2) * step.to.width).reshape(-1)
         weights[:, :, into[:, None], out[None]] = step.weights.transpose(2, 3, 1, 0)
         normalisation = step.normalisation and self._normalisation(step.normalisation, into, step.source.width)
         return {
@@ -143,11 +168,50 @@ class _Writer:
             "doubled": step.doubled,
             "activation": step.activation,
             "normalisation": normalisation,
+            "standardised": step.standardised,
+            "patch": step.patch,
             "weights": self._tensor("weights", weights),
-            "bias": self._tensor("bias", _spread(step.bias, out, step.to.width)),
+            "bias": self._tensor("bias", _spread(step.bias, out, outputs)),
             "row": step.row,
             "plus": None if step.plus is None else self._slice(step.plus),
         }
+
+    def _depthwise(self, step: GatedDepthwise) -> dict[str, Any]:
+        _require_full(step.source, step.to)
+        weights = np.ascontiguousarray(step.weights[:, 0].transpose(1, 2, 0))
+        tensors = {"weights": self._tensor("weights", weights), "bias": self._tensor("bias", step.bias)}
+        return {"from": self._slice(step.source), "to": self._slice(step.to)} | tensors
+
+    def _pointwise(self, step: Pointwise) -> dict[str, Any]:
+        _require_full(step.source, step.plus, step.to)
+        hidden = len(step.expand.bias) // 2
+        halves = [Linear(step.expand.weights[part], step.expand.bias[part]) for part in (np.s_[:hidden], np.s_[hidden:])]
+        matrices = {"excitation": step.excitation, "project": step.project, "contract": step.contract}
+        matrices |= dict(zip(("first", "second"), halves, strict=True))
+        maps = {"from": self._slice(step.source), "plus": self._slice(step.plus), "to": self._slice(step.to)}
+        return (
+            maps | {"hidden": hidden, "epsilon": step.epsilon} | {name: self._linear(of) for name, of in matrices.items()}
+        )
+
+    def _degradation(self, step: Degradation) -> dict[str, Any]:
+        least, most = step.limits
+        return {
+            "image": step.image,
+            "weight": self._slice(step.weight),
+            "veil": None if step.veil is None else self._slice(step.veil),
+            "matte": self._slice(step.matte),
+            "patch": step.patch,
+            "least": least,
+            "most": most,
+            "thickest": step.thickest,
+            "trust": None if step.trust is None else self._tensor("trust", step.trust),
+            "clean": step.clean,
+            "shadow": step.shadow,
+        }
+
+    def _linear(self, of: Linear) -> dict[str, str]:
+        weights = np.ascontiguousarray(of.weights.T)
+        return {"weights": self._tensor("weights", weights), "bias": self._tensor("bias", of.bias)}
 
     def _normalisation(self, of: Normalisation, positions: Positions, width: int) -> dict[str, Any]:
         groups = np.full(width, -1)
@@ -159,6 +223,12 @@ class _Writer:
             "shift": self._tensor("shift", _spread(of.shift, positions, width)),
             "epsilon": of.epsilon,
         }
+
+
+def _require_full(*maps: FeatureMap) -> None:
+    for item in maps:
+        if item.width != item.channels:
+            raise ExportError(f"the CPU kernels standardise and gate multiples of {LANES} channels, not {item.channels}")
 
 
 def _spread(values: Floats, positions: Positions, width: int) -> Floats:

@@ -18,16 +18,21 @@ import numpy as np
 from export.errors import ExportError
 from export.passes.convolution import doubling
 from export.passes.view import Values, View, attributes
+from export.plans.blocks import BlockRules
 from export.plans.network import (
     Activation,
     Attention,
     Convolution,
+    Degradation,
     FeatureMap,
     Gather,
+    Light,
     Network,
     Normalisation,
+    Pointwise,
     Port,
     Scatter,
+    Step,
 )
 
 if TYPE_CHECKING:
@@ -107,6 +112,7 @@ class _Reader:
     def __init__(self, model: ModelProto) -> None:
         self._view, self.network = View(model), Network()
         self._meaning: dict[str, object] = {}
+        blocks = BlockRules(self._view, self.network, self._meaning).rules
         self._rules: dict[str, Callable[[NodeProto], object]] = {
             "Concat": self._concat,
             "Reshape": self._reshape,
@@ -134,7 +140,8 @@ class _Reader:
                 self.network.inputs[value.name] = Port(sides[1].dim_value, Fraction(1))
                 self._meaning[value.name] = _Planes((value.name,))
         for node in model.graph.node:
-            found = self._rules[node.op_type](node) if node.op_type in self._rules else None
+            rules = (group[node.op_type] for group in (blocks, self._rules) if node.op_type in group)
+            found = next((value for rule in rules if (value := rule(node)) is not None), None)
             results = found if isinstance(found, list) else [found]
             self._meaning |= dict(zip(node.output, results, strict=False))
         for value in model.graph.output:
@@ -225,6 +232,9 @@ class _Reader:
         a, b = self._of(node, 0), self._of(node, 1)
         if isinstance(a, FeatureMap) and isinstance(b, FeatureMap):
             return self._sum(node, a, b)
+        for shuffled, other in ((a, b), (b, a)):
+            if isinstance(shuffled, _Shuffled) and isinstance(other, FeatureMap):
+                return self._patches(shuffled, other)
         for index, row in ((0, b), (1, a)):
             if isinstance(row, _Row):
                 step = self._maker(node, index)
@@ -249,12 +259,23 @@ class _Reader:
         step.plus = other
         return step.to
 
+    def _patches(self, shuffled: _Shuffled, other: FeatureMap) -> FeatureMap | None:
+        """A convolution of 1x1 whose outputs are pixels of a larger map, which `other` is added to."""
+        step = self._convolution(shuffled.source)
+        to = FeatureMap(shuffled.source.channels // shuffled.patch**2, shuffled.source.shrink / shuffled.patch)
+        plain = step is not None and step.weights.shape[2] == 1 and step.step == 1 and not step.doubled
+        if not plain or step.plus is not None or step.row is not None or to.channels != other.channels:
+            return None
+        step.to, step.patch, step.plus = to, shuffled.patch, other
+        return to
+
     def _maker(self, node: NodeProto, index: int) -> Convolution | None:
         """The convolution whose result the node alone reads."""
         value = self._of(node, index)
-        if self._view.readers[node.input[index]] != 1:
-            return None
-        return next((step for step in self.network.steps if isinstance(step, Convolution) and step.to is value), None)
+        return self._convolution(value) if self._view.readers[node.input[index]] == 1 else None
+
+    def _convolution(self, to: object) -> Convolution | None:
+        return next((step for step in self.network.steps if isinstance(step, Convolution) and step.to is to), None)
 
     def _plain(self, value: object) -> bool:
         return isinstance(value, FeatureMap) or (isinstance(value, _Prepared) and value.activation == "none")
@@ -280,12 +301,12 @@ class _Reader:
         value, options = self._of(node, 0), attributes(node)
         if weights is None or weights.ndim != 4 or value is None:
             return None
-        kernel, steps = weights.shape[2], options.get("strides", [1, 1])
+        kernel, steps = list(weights.shape[2:]), options.get("strides", [1, 1])
         plain = (
-            weights.shape[2:] in ((1, 1), (3, 3))
+            (kernel in ([1, 1], [3, 3]) or kernel == steps == [2, 2])
             and options.get("auto_pad", b"NOTSET") == b"NOTSET"
             and options.get("group", 1) == 1
-            and options.get("pads", [0] * 4) == [kernel // 2] * 4
+            and options.get("pads", [0] * 4) == [(kernel[0] - 1) // 2] * 4
             and set(options.get("dilations", [1])) == {1}
             and steps in ([1, 1], [2, 2])
         )
@@ -365,16 +386,20 @@ class _Reader:
             item.shrink /= finest
 
 
-def maps_of(step: Gather | Convolution | Attention | Scatter) -> list[FeatureMap]:
+def maps_of(step: Step) -> list[FeatureMap]:
     """The maps of a step, parts included."""
-    if isinstance(step, Gather):
+    if isinstance(step, Gather | Light):
         found = [step.to]
     elif isinstance(step, Convolution):
         found = [step.source, step.to, *([step.plus] if step.plus else [])]
-    elif isinstance(step, Attention):
-        found = [step.source, step.to]
-    else:
+    elif isinstance(step, Pointwise):
+        found = [step.source, step.plus, step.to]
+    elif isinstance(step, Degradation):
+        found = [step.weight, step.matte, *([step.veil] if step.veil else [])]
+    elif isinstance(step, Scatter):
         found = [step.source]
+    else:
+        found = [step.source, step.to]
     return found + [part for item in found for part in item.parts]
 
 

@@ -4,11 +4,20 @@ add_library(shadowdiffusion_cpu_kernels STATIC
     workers.cpp
     bundle/json.cpp
     cpu/attention.cpp
+    cpu/border_calibration.cpp
+    cpu/cells.cpp
+    cpu/degradation.cpp
+    cpu/depthwise.cpp
     cpu/direct.cpp
+    cpu/light.cpp
+    cpu/matte_level.cpp
     cpu/network.cpp
     cpu/panels.cpp
     cpu/plan.cpp
+    cpu/places.cpp
     cpu/planes.cpp
+    cpu/pointwise.cpp
+    cpu/tensors.cpp
     cpu/winograd.cpp
 )
 target_include_directories(shadowdiffusion_cpu_kernels PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})

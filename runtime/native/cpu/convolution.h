@@ -19,7 +19,7 @@ struct Channels {
     float* channel(std::size_t c) const { return data + c / LANES * LANES * area() + c % LANES; }
 };
 
-// out = weights * activation(scale in + shift) + bias + plus, zeros around the activated input.
+// out = weights * activation(scale in + shift) + bias + plus, zeros around the activated input of kernels of 3x3.
 struct Convolution {
     Channels in = {}, out = {};
     const float* panels = nullptr;  // of the way that runs it
@@ -27,18 +27,21 @@ struct Convolution {
     const float* scale = nullptr;   // [in.channels]; null: neither scale nor shift
     const float* shift = nullptr;
     Channels plus = {};  // of the output's size, or without data
-    std::size_t kernel = 3, step = 1;  // side of the kernel (1 or 3), and pixels from one output to the next (1 or 2)
+    std::size_t kernel = 3, step = 1;  // side of the kernel (1 to 3), and pixels from one output to the next (1 or 2)
     bool doubled = false;              // the input is doubled first, by repetition
     Activation activation = Activation::none;
+    float epsilon = 0;      // above 0, each input pixel is standardised over its channels first, in kernels of 1x1
+    std::size_t patch = 1;  // 2: each pixel gives a patch of 2x2, all channels of its first pixel first; channels are whole panels
     // [block, 2, out.channels]: sums of the outputs and of their squares over the pixels of each block; null: not wanted.
     double* sums = nullptr;
+    std::size_t outputs() const { return patch * patch * out.channels; }
 };
 
 // A way to compute convolutions, block of pixels by block. What a block gives does not depend on how many threads there are.
 struct Way {
     std::size_t (*blocks)(const Convolution& of);
     std::size_t (*scratch)(const Convolution& of);  // floats that a block needs
-    // The outputs [first, last) of one block, multiples of PANEL but for the last channel; `scratch` is aligned to 64 bytes.
+    // Of outputs(), those in [first, last) for one block, multiples of PANEL but for the last channel; `scratch` is aligned to 64 bytes.
     void (*run)(const Convolution& of, std::size_t block, std::size_t first, std::size_t last, float* scratch);
 };
 

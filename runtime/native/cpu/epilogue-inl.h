@@ -16,12 +16,12 @@
 HWY_BEFORE_NAMESPACE();
 namespace shadowdiffusion::HWY_NAMESPACE {
 
-// A vector of output channels, over pixels one after the other.
+// A vector of outputs, over pixels one after the other.
 class Epilogue {
   public:
-    HWY_INLINE Epilogue(const Convolution& of, std::size_t channel)
-        : to_(of.out.channel(channel)), plus_(of.plus.data ? of.plus.channel(channel) : nullptr), channels_(of.out.channels),
-          channel_(channel), bias_(hn::Load(Floats(), of.bias + channel)), sum_(hn::Zero(Floats())), squares_(hn::Zero(Floats())) {}
+    HWY_INLINE Epilogue(const Convolution& of, std::size_t output)
+        : channels_(of.out.channels), channel_(output % channels_), to_(of.out.channel(channel_)),
+          plus_(of.plus.data ? of.plus.channel(channel_) : nullptr), bias_(hn::Load(Floats(), of.bias + output)), sum_(hn::Zero(Floats())), squares_(hn::Zero(Floats())) {}
 
     HWY_INLINE void store(Vector value, std::size_t pixel) {
         const Floats d;
@@ -49,9 +49,9 @@ class Epilogue {
     }
 
   private:
+    std::size_t channels_, channel_;
     float* to_;
     const float* plus_;
-    std::size_t channels_, channel_;
     Vector bias_, sum_, squares_;
 };
 

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <new>
 
+#include "cpu/light.h"
+#include "cpu/overloaded.h"
+#include "cpu/places.h"
 #include "cpu/planes.h"
 #include "errors.h"
 #include "text.h"
@@ -15,66 +16,14 @@ namespace {
 
 constexpr std::size_t PARTS_PER_THREAD = 3;  // of what is shared, at least, so that no thread waits long for the last one
 constexpr std::size_t NARROWEST = 64;        // channels of such a part
-constexpr std::size_t MOST_VALUES = std::size_t{1} << 48;  // of a map: no memory holds more, and products of it would overflow
 
 std::size_t ratio_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
-std::size_t values_of(const MapShape& map, std::size_t height, std::size_t width) {
-    const std::size_t rows = height / map.shrink, columns = width / map.shrink;
-    if (rows > MOST_VALUES / map.channels / columns) throw std::bad_alloc();
-    return rows * columns * map.channels;
-}
-
-// Calls visit(slice) for everything that a step reads or writes.
-template <class Visit>
-void visit_slices(const PlanStep& step, const Visit& visit) {
-    if (const auto* gather = std::get_if<GatherStep>(&step)) {
-        visit(gather->to);
-    } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step)) {
-        visit(convolution->from);
-        if (convolution->plus) visit(*convolution->plus);
-        visit(convolution->to);
-    } else if (const auto* attention = std::get_if<AttentionStep>(&step)) {
-        for (const Slice& slice : {attention->query, attention->key, attention->value, attention->to}) visit(slice);
-    } else {
-        visit(std::get<ScatterStep>(step).from);
-    }
-}
-
-// Where in one piece of memory each map lies, so that maps that are needed at the same time are apart: each at the lowest
-// place that is free while it is needed.
-struct Places {
-    std::vector<std::size_t> begins;
-    std::size_t size = 0;
-};
-
-Places places(const Plan& plan, const std::vector<std::size_t>& sizes) {
-    struct Needed {
-        std::size_t first = SIZE_MAX, last = 0;
-    };
-    std::vector<Needed> needed(sizes.size());
-    for (std::size_t i = 0; i < plan.steps.size(); ++i)
-        visit_slices(plan.steps[i], [&](const Slice& slice) {
-            Needed& map = needed[slice.map];
-            map.first = std::min(map.first, i), map.last = i;
-        });
-    Places made{std::vector<std::size_t>(sizes.size()), 0};
-    std::vector<std::size_t> placed;
-    for (std::size_t map = 0; map < sizes.size(); ++map) {
-        std::map<std::size_t, std::size_t> taken;  // begin -> end
-        for (const std::size_t other : placed)
-            if (needed[other].first <= needed[map].last && needed[map].first <= needed[other].last)
-                taken[made.begins[other]] = std::max(taken[made.begins[other]], made.begins[other] + sizes[other]);
-        std::size_t begin = 0;
-        for (const auto& [from, to] : taken) {
-            if (begin + sizes[map] <= from) break;
-            begin = std::max(begin, to);
-        }
-        made.begins[map] = begin;
-        made.size = std::max(made.size, begin + sizes[map]);
-        placed.push_back(map);
-    }
-    return made;
+// The planes of an input. Throws RestoreError if it is missing.
+const float* input(std::span<const NamedInput> inputs, const std::string& name) {
+    const auto found = std::ranges::find(inputs, name, &NamedInput::name);
+    if (found == inputs.end()) throw RestoreError(text("the network takes `", name, "`, which is not given"));
+    return found->data;
 }
 
 }  // namespace
@@ -86,23 +35,23 @@ void CpuNetwork::run(std::size_t height, std::size_t width, std::span<const Name
     if (row.size() != plan_.row) throw RestoreError(text("the network takes a row of ", plan_.row, " values, not ", row.size()));
     const std::lock_guard turn(turn_);
     if (height != height_ || width != width_) lay_out(height, width);
-    for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
-        if (const auto* gather = std::get_if<GatherStep>(&plan_.steps[i]))
-            run(*gather, inputs);
-        else if (const auto* convolution = std::get_if<ConvolutionStep>(&plan_.steps[i]))
-            run(i, *convolution, row);
-        else if (const auto* attention = std::get_if<AttentionStep>(&plan_.steps[i]))
-            run(*attention);
-        else
-            run(std::get<ScatterStep>(plan_.steps[i]), outputs);
-    }
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i)
+        std::visit(Overloaded{
+                       [&](const GatherStep& step) { run(step, inputs); },
+                       [&](const LightStep& step) { run(step, inputs); },
+                       [&](const ConvolutionStep& step) { run(i, step, row); },
+                       [&](const DepthwiseStep& step) { run(step); },
+                       [&](const PointwiseStep& step) { run(i, step); },
+                       [&](const AttentionStep& step) { run(step); },
+                       [&](const DegradationStep& step) { run(step, inputs, outputs); },
+                       [&](const ScatterStep& step) { run(step, outputs); },
+                   },
+                   plan_.steps[i]);
 }
 
 void CpuNetwork::lay_out(std::size_t height, std::size_t width) {
     height_ = width_ = 0;  // until everything is there
-    std::vector<std::size_t> sizes;
-    for (const MapShape& map : plan_.maps) sizes.push_back(values_of(map, height, width));
-    const Places found = places(plan_, sizes);
+    const Places found = places(plan_, height, width);
     if (memory_.count() < found.size) memory_ = Values(), memory_ = Values(found.size);
     maps_.clear(), sums_.clear();
     for (std::size_t i = 0; i < plan_.maps.size(); ++i) {
@@ -112,29 +61,47 @@ void CpuNetwork::lay_out(std::size_t height, std::size_t width) {
     }
     measured_.assign(plan_.maps.size(), false);
     std::size_t most = 0, scratch = 0, shared = 0, block_sums = 0;
-    for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
-        if (const auto* step = std::get_if<ConvolutionStep>(&plan_.steps[i])) {
-            if (step->normalisation) measured_[step->from.map] = true;
-            const Convolution of = described(*step);
+    const auto lay_out = Overloaded{
+        [](std::size_t, const GatherStep&) {},
+        [&](std::size_t, const LightStep& step) { scratch = std::max(scratch, light_scratch(step.patch, at(step.to))); },
+        [&](std::size_t i, const ConvolutionStep& step) {
+            if (step.normalisation) measured_[step.from.map] = true;
+            const Convolution of = described(step);
             const bool winograd = suits_winograd(of);
-            panels(i, *step, winograd);
+            panels(i, step, winograd);
             const Way& way = winograd ? WINOGRAD : DIRECT;
             scratch = std::max(scratch, way.scratch(of));
-            block_sums = std::max(block_sums, way.blocks(of) * 2 * step->to.count);
-            most = std::max({most, step->from.count, step->to.count});
-        } else if (const auto* attention = std::get_if<AttentionStep>(&plan_.steps[i])) {
-            const Attention of{at(attention->query), at(attention->key), at(attention->value), at(attention->to), 1};
+            block_sums = std::max(block_sums, way.blocks(of) * 2 * step.to.count);
+            most = std::max({most, step.from.count, of.outputs()});
+        },
+        [&](std::size_t, const DepthwiseStep& step) {
+            block_sums = std::max(block_sums, depthwise_blocks(described(step)) * 2 * step.to.count);
+        },
+        [&](std::size_t i, const PointwiseStep& step) {
+            measured_[step.from.map] = true;
+            make_panels(i, step);
+            scratch = std::max(scratch, pointwise_scratch(described(step)));
+            most = std::max(most, step.from.count);
+        },
+        [&](std::size_t, const AttentionStep& step) {
+            const Attention of{at(step.query), at(step.key), at(step.value), at(step.to), 1};
             scratch = std::max(scratch, attention_scratch(of));
             shared = std::max(shared, attention_shared(of));
-        }
-    }
-    scratch = ratio_up(scratch, LANES) * LANES;
-    if (scratch_.count() < scratch * workers_.threads()) scratch_ = Values(), scratch_ = Values(scratch * workers_.threads());
+        },
+        [&](std::size_t, const DegradationStep& step) {
+            const Degradation of = described(step, height, width);
+            scratch = std::max(scratch, degradation_scratch(of));
+            shared = std::max(shared, degradation_memory(of));
+        },
+        [](std::size_t, const ScatterStep&) {},
+    };
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i)
+        std::visit([&](const auto& step) { lay_out(i, step); }, plan_.steps[i]);
+    scratch_.prepare(scratch);
     if (shared_.count() < shared) shared_ = Values(), shared_ = Values(shared);
     if (scale_.count() < 2 * most) bias_ = Values(most), scale_ = Values(2 * most);  // the last one says that both are there
+    factors_.resize(most);
     block_sums_.resize(block_sums);
-    free_.clear();
-    for (unsigned i = 0; i < workers_.threads(); ++i) free_.push_back(scratch_.data() + i * scratch);
     height_ = height, width_ = width;
 }
 
@@ -147,18 +114,50 @@ Channels CpuNetwork::at(const Slice& slice) const {
 
 // The weights of a step as one of the ways reads them, made when first needed.
 const float* CpuNetwork::panels(std::size_t step, const ConvolutionStep& of, bool winograd) {
-    Values& made = winograd ? panels_[step].winograd : panels_[step].plain;
+    Values& made = panels_[step][winograd ? 1 : 0];
     if (made.empty())
         made = winograd ? winograd_panels(of.weights, of.from.count, of.to.count, workers_)
-                        : plain_panels(of.weights, of.kernel * of.kernel, of.from.count, of.to.count);
+                        : plain_panels(of.weights, of.kernel * of.kernel, of.from.count, of.bias.size());
     return made.data();
+}
+
+void CpuNetwork::make_panels(std::size_t index, const PointwiseStep& step) {
+    Panels& made = panels_[index];
+    if (!made.back().empty()) return;
+    const LinearWeights* linear[] = {&step.project, &step.first, &step.second, &step.contract};
+    for (std::size_t i = 0; i < made.size(); ++i) {
+        const std::size_t outputs = linear[i]->bias.size();
+        made[i] = plain_panels(linear[i]->weights, 1, linear[i]->weights.size() / outputs, outputs);
+    }
 }
 
 // What the kernels read, but for the weights and for what depends on values.
 Convolution CpuNetwork::described(const ConvolutionStep& step) const {
     Convolution of{.in = at(step.from), .out = at(step.to), .kernel = step.kernel, .step = step.step, .doubled = step.doubled,
-                   .activation = step.activation};
+                   .activation = step.activation, .epsilon = static_cast<float>(step.epsilon.value_or(0)), .patch = step.patch};
     if (step.plus) of.plus = at(*step.plus);
+    return of;
+}
+
+GatedDepthwise CpuNetwork::described(const DepthwiseStep& step) const {
+    return {.in = at(step.from), .out = at(step.to), .weights = step.weights.data(), .bias = step.bias.data()};
+}
+
+Pointwise CpuNetwork::described(const PointwiseStep& step) const {
+    Pointwise of{.in = at(step.from), .plus = at(step.plus), .out = at(step.to), .hidden = step.hidden,
+                 .epsilon = static_cast<float>(step.epsilon)};
+    // as many blocks for each thread, where there are few
+    const std::size_t area = of.out.area(), blocks = ratio_up(area, Pointwise::MOST_PIXELS), threads = workers_.threads();
+    of.pixels = ratio_up(area, ratio_up(blocks, threads) * threads);
+    return of;
+}
+
+// What the kernels read, but for planes.
+Degradation CpuNetwork::described(const DegradationStep& step, std::size_t height, std::size_t width) const {
+    Degradation of{.height = height, .width = width, .weight = at(step.weight), .matte = at(step.matte), .patch = step.patch,
+                   .least = step.least, .most = step.most, .thickest = step.thickest};
+    if (step.veil) of.veil = at(*step.veil);
+    if (!step.trust.empty()) of.trust = step.trust.data();
     return of;
 }
 
@@ -190,34 +189,38 @@ void CpuNetwork::normalise(const ConvolutionStep& step) {
     }
 }
 
-// part(index, scratch) for all below `count`, on all threads.
-template <class Part>
-void CpuNetwork::share(std::size_t count, const Part& part) {
-    workers_.over(count, 1, [&](std::size_t begin, std::size_t end) {
-        float* scratch;
-        {
-            const std::lock_guard lock(free_mutex_);
-            scratch = free_.back();
-            free_.pop_back();
-        }
-        for (std::size_t i = begin; i < end; ++i) part(i, scratch);
-        const std::lock_guard lock(free_mutex_);
-        free_.push_back(scratch);
-    });
+// The factors of channels by their means.
+void CpuNetwork::excite(const PointwiseStep& step) {
+    const std::size_t count = step.from.count;
+    const auto area = static_cast<double>(maps_[step.from.map].area());
+    std::copy(step.excitation.bias.begin(), step.excitation.bias.end(), factors_.begin());
+    for (std::size_t i = 0; i < count; ++i) {
+        const double mean = sums_[step.from.map][step.from.first + i].values / area;
+        const float* weights = step.excitation.weights.data() + i * count;
+        for (std::size_t k = 0; k < count; ++k) factors_[k] += mean * static_cast<double>(weights[k]);
+    }
+    for (std::size_t k = 0; k < count; ++k) scale_.data()[k] = static_cast<float>(factors_[k]);
 }
 
 void CpuNetwork::run(const GatherStep& step, std::span<const NamedInput> inputs) {
     const Channels to = at(step.to);
     sources_.clear();
     for (const std::string& name : step.inputs) {
-        const auto found = std::ranges::find(inputs, name, &NamedInput::name);
-        if (found == inputs.end()) throw RestoreError(text("the network takes `", name, "`, which is not given"));
+        const float* planes = input(inputs, name);
         const std::size_t area = to.area() * step.patch * step.patch;
-        for (std::size_t c = 0; c < plan_.inputs.at(name).channels; ++c) sources_.push_back(found->data + c * area);
+        for (std::size_t c = 0; c < plan_.inputs.at(name).channels; ++c) sources_.push_back(planes + c * area);
     }
     workers_.over(to.height, ratio_up(to.height, PARTS_PER_THREAD * workers_.threads()), [&](std::size_t begin, std::size_t end) {
         for (std::size_t y = begin; y < end; ++y) gather_row(sources_, step.patch, to, y);
     });
+}
+
+void CpuNetwork::run(const LightStep& step, std::span<const NamedInput> inputs) {
+    const float *image = input(inputs, step.image), *mask = input(inputs, step.mask);
+    const std::size_t area = height_ * width_;
+    const float* const planes[] = {image, image + area, image + 2 * area};
+    const Channels to = at(step.to);
+    scratch_.over(to.height, [&](std::size_t y, float* scratch) { light_row(planes, mask, step.patch, to, y, scratch); });
 }
 
 void CpuNetwork::run(std::size_t index, const ConvolutionStep& step, std::span<const float> row) {
@@ -236,21 +239,46 @@ void CpuNetwork::run(std::size_t index, const ConvolutionStep& step, std::span<c
     const bool measured = measured_[step.to.map];
     if (measured) of.sums = block_sums_.data();
     // Blocks are what there are of parts; where those are few, each is divided by channels.
-    const std::size_t blocks = way.blocks(of), outputs = step.to.count;
+    const std::size_t blocks = way.blocks(of), outputs = of.outputs();
     const std::size_t wanted = ratio_up(PARTS_PER_THREAD * workers_.threads(), blocks);
     const std::size_t width = std::max(NARROWEST, ratio_up(outputs, wanted * PANEL) * PANEL), parts = ratio_up(outputs, width);
-    share(blocks * parts, [&](std::size_t part, float* scratch) {
+    scratch_.over(blocks * parts, [&](std::size_t part, float* scratch) {
         const std::size_t first = part % parts * width;
         way.run(of, part / parts, first, std::min(first + width, outputs), scratch);
     });
-    if (!measured) return;
-    for (std::size_t i = 0; i < outputs; ++i) {
-        Sums& sums = sums_[step.to.map][step.to.first + i] = {};
+    if (measured) add_up(step.to, blocks);
+}
+
+// The sums of the channels of a step, by blocks, to those of the map.
+void CpuNetwork::add_up(const Slice& to, std::size_t blocks) {
+    for (std::size_t i = 0; i < to.count; ++i) {
+        Sums& sums = sums_[to.map][to.first + i] = {};
         for (std::size_t block = 0; block < blocks; ++block) {
-            sums.values += block_sums_[2 * block * outputs + i];
-            sums.squares += block_sums_[(2 * block + 1) * outputs + i];
+            sums.values += block_sums_[2 * block * to.count + i];
+            sums.squares += block_sums_[(2 * block + 1) * to.count + i];
         }
     }
+}
+
+void CpuNetwork::run(const DepthwiseStep& step) {
+    GatedDepthwise of = described(step);
+    const bool measured = measured_[step.to.map];
+    if (measured) of.sums = block_sums_.data();
+    const std::size_t blocks = depthwise_blocks(of), planes = step.to.count / LANES;
+    workers_.over(blocks * planes, 1, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i) depthwise_block(of, i / planes, i % planes);
+    });
+    if (measured) add_up(step.to, blocks);
+}
+
+void CpuNetwork::run(std::size_t index, const PointwiseStep& step) {
+    Pointwise of = described(step);
+    excite(step);
+    of.scale = scale_.data();
+    Linear* linear[] = {&of.project, &of.first, &of.second, &of.contract};
+    const std::span<const float> biases[] = {step.project.bias, step.first.bias, step.second.bias, step.contract.bias};
+    for (std::size_t i = 0; i < panels_[index].size(); ++i) *linear[i] = {panels_[index][i].data(), biases[i].data()};
+    scratch_.over(pointwise_blocks(of), [&](std::size_t i, float* scratch) { pointwise_block(of, i, scratch); });
 }
 
 void CpuNetwork::run(const AttentionStep& step) {
@@ -258,7 +286,23 @@ void CpuNetwork::run(const AttentionStep& step) {
     workers_.over(attention_parts(of), 1, [&](std::size_t begin, std::size_t end) {
         for (std::size_t i = begin; i < end; ++i) attention_part(of, i, shared_.data());
     });
-    share(attention_blocks(of), [&](std::size_t i, float* scratch) { attention_block(of, i, shared_.data(), scratch); });
+    scratch_.over(attention_blocks(of), [&](std::size_t i, float* scratch) { attention_block(of, i, shared_.data(), scratch); });
+}
+
+void CpuNetwork::run(const DegradationStep& step, std::span<const NamedInput> inputs, std::span<const NamedOutput> outputs) {
+    const auto planes_of = [&](const std::string& name) -> float* {
+        const auto found = std::ranges::find(outputs, name, &NamedOutput::name);
+        return found == outputs.end() ? nullptr : found->data;
+    };
+    Degradation of = described(step, height_, width_);
+    const float* image = input(inputs, step.image);
+    float* clean = planes_of(step.clean);
+    for (std::size_t c = 0; c < of.image.size(); ++c) {
+        of.image[c] = image + c * height_ * width_;
+        if (clean) of.clean[c] = clean + c * height_ * width_;
+    }
+    of.shadow = planes_of(step.shadow);
+    restore(of, shared_.data(), workers_, scratch_);
 }
 
 void CpuNetwork::run(const ScatterStep& step, std::span<const NamedOutput> outputs) {

@@ -1,12 +1,13 @@
 #include "cpu/plan.h"
 
-#include <bit>
 #include <cstring>
 #include <limits>
 #include <system_error>
 #include <utility>
 
 #include "bundle/json.h"
+#include "cpu/degradation.h"
+#include "cpu/tensors.h"
 #include "errors.h"
 #include "files.h"
 #include "text.h"
@@ -20,72 +21,7 @@ using json::Object;
 using json::Range;
 using json::Value;
 
-constexpr Range POSITIVE{1, 1 << 20}, COUNT{0, 1 << 20};
-
-float half_to_float(std::uint16_t half) {
-    const std::uint32_t sign = static_cast<std::uint32_t>(half >> 15) << 31, exponent = (half >> 10) & 31u, fraction = half & 1023u;
-    if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | fraction << 13);
-    if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
-    const float small = static_cast<float>(fraction) * 0x1p-24f;
-    return sign ? -small : small;
-}
-
-// The tensors of a file in the format of safetensors, of the types F32 and F16, as float32.
-class Tensors {
-  public:
-    Tensors(const Value& header, std::span<const std::byte> data) {
-        for (const auto& [name, value] : header.items()) {
-            if (name == "__metadata__") continue;
-            Object object(value, "$." + name);
-            const std::string type = object.text("dtype");
-            if (type != "F32" && type != "F16") throw Invalid("Expected `F32` or `F16`, got `" + type + "`", object.path("dtype"));
-            std::size_t count = 1;
-            object.array("shape", [&](const Value& side, const std::string& path) {
-                const auto length = static_cast<std::size_t>(json::int_of(side, path, COUNT));
-                if (length != 0 && count > data.size() / length) throw Invalid("More values than the file has bytes", path);
-                count *= length;
-            });
-            std::vector<std::size_t> ends;
-            object.array("data_offsets", [&](const Value& end, const std::string& path) {
-                ends.push_back(static_cast<std::size_t>(json::int_of(end, path, {0, static_cast<double>(data.size())})));
-            });
-            object.done();
-            const std::size_t size = type == "F32" ? 4 : 2;
-            if (ends.size() != 2 || ends[0] > ends[1] || ends[1] - ends[0] != count * size)
-                throw Invalid("Not where a tensor of its shape can be", object.path("data_offsets"));
-            values_.emplace(name, read(data.subspan(ends[0], count * size), size));
-        }
-    }
-
-    // Those of a name, as many as there must be.
-    std::span<const float> of(const std::string& name, std::size_t count, const std::string& path) const {
-        const auto found = values_.find(name);
-        if (found == values_.end()) throw Invalid("There is no tensor `" + name + "`", path);
-        if (found->second.size() != count)
-            throw Invalid(text("`", name, "` has ", found->second.size(), " values, not ", count), path);
-        return found->second;
-    }
-
-    std::map<std::string, std::vector<float>> take() && { return std::move(values_); }
-
-  private:
-    static std::vector<float> read(std::span<const std::byte> bytes, std::size_t size) {
-        std::vector<float> values(bytes.size() / size);
-        if (values.empty()) return values;
-        if (size == 4) {
-            std::memcpy(values.data(), bytes.data(), bytes.size());
-            return values;
-        }
-        for (std::size_t i = 0; i < values.size(); ++i) {
-            std::uint16_t half;
-            std::memcpy(&half, bytes.data() + 2 * i, 2);
-            values[i] = half_to_float(half);
-        }
-        return values;
-    }
-
-    std::map<std::string, std::vector<float>> values_;  // whose vectors stay where they are when they move into a plan
-};
+constexpr Range POSITIVE{1, 1 << 20}, COUNT{0, 1 << 20}, EPSILON{.least = 0, .most = 1, .above = true};
 
 // Reads a plan, and checks that nothing is read that was not written, and nothing is out of bounds.
 class Reader {
@@ -107,7 +43,7 @@ class Reader {
             shape.done();
         });
         for (const MapShape& map : plan_.maps) written_.emplace_back(map.channels / LANES, false);
-        by_convolution_ = written_;
+        summed_ = written_;
         object.array("steps", [&](const Value& step, const std::string& path) { plan_.steps.push_back(this->step(step, path)); });
         object.done();
         for (const auto& [name, _] : plan_.outputs)
@@ -145,8 +81,12 @@ class Reader {
         const std::string& kind = value.begin().key();
         Object object(*value.begin(), path + "." + kind);
         PlanStep made = kind == "gather"        ? PlanStep(gather(object))
+                        : kind == "light"       ? PlanStep(light(object))
                         : kind == "convolution" ? PlanStep(convolution(object))
+                        : kind == "depthwise"   ? PlanStep(depthwise(object))
+                        : kind == "pointwise"   ? PlanStep(pointwise(object))
                         : kind == "attention"   ? PlanStep(attention(object))
+                        : kind == "degradation" ? PlanStep(degradation(object))
                         : kind == "scatter"     ? PlanStep(scatter(object))
                                                 : throw Invalid("Unknown kind of step", path);
         object.done();
@@ -173,15 +113,15 @@ class Reader {
         return made;
     }
 
-    // Channels that this step writes, at once with the reading of `sources`.
-    Slice target(Object& object, std::initializer_list<Slice> sources, bool convolution = false) {
+    // Channels that this step writes, at once with the reading of `sources`; `summed`: and adds up.
+    Slice target(Object& object, std::initializer_list<Slice> sources, bool summed = false) {
         const Slice made = slice(object.at("to"), object.path("to"));
         for (const Slice& from : sources)
             if (from.map == made.map && from.first < made.first + made.count && made.first < from.first + from.count)
                 throw Invalid("A step cannot write what it reads", object.path("to"));
         for (std::size_t i = made.first; i < made.first + made.count; i += LANES) {
             written_[made.map][i / LANES] = true;
-            by_convolution_[made.map][i / LANES] = convolution;
+            summed_[made.map][i / LANES] = summed;
         }
         return made;
     }
@@ -190,6 +130,11 @@ class Reader {
 
     static void require(bool right, const char* what, const Object& object, std::string_view name) {
         if (!right) throw Invalid(what, object.path(name));
+    }
+
+    void require_sums(const Slice& slice, const Object& object, std::string_view name) const {
+        for (std::size_t i = slice.first; i < slice.first + slice.count; i += LANES)
+            require(summed_[slice.map][i / LANES], "Only what convolutions give has sums", object, name);
     }
 
     const PlanPort& port(const std::map<std::string, PlanPort>& of, const std::string& name, const std::string& path) const {
@@ -213,28 +158,92 @@ class Reader {
         return made;
     }
 
+    LightStep light(Object& object) {
+        LightStep made;
+        made.patch = size(object, "patch", {1, 16});
+        made.to = target(object, {});
+        made.image = whole(object, "image", plan_.inputs, 3);
+        made.mask = whole(object, "mask", plan_.inputs, 1);
+        require(made.patch == shrink_of(made.to), "Not of the map's size", object, "patch");
+        require(7 * made.patch * made.patch <= made.to.count, "More channels than the map has", object, "patch");
+        return made;
+    }
+
+    // An input or output of the image's size.
+    std::string whole(Object& object, std::string_view name, const std::map<std::string, PlanPort>& of, std::size_t channels) const {
+        const std::string& key = object.text(name);
+        const PlanPort& found = port(of, key, object.path(name));
+        require(found.shrink == 1 && found.channels == channels, "Not of the photo's shape", object, name);
+        return key;
+    }
+
     ConvolutionStep convolution(Object& object) {
         ConvolutionStep made;
         made.from = source(object, "from");
         if (!object.at("plus").is_null()) made.plus = source(object, "plus");
-        made.to = target(object, {made.from, made.plus.value_or(Slice{plan_.maps.size(), 0, 0})}, true);
+        made.patch = size(object, "patch", {1, 2});
+        made.to = target(object, {made.from, made.plus.value_or(Slice{plan_.maps.size(), 0, 0})}, made.patch == 1);
         made.kernel = size(object, "kernel", {1, 3});
         made.step = size(object, "step", {1, 2});
         made.doubled = object.flag("doubled");
-        require(made.kernel != 2, "Expected 1 or 3, got 2", object, "kernel");
-        const std::size_t in = shrink_of(made.from), out = shrink_of(made.to);
+        require(made.kernel != 2 || made.step == 2, "Expected 1 or 3 with this step, got 2", object, "kernel");
+        require(made.patch == 1 || (made.kernel == 1 && made.step == 1 && !made.doubled), "Expected 1 of this kernel", object, "patch");
+        require(made.patch == 1 || made.to.count % PANEL == 0, "Too few channels for patches", object, "to");
+        const std::size_t in = shrink_of(made.from), out = shrink_of(made.to) * made.patch;
         require(made.doubled ? made.step == 1 && in == 2 * out : in * made.step == out, "Not of the size that comes out", object, "to");
         if (made.plus)
-            require(made.plus->count == made.to.count && shrink_of(*made.plus) == out, "Not of the output's shape", object, "plus");
+            require(made.plus->count == made.to.count && shrink_of(*made.plus) == shrink_of(made.to), "Not of the output's shape", object, "plus");
         made.activation = activation(object);
-        const std::size_t inputs = made.from.count, outputs = made.to.count;
+        const std::size_t inputs = made.from.count, outputs = made.patch * made.patch * made.to.count;
         made.weights = tensor(object, "weights", made.kernel * made.kernel * inputs * outputs);
         made.bias = tensor(object, "bias", outputs);
         if (!object.at("normalisation").is_null()) made.normalisation = normalisation(object, made.from);
+        if (!object.at("standardised").is_null()) {
+            made.epsilon = object.number("standardised", EPSILON);
+            require(made.kernel == 1 && !made.normalisation && made.activation == Activation::none, "Not of such a convolution", object,
+                    "standardised");
+        }
         if (const auto row = object.integer_or_null("row", COUNT)) {
             made.row = static_cast<std::size_t>(*row);
             require(*made.row + outputs <= plan_.row, "More values than the row has", object, "row");
         }
+        return made;
+    }
+
+    DepthwiseStep depthwise(Object& object) {
+        DepthwiseStep made;
+        made.from = source(object, "from");
+        made.to = target(object, {made.from}, true);
+        require(made.from.count == 2 * made.to.count && shrink_of(made.from) == shrink_of(made.to), "Not half of the input's shape",
+                object, "to");
+        made.weights = tensor(object, "weights", 9 * made.from.count);
+        made.bias = tensor(object, "bias", made.from.count);
+        return made;
+    }
+
+    PointwiseStep pointwise(Object& object) {
+        PointwiseStep made;
+        made.from = source(object, "from");
+        made.plus = source(object, "plus");
+        made.to = target(object, {made.from, made.plus});
+        const std::size_t inputs = made.from.count, outputs = made.to.count, shrink = shrink_of(made.to);
+        require(made.plus.count == outputs && shrink_of(made.plus) == shrink, "Not of the output's shape", object, "plus");
+        require(shrink_of(made.from) == shrink, "Not of the output's size", object, "from");
+        require_sums(made.from, object, "from");
+        made.hidden = channels(object, "hidden");
+        made.excitation = linear(object, "excitation", inputs, inputs);
+        made.project = linear(object, "project", inputs, outputs);
+        made.first = linear(object, "first", outputs, made.hidden);
+        made.second = linear(object, "second", outputs, made.hidden);
+        made.contract = linear(object, "contract", made.hidden, outputs);
+        made.epsilon = object.number("epsilon", EPSILON);
+        return made;
+    }
+
+    LinearWeights linear(Object& parent, std::string_view name, std::size_t inputs, std::size_t outputs) const {
+        Object object(parent.at(name), parent.path(name));
+        const LinearWeights made{tensor(object, "weights", inputs * outputs), tensor(object, "bias", outputs)};
+        object.done();
         return made;
     }
 
@@ -258,11 +267,10 @@ class Reader {
             made.groups.push_back(static_cast<std::int32_t>(json::int_of(value, path, {-1, static_cast<double>(made.count) - 1})));
         });
         require(made.groups.size() == from.count, "Expected one for each channel", object, "groups");
-        for (std::size_t i = from.first; i < from.first + from.count; i += LANES)
-            require(by_convolution_[from.map][i / LANES], "Only what convolutions give can be normalised", parent, "from");
+        require_sums(from, parent, "from");
         made.scale = tensor(object, "scale", from.count);
         made.shift = tensor(object, "shift", from.count);
-        made.epsilon = object.number("epsilon", {.least = 0, .most = 1, .above = true});
+        made.epsilon = object.number("epsilon", EPSILON);
         object.done();
         return made;
     }
@@ -277,6 +285,31 @@ class Reader {
         const std::size_t shrink = shrink_of(made.to);
         for (const auto& [name, part] : {std::pair("query", made.query), {"key", made.key}, {"value", made.value}})
             require(part.count == made.to.count && shrink_of(part) == shrink, "Not of the output's shape", object, name);
+        return made;
+    }
+
+    DegradationStep degradation(Object& object) {
+        DegradationStep made;
+        made.image = whole(object, "image", plan_.inputs, 3);
+        made.weight = source(object, "weight");
+        made.matte = source(object, "matte");
+        made.patch = size(object, "patch", {1, 16});
+        const std::size_t shrink = shrink_of(made.weight);
+        require(plan_.multiple % DEGRADATION_MULTIPLE == 0, "Not in a plan of this multiple", object, "image");
+        require(shrink % 2 == 0, "Not of a size that can be enlarged", object, "weight");
+        require(made.patch == shrink_of(made.matte) && made.patch * made.patch <= made.matte.count, "Not of the map's size", object, "patch");
+        if (!object.at("veil").is_null()) {
+            made.veil = source(object, "veil");
+            require(shrink_of(*made.veil) == shrink, "Not of the weight's size", object, "veil");
+        }
+        constexpr Range LOGARITHM{.least = -20, .most = 20};
+        made.least = static_cast<float>(object.number("least", LOGARITHM));
+        made.most = static_cast<float>(object.number("most", LOGARITHM));
+        made.thickest = static_cast<float>(object.number("thickest", {.least = 0, .most = 1}));
+        if (!object.at("trust").is_null()) made.trust = tensor(object, "trust", 3);
+        made.clean = whole(object, "clean", plan_.outputs, 3);
+        made.shadow = whole(object, "shadow", plan_.outputs, 1);
+        given_.insert({made.clean, made.shadow});
         return made;
     }
 
@@ -295,7 +328,7 @@ class Reader {
 
     Plan& plan_;
     const Tensors& tensors_;
-    std::vector<std::vector<bool>> written_, by_convolution_;  // by map, LANES channels at a time
+    std::vector<std::vector<bool>> written_, summed_;  // by map, LANES channels at a time
     std::set<std::string> given_;
 };
 

@@ -16,7 +16,7 @@
 
 namespace shadowdiffusion {
 
-inline constexpr std::size_t PLAN_VERSION = 1;
+inline constexpr std::size_t PLAN_VERSION = 2;
 
 // Channels [first, first + count) of a map, all multiples of LANES.
 struct Slice {
@@ -25,6 +25,13 @@ struct Slice {
 
 struct GatherStep {
     std::vector<std::string> inputs;
+    std::size_t patch;
+    Slice to;
+};
+
+// What a degradation prior sees of a photo and its mask.
+struct LightStep {
+    std::string image, mask;
     std::size_t patch;
     Slice to;
 };
@@ -42,9 +49,28 @@ struct ConvolutionStep {
     bool doubled;
     Activation activation;
     std::optional<Normalisation> normalisation;
-    std::span<const float> weights, bias;  // [kernel, kernel, inputs, outputs], [outputs]
+    std::optional<double> epsilon;  // of the standardisation of each pixel
+    std::size_t patch;
+    std::span<const float> weights, bias;  // [kernel, kernel, inputs, patch * patch * outputs], [patch * patch * outputs]
     std::optional<std::size_t> row;        // where in the network's row the values begin that are added to the bias
     std::optional<Slice> plus;
+};
+
+struct DepthwiseStep {
+    Slice from, to;
+    std::span<const float> weights, bias;  // [3, 3, inputs], [inputs]
+};
+
+struct LinearWeights {
+    std::span<const float> weights, bias;  // [inputs, outputs], [outputs]
+};
+
+// The factors of `from` are excitation's product with the means of its channels (squeeze and excitation, Hu et al., CVPR 2018).
+struct PointwiseStep {
+    Slice from, plus, to;
+    std::size_t hidden;
+    LinearWeights excitation, project, first, second, contract;
+    double epsilon;
 };
 
 struct AttentionStep {
@@ -59,7 +85,18 @@ struct ScatterStep {
     std::string output;
 };
 
-using PlanStep = std::variant<GatherStep, ConvolutionStep, AttentionStep, ScatterStep>;
+// The end of a degradation prior, as `Degradation` has it.
+struct DegradationStep {
+    std::string image;
+    Slice weight, matte;
+    std::optional<Slice> veil;
+    std::size_t patch;
+    float least, most, thickest;
+    std::span<const float> trust;  // [3], or empty
+    std::string clean, shadow;     // outputs
+};
+
+using PlanStep = std::variant<GatherStep, LightStep, ConvolutionStep, DepthwiseStep, PointwiseStep, AttentionStep, DegradationStep, ScatterStep>;
 
 struct MapShape {
     std::size_t channels, shrink;  // the image's side over the map's

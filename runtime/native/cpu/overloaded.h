@@ -1,0 +1,11 @@
+// Functions for the alternatives of a variant, as one that std::visit takes.
+#pragma once
+
+namespace shadowdiffusion {
+
+template <class... Functions>
+struct Overloaded : Functions... {
+    using Functions::operator()...;
+};
+
+}  // namespace shadowdiffusion
