@@ -61,7 +61,7 @@ void CpuNetwork::lay_out(std::size_t height, std::size_t width) {
     }
     measured_.assign(plan_.maps.size(), false);
     std::size_t most = 0, scratch = 0, shared = 0, block_sums = 0;
-    const auto lay_out = Overloaded{
+    const auto prepare = Overloaded{
         [](std::size_t, const GatherStep&) {},
         [&](std::size_t, const LightStep& step) { scratch = std::max(scratch, light_scratch(step.patch, at(step.to))); },
         [&](std::size_t i, const ConvolutionStep& step) {
@@ -96,7 +96,7 @@ void CpuNetwork::lay_out(std::size_t height, std::size_t width) {
         [](std::size_t, const ScatterStep&) {},
     };
     for (std::size_t i = 0; i < plan_.steps.size(); ++i)
-        std::visit([&](const auto& step) { lay_out(i, step); }, plan_.steps[i]);
+        std::visit([&](const auto& step) { prepare(i, step); }, plan_.steps[i]);
     scratch_.prepare(scratch);
     if (shared_.count() < shared) shared_ = Values(), shared_ = Values(shared);
     if (scale_.count() < 2 * most) bias_ = Values(most), scale_ = Values(2 * most);  // the last one says that both are there
