@@ -5,6 +5,7 @@ from math import ceil
 from pathlib import Path
 
 from runtime.control_groups import CGROUPS, PROC, groups_around
+from runtime.errors import RestoreError
 
 
 def cores() -> int:
@@ -16,6 +17,16 @@ def usable_cores(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     """The same, or fewer where a control group (container) gives their time in part only; at least 1."""
     shares = (_share(group, version) for group, version in groups_around("cpu", proc, cgroups))
     return min([cores(), *(max(1, ceil(share)) for share in shares if share is not None)])
+
+
+def threads_for(wanted: int | None) -> int:
+    """Threads of a network: as many as there are usable cores, or `wanted` if that is less.
+
+    Raises RestoreError for less than one.
+    """
+    if wanted is not None and wanted < 1:
+        raise RestoreError(f"{wanted} threads are too few: choose at least 1")
+    return min(wanted or usable_cores(), usable_cores())
 
 
 def _share(group: Path, version: int) -> float | None:

@@ -3,7 +3,8 @@
     s = x + project(attention(gate(depthwise(expand(normalised x)))))        the gated depthwise convolution, then
     y = s + contract(gate(expand(normalised s)))                             all the rest, pixel by pixel
 
-Values on their way through a block are followed by what they mean, as `export.plans.reading` does, until a step is whole.
+Values on their way through a block are followed by what they mean, as `export.plans.reading` does, until a step is
+whole.
 """
 
 from __future__ import annotations
@@ -141,7 +142,12 @@ class BlockRules:
             return None
         kernel, groups, pads = list(weights.shape[2:]), options.get("group", 1), options.get("pads", [0] * 4)
         bias = np.zeros(len(weights), np.float32) if bias is None else bias
-        if isinstance(value, FeatureMap) and kernel == [3, 3] and groups == value.channels == len(weights) and set(pads) == {1}:
+        if (
+            isinstance(value, FeatureMap)
+            and kernel == [3, 3]
+            and groups == value.channels == len(weights)
+            and set(pads) == {1}
+        ):
             return _Depthwise(value, weights, bias)
         if kernel != [1, 1] or groups != 1 or any(pads):
             return None
@@ -156,8 +162,9 @@ class BlockRules:
             return to
         if isinstance(value, _Means):
             return _Excitation(value.source, linear)
-        excited = isinstance(value, _Excitation) and value.applied
-        return _Projected(value, linear) if excited or isinstance(value, _Gate) else None
+        if isinstance(value, _Gate) or (isinstance(value, _Excitation) and value.applied):
+            return _Projected(value, linear)
+        return None
 
     def _split(self, node: NodeProto) -> object:
         value, widths = self._of(node, 0), self._constant(node, 1)
@@ -175,7 +182,12 @@ class BlockRules:
     def _mul(self, node: NodeProto) -> object:
         a, b = self._of(node, 0), self._of(node, 1)
         for index, (one, other) in enumerate(((a, b), (b, a))):
-            if isinstance(one, _Part) and isinstance(other, _Part) and one.of is other.of and (one.index, other.index) == (0, 1):
+            if (
+                isinstance(one, _Part)
+                and isinstance(other, _Part)
+                and one.of is other.of
+                and (one.index, other.index) == (0, 1)
+            ):
                 return self._gated(one.of)
             if isinstance(other, _Excitation) and other.source is one:
                 return replace(other, applied=True)
@@ -202,7 +214,14 @@ class BlockRules:
                 expanded, to = other.of.expanded, FeatureMap(one.plus.channels, one.plus.shrink)
                 self._network.steps.append(
                     Pointwise(
-                        one.source, one.plus, to, one.excitation, one.project, expanded.linear, other.linear, expanded.epsilon
+                        one.source,
+                        one.plus,
+                        to,
+                        one.excitation,
+                        one.project,
+                        expanded.linear,
+                        other.linear,
+                        expanded.epsilon,
                     )
                 )
                 return to

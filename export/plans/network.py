@@ -78,9 +78,9 @@ class Gather:
 class Convolution:
     """to = weights * activation(normalisation(from)) + bias + row[row...] + plus.
 
-    weights: float32 [outputs, inputs, kernel, kernel], with padding of 1 for kernels of 3x3. step: 1 or 2. doubled: pixels
-    are repeated first. standardised: each pixel of the input first becomes (x - mean) / sqrt(variance + this) over its
-    channels. patch: 2 if four channels of the outputs become one of a map of twice the size.
+    weights: float32 [outputs, inputs, kernel, kernel], with padding of 1 for kernels of 3x3. step: 1 or 2. doubled:
+    pixels are repeated first. standardised: each pixel of the input first becomes (x - mean) / sqrt(variance + this)
+    over its channels. patch: 2 if four channels of the outputs become one of a map of twice the size.
     """
 
     source: FeatureMap
@@ -125,7 +125,7 @@ class Linear:
 
 @dataclass(eq=False)
 class Pointwise:
-    """s = plus + project(source * excitation(means of the channels of source)), to = s + contract(a * b), where a and b are
+    """s = plus + project(source * excitation(means of source's channels)), to = s + contract(a * b), where a and b are
     the halves of expand(s standardised over the channels of each pixel).
     """
 
@@ -150,8 +150,8 @@ class Attention:
 
 @dataclass(eq=False)
 class Light:
-    """What a degradation prior sees, patches of patch x patch pixels as channels: the photo - 0.5, log(its linear light +
-    0.01) / 4.6 + 0.5, the mask - 0.5.
+    """What a degradation prior sees, patches of patch x patch pixels as channels: the photo - 0.5, log(its linear light
+    + 0.01) / 4.6 + 0.5, the mask - 0.5.
     """
 
     image: str
@@ -164,8 +164,8 @@ class Light:
 class Degradation:
     """The end of a `training.degradation.DegradationPrior`, from its heads: outputs `clean` and `shadow`, the matte.
 
-    limits: of the logarithm of the weight. veil: None for priors without; thickest: its limit, in linear light. patch: of the
-    matte's head. trust: float32 [3], None for priors that are not calibrated.
+    limits: of the logarithm of the weight. veil: None for priors without; thickest: its limit, in linear light. patch:
+    of the matte's head. trust: float32 [3], None for priors that are not calibrated.
     """
 
     image: str

@@ -7,15 +7,15 @@ of one kind, whose fields are those of `export.plans.network`:
 
     gather       inputs, patch, to
     convolution  from, to, kernel, step, doubled, activation, normalisation {groups: of each channel, -1 for a gap;
-                 count, scale, shift, epsilon}, standardised, weights [kernel, kernel, inputs, outputs], bias, row, plus,
-                 patch: outputs are all channels of the first pixel of each patch, then those of the second, ...
+                 count, scale, shift, epsilon}, standardised, weights [kernel, kernel, inputs, outputs], bias, row,
+                 plus, patch: outputs are all channels of the first pixel of each patch, then those of the second, ...
     light        image, mask, patch, to
     depthwise    from, to, weights [3, 3, inputs], bias
-    pointwise    from, plus, to, hidden, epsilon, and {weights [inputs, outputs], bias} of excitation, project, first and
-                 second (the halves of what expands), contract
+    pointwise    from, plus, to, hidden, epsilon, and {weights [inputs, outputs], bias} of excitation, project, first
+                 and second (the halves of what expands), contract
     attention    query, key, value, to, scale
-    degradation  image, weight, veil, matte, patch, least and most of the weight's logarithm, thickest veil, trust, clean,
-                 shadow
+    degradation  image, weight, veil, matte, patch, least and most of the weight's logarithm, thickest veil, trust,
+                 clean, shadow
     scatter      from, patch, squashed, output
 
 Weights are names of tensors, gaps included, in half precision where that loses nothing. `runtime/native/cpu/plan.cpp`
@@ -40,8 +40,8 @@ from export.plans.network import (
     Degradation,
     FeatureMap,
     Floats,
-    Gather,
     GatedDepthwise,
+    Gather,
     Light,
     Linear,
     Network,
@@ -54,6 +54,10 @@ from export.plans.network import (
 from export.plans.reading import maps_of
 
 VERSION = 2
+PANEL = 32
+"""Outputs that products of matrices are made of at once."""
+DEGRADATION_MULTIPLE = 16
+"""Of the sides of photos: rows are whole vectors."""
 
 
 def encode_plan(network: Network) -> bytes:
@@ -61,9 +65,13 @@ def encode_plan(network: Network) -> bytes:
     writer = _Writer(network)
     steps = [writer.step(step) for step in network.steps]
     finest = [item["shrink"] for item in writer.maps]
+    multiple = math.lcm(*finest, *(_whole(port.shrink) for port in network.inputs.values()))
+    if multiple % DEGRADATION_MULTIPLE and any(isinstance(step, Degradation) for step in network.steps):
+        least = DEGRADATION_MULTIPLE
+        raise ExportError(f"the CPU kernels run priors of multiples of {least} pixels, not of {multiple}")
     plan = {
         "version": VERSION,
-        "multiple": math.lcm(*finest, *(_whole(port.shrink) for port in network.inputs.values())),
+        "multiple": multiple,
         "row": network.row,
         "inputs": _ports(network.inputs),
         "outputs": _ports(network.outputs),
@@ -147,6 +155,9 @@ class _Writer:
         return {"scatter": {"from": self._slice(step.source)} | fields}
 
     def _convolution(self, step: Convolution) -> dict[str, Any]:
+        if step.patch > 1 and step.to.width % PANEL:
+            count = step.to.channels
+            raise ExportError(f"the CPU kernels give patches of multiples of {PANEL} channels, not of {count}")
         if step.plus is not None and not np.array_equal(step.plus.positions, step.to.positions):
             raise ExportError("the CPU kernels add maps that lie alike, and this network adds others")
         if step.row is not None and step.to.width != step.to.channels:
@@ -185,12 +196,18 @@ class _Writer:
     def _pointwise(self, step: Pointwise) -> dict[str, Any]:
         _require_full(step.source, step.plus, step.to)
         hidden = len(step.expand.bias) // 2
-        halves = [Linear(step.expand.weights[part], step.expand.bias[part]) for part in (np.s_[:hidden], np.s_[hidden:])]
+        halves = [
+            Linear(step.expand.weights[part], step.expand.bias[part]) for part in (np.s_[:hidden], np.s_[hidden:])
+        ]
         matrices = {"excitation": step.excitation, "project": step.project, "contract": step.contract}
         matrices |= dict(zip(("first", "second"), halves, strict=True))
+        if hidden % LANES:
+            raise ExportError(f"the CPU kernels standardise and gate multiples of {LANES} channels, not {hidden}")
         maps = {"from": self._slice(step.source), "plus": self._slice(step.plus), "to": self._slice(step.to)}
         return (
-            maps | {"hidden": hidden, "epsilon": step.epsilon} | {name: self._linear(of) for name, of in matrices.items()}
+            maps
+            | {"hidden": hidden, "epsilon": step.epsilon}
+            | {name: self._linear(of) for name, of in matrices.items()}
         )
 
     def _degradation(self, step: Degradation) -> dict[str, Any]:
@@ -228,7 +245,9 @@ class _Writer:
 def _require_full(*maps: FeatureMap) -> None:
     for item in maps:
         if item.width != item.channels:
-            raise ExportError(f"the CPU kernels standardise and gate multiples of {LANES} channels, not {item.channels}")
+            raise ExportError(
+                f"the CPU kernels standardise and gate multiples of {LANES} channels, not {item.channels}"
+            )
 
 
 def _spread(values: Floats, positions: Positions, width: int) -> Floats:

@@ -263,8 +263,9 @@ class _Reader:
         """A convolution of 1x1 whose outputs are pixels of a larger map, which `other` is added to."""
         step = self._convolution(shuffled.source)
         to = FeatureMap(shuffled.source.channels // shuffled.patch**2, shuffled.source.shrink / shuffled.patch)
-        plain = step is not None and step.weights.shape[2] == 1 and step.step == 1 and not step.doubled
-        if not plain or step.plus is not None or step.row is not None or to.channels != other.channels:
+        if step is None or step.weights.shape[2:] != (1, 1) or step.step != 1 or step.doubled or step.row is not None:
+            return None
+        if step.plus is not None or to.channels != other.channels:
             return None
         step.to, step.patch, step.plus = to, shuffled.patch, other
         return to

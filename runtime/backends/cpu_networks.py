@@ -1,42 +1,46 @@
-"""A bundle whose denoiser and mask head are run by the project's own CPU kernels, and its prior by ONNX Runtime."""
+"""A bundle whose networks are run by the project's own CPU kernels, and those that its engine lacks by ONNX Runtime."""
 
 import threading
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.backends.cpu_library import Network
-from runtime.backends.networks import check_finite
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks, failure
-from runtime.bundle.folder import Bundle
-from runtime.cores import usable_cores
+from runtime.backends.failures import failure
+from runtime.backends.networks import GraphNetworks, check_finite
+from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle
+from runtime.bundle.time_table import read_rows
+from runtime.cores import threads_for
 from runtime.engines.store import StoredEngine
 from runtime.errors import RestoreError
 
 Array = npt.NDArray[np.float32]
 
 
-class CpuNetworks(OnnxRuntimeNetworks):
+class CpuNetworks(GraphNetworks):
     """The networks of one bundle, as `runtime.backends.networks.Networks`; images of a batch run one after the other.
 
-    threads: CPU threads per network, None for one per core. engine: of the backend "cpu-kernels". Raises RestoreError
-    where ONNX Runtime is missing.
+    threads: CPU threads per network, None for one per core. engine: of the backend "cpu-kernels". Networks are opened
+    when first needed. Raises RestoreError for less than one thread.
     """
 
+    on_host = True
+
     def __init__(self, bundle: Bundle, threads: int | None, engine: StoredEngine) -> None:
-        super().__init__(bundle, "cpu", threads)
-        self._threads = min(threads or usable_cores(), usable_cores())
+        super().__init__(read_rows(bundle), MASK_HEAD in bundle.manifest.files)
+        self._bundle, self._threads = bundle, threads_for(threads)
         self._plans = {name: engine.path / network.file for name, network in engine.record.networks.items()}
-        self._networks: dict[str, Network] = {}
-        self._networks_lock = threading.Lock()
+        self._networks: dict[str, Future[GraphNetworks | Network]] = {}
+        self._opener = ThreadPoolExecutor(1, "opener")
+        self._lock = threading.Lock()
         self.title = f"engine {engine.name}"
 
     def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
         """Outputs of one graph. Raises RestoreError."""
-        if name not in self._plans:
-            return super().run(name, inputs, wanted)
-        network = self._network(name, self._plans[name])
+        network = self._opening(name).result()
+        if isinstance(network, GraphNetworks):
+            return network.run(name, inputs, wanted)
         try:
             outputs = network.run_batch(inputs, wanted)
         except RestoreError as error:
@@ -44,8 +48,23 @@ class CpuNetworks(OnnxRuntimeNetworks):
         check_finite(name, dict(zip(wanted, outputs, strict=True)))
         return outputs
 
-    def _network(self, name: str, path: Path) -> Network:
-        with self._networks_lock:
-            if name not in self._networks:
-                self._networks[name] = Network(path, self._threads)
-            return self._networks[name]
+    def prefetch(self) -> None:
+        """Begin to open the networks that every photo needs; whatever goes wrong is raised when they run."""
+        for name in (PRIOR, DENOISER):
+            if name in self._bundle.manifest.files:
+                self._opening(name)
+
+    def _opening(self, name: str) -> "Future[GraphNetworks | Network]":
+        """One after the other in a thread of their own, beside whatever comes before the networks."""
+        key = name if name in self._plans else ""
+        with self._lock:
+            if key not in self._networks or (self._networks[key].done() and self._networks[key].exception()):
+                self._networks[key] = self._opener.submit(self._open, key)
+            return self._networks[key]
+
+    def _open(self, name: str) -> GraphNetworks | Network:
+        if name:
+            return Network(self._plans[name], self._threads)
+        from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+
+        return OnnxRuntimeNetworks(self._bundle, "cpu", self._threads)

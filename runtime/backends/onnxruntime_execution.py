@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks, failure
+from runtime.backends.failures import failure
+from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.bundle.folder import Bundle
 from runtime.engines.store import StoredEngine
 from runtime.errors import BundleError

@@ -1,6 +1,5 @@
 """The two networks of a bundle, run by ONNX Runtime on the CPU or on CUDA."""
 
-import os
 import threading
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,28 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.backends.device_inputs import DeviceInputs
+from runtime.backends.failures import failure, one_line
 from runtime.backends.networks import GraphNetworks, check_finite
 from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle
 from runtime.bundle.time_table import read_rows
-from runtime.cores import cores, usable_cores
+from runtime.cores import cores, threads_for, usable_cores
 from runtime.engines.store import Device, Provider, SessionSettings, StoredEngine
-from runtime.errors import BundleError, OutOfMemoryError, RestoreError
+from runtime.errors import BundleError, RestoreError
 
 if TYPE_CHECKING:
     import onnxruntime
 
 Array = npt.NDArray[np.float32]
-
-
-OUT_OF_MEMORY = (
-    "failed to allocate memory",
-    "is smaller than requested bytes",
-    "out of memory",
-    "bad_alloc",
-    "bad allocation",
-    "alloc_failed",
-)
-"""What the messages of ONNX Runtime, CUDA, cuDNN and cuBLAS say, in lower case."""
 
 
 class OnnxRuntimeNetworks(GraphNetworks):
@@ -51,8 +40,7 @@ class OnnxRuntimeNetworks(GraphNetworks):
         threads: int | None = None,
         engine: StoredEngine | None = None,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise RestoreError(f"{threads} threads are too few: choose at least 1")
+        threads = None if threads is None else threads_for(threads)
         self._bundle, self._engine = bundle, engine
         settings = (engine.record.session if engine else None) or SessionSettings(0, True, {})
         self._settings = msgspec.structs.replace(settings, threads=_sensible(threads or settings.threads))
@@ -112,7 +100,7 @@ class OnnxRuntimeNetworks(GraphNetworks):
         try:
             session = open_session(str(path), self.provider, self._settings, optimized)
         except Exception as error:
-            raise BundleError(f"ONNX Runtime cannot load {path}: {_line(error)}") from error
+            raise BundleError(f"ONNX Runtime cannot load {path}: {one_line(error)}") from error
         if self._required and self._required not in session.get_providers():
             raise RestoreError("ONNX Runtime could not start CUDA: check the driver, or use the CPU")
         found = tuple({node.name for node in nodes} for nodes in (session.get_inputs(), session.get_outputs()))
@@ -128,14 +116,6 @@ def _sensible(threads: int) -> int:
     if threads == 0:
         return allowed if allowed < cores() else 0
     return min(threads, allowed)
-
-
-def failure(name: str, shape: tuple[int, ...], error: Exception) -> RestoreError:
-    """What to raise where a graph failed on images of a shape [N, C, H, W]."""
-    text = f"{name} failed at {shape[3]}x{shape[2]} pixels: {_line(error)}"
-    if is_out_of_memory(error):
-        return OutOfMemoryError(f"{text} (memory ran out: use a smaller working size)")
-    return RestoreError(text)
 
 
 def open_session(
@@ -192,15 +172,3 @@ def _is_installed(distribution: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of ONNX Runtime, which has no type of its own for it, says that memory ran out."""
-    return isinstance(error, MemoryError | OutOfMemoryError) or any(
-        words in str(error).lower() for words in OUT_OF_MEMORY
-    )
-
-
-def _line(error: BaseException) -> str:
-    """The message of an exception on one line."""
-    return " ".join(str(error).split()).replace(os.linesep, " ")

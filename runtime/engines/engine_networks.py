@@ -14,16 +14,21 @@ Say = Callable[[str], None]
 
 
 def open_engine(bundle: Bundle, engine: StoredEngine, threads: int | None) -> Networks:
-    """The networks of a stored engine. Raises RestoreError."""
+    """The networks of a stored engine; on the CPU their opening has begun. Raises RestoreError."""
     key = engine.record.key
     if key.backend == "onnxruntime":
         from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 
-        return OnnxRuntimeNetworks(bundle, key.provider or "cpu", threads, engine)
+        networks = OnnxRuntimeNetworks(bundle, key.provider or "cpu", threads, engine)
+        if networks.on_host:
+            networks.prefetch()
+        return networks
     if key.backend == "cpu-kernels":
         from runtime.backends.cpu_networks import CpuNetworks
 
-        return CpuNetworks(bundle, threads, engine)
+        ours = CpuNetworks(bundle, threads, engine)
+        ours.prefetch()
+        return ours
     from runtime.backends.tensorrt_networks import TensorRTNetworks
 
     return TensorRTNetworks(bundle, engine)

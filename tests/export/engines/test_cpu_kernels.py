@@ -18,6 +18,7 @@ from export.engines.build import Outcome, build_engines
 from export.engines.key import EngineOptions
 from export.engines.onnxruntime import network_inputs
 from export.errors import ExportError
+from export.graph import export_prior
 from export.plans.network import Convolution, Network
 from export.plans.reading import read_network
 from runtime.backends import cpu_library
@@ -27,19 +28,34 @@ from runtime.backends.selection import choose
 from runtime.bundle.folder import DENOISER, Bundle
 from runtime.bundle.opening import load_bundle
 from tests import cpu_kernels
+from tests.export.conftest import export, randomise
 from tests.runtime.tiny import picture
+from training.checkpoint import Model
+from training.degradation import DegradationConfig, DegradationPrior
 
 OPTIONS = EngineOptions("cpu-kernels", profile="32x32:64x96:128x128", batch="1:1:2", threads=1)
 
 
+PRIOR_CONFIG = DegradationConfig(32, (1, 1, 1), 1, (1, 1, 1), veiled=True, calibrated=True)
+
+
+@pytest.fixture(scope="session")
+def whole(model: Model, graphs: dict[str, ModelProto], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle whose prior the kernels can run, too."""
+    prior = DegradationPrior(PRIOR_CONFIG)
+    randomise(prior, 4)
+    traced = graphs | {"prior": export_prior(prior)}
+    return export(Model(model.denoiser, prior), traced, tmp_path_factory.mktemp("kernels") / "whole", {})
+
+
 @pytest.fixture
-def path(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def path(whole: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Races of tiny networks are decided by chance: here they are short, and the kernels always win."""
     cpu_kernels.use(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(race, "BUDGET", 0.0)
     monkeypatch.setattr(backend, "faster", lambda mine, other: True)
-    return shutil.copytree(bundle.path, tmp_path / "bundle")
+    return shutil.copytree(whole.path, tmp_path / "bundle")
 
 
 def build(path: Path, said: list[str] | None = None, **changes: Any) -> Outcome:
@@ -48,7 +64,7 @@ def build(path: Path, said: list[str] | None = None, **changes: Any) -> Outcome:
 
 def test_an_engine_computes_what_the_bundle_does(path: Path) -> None:
     engine, bundle = build(path).engine, load_bundle(path)
-    assert set(engine.record.networks) == {"denoiser.onnx", "mask_head.onnx"}
+    assert set(engine.record.networks) == {"prior.onnx", "denoiser.onnx", "mask_head.onnx"}
     assert engine.record.key.device is None, "it runs on any CPU"
     portable, ours = OnnxRuntimeNetworks(bundle, "cpu", 1), CpuNetworks(bundle, 2, engine)
     for size, batch in (((32, 32), 1), ((64, 96), 3), ((160, 48), 1)):  # the last is outside the profile
@@ -65,6 +81,9 @@ def test_an_engine_computes_what_the_bundle_does(path: Path) -> None:
             y, mask, x_t = (values[i : i + 1] for values in (feed["image"], feed["mask"], feed["x_t"]))
             alone = ours.denoise(y, mask, x_t, step, False)[0]
             assert np.array_equal(alone[0], noise[i]), "a batch is not what its images are alone"
+        clean, matte = ours.prior(feed["image"].clip(0, 1), feed["mask"])
+        for found, expected in zip((clean, matte), portable.prior(feed["image"].clip(0, 1), feed["mask"]), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_the_runtime_chooses_it_and_restores_the_same(path: Path) -> None:
@@ -82,6 +101,16 @@ def test_the_runtime_chooses_it_and_restores_the_same(path: Path) -> None:
     assert choose(bundle, say=said.append).title == choose(bundle, "cpu-kernels", "cpu").title == name
     with pytest.raises(runtime.RestoreError, match="run on the CPU only"):
         runtime.load(path, "cpu-kernels", "cuda")
+
+
+def test_a_prior_that_the_kernels_cannot_run_stays_with_onnx_runtime(
+    path: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    tiny, said = shutil.copytree(bundle.path, tmp_path / "tiny"), list[str]()
+    assert set(build(tiny, said).engine.record.networks) == {"denoiser.onnx", "mask_head.onnx"}
+    assert any("prior.onnx stays with ONNX Runtime: the CPU kernels" in line for line in said)
+    photo = picture(61, 90)
+    np.testing.assert_allclose(runtime.load(tiny)(photo).image, runtime.load(tiny, "portable")(photo).image, atol=1e-4)
 
 
 def test_where_the_library_is_missing_the_engine_is_passed_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 import runtime
+from runtime.backends.failures import is_out_of_memory
 from runtime.backends.networks import Networks, Sizes
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks, is_out_of_memory
+from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.batch.turns import OneAtATime
 from runtime.bundle.folder import Bundle, Step
 from runtime.bundle.opening import load_bundle
