@@ -53,7 +53,7 @@ struct sdcpu_network {
     CpuNetwork network;
 };
 
-const char* sdcpu_version(void) { return SHADOWDIFFUSION_CPU_KERNELS_VERSION; }
+const char* sdcpu_version(void) { return shadowdiffusion::cpu_kernels_version(); }
 
 sdcpu_network* sdcpu_open(const char* path, unsigned threads, char* error, size_t error_size) {
     sdcpu_network* made = nullptr;

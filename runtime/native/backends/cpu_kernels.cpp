@@ -42,11 +42,11 @@ class CpuKernelGraphs final : public Graphs {
         if (plans_.contains(name))
             openings_[name];
         else
-            others().prefetch(name);
+            others(name).prefetch(name);
     }
 
     void run(std::string_view name, std::span<const Input> inputs, std::span<const Output> outputs) override {
-        if (!plans_.contains(name)) return others().run(name, inputs, outputs);
+        if (!plans_.contains(name)) return others(name).run(name, inputs, outputs);
         CpuNetwork& network = *openings_[name].get();
         const Plan& plan = network.plan();
         const std::size_t shrink = plan.inputs.at(std::string(inputs[0].name)).shrink;
@@ -75,7 +75,7 @@ class CpuKernelGraphs final : public Graphs {
 
     void run_chain(std::string_view first, std::span<const Input> inputs, std::span<const Output> outputs,
                    std::string_view joint, std::string_view second, const Output& last) override {
-        if (!plans_.contains(first)) return others().run_chain(first, inputs, outputs, joint, second, last);
+        if (!plans_.contains(first)) return others(first).run_chain(first, inputs, outputs, joint, second, last);
         const PlanPort port = openings_[first].get()->plan().outputs.at(std::string(joint));
         const std::array shape{std::size_t{1}, port.channels, inputs[0].shape[2] / port.shrink, inputs[0].shape[3] / port.shrink};
         std::vector<Output> all(outputs.begin(), outputs.end());
@@ -99,8 +99,9 @@ class CpuKernelGraphs final : public Graphs {
         return network;
     }
 
-    Graphs& others() {
+    Graphs& others(std::string_view name) {
         const std::lock_guard lock(others_mutex_);
+        if (!open_others_) throw RestoreError(text(title_, " has no plan of ", name, ", and nothing else that runs networks was built in"));
         if (!others_) others_ = open_others_();
         return *others_;
     }

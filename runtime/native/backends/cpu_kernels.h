@@ -11,8 +11,8 @@
 
 namespace shadowdiffusion {
 
-// others: opens what runs the graphs of which the engine has no plan, when the first of them is asked for. bundle and
-// workers must outlive it.
+// others: opens what runs the graphs of which the engine has no plan, when the first of them is asked for; empty: nothing does.
+// bundle and workers must outlive it.
 std::unique_ptr<Graphs> cpu_kernel_graphs(const Bundle& bundle, const StoredEngine& engine,
                                           std::function<std::unique_ptr<Graphs>()> others, Workers& workers);
 

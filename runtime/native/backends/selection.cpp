@@ -27,6 +27,8 @@ namespace shadowdiffusion {
 
 namespace {
 
+constexpr const char* NO_ENGINES = "the bundle has no engines of those that are built in (python -m export build-engine makes them)";
+
 // What is needed to open a backend.
 struct Opening {
     const Bundle& bundle;
@@ -64,11 +66,13 @@ std::unique_ptr<Loop> open_onnxruntime_cuda(const Opening& opening) {
 #endif
 
 std::unique_ptr<Graphs> portable_graphs(const Bundle& bundle, LoadOptions options);
+bool runs_graphs();
 
 // The engine of our CPU kernels, if the bundle has one.
 std::unique_ptr<Loop> open_cpu_kernels(const Opening& opening) {
     const LoadOptions& options = opening.options;
-    const auto portable = [&bundle = opening.bundle, options] { return portable_graphs(bundle, options); };
+    std::function<std::unique_ptr<Graphs>()> portable;
+    if (runs_graphs()) portable = [&bundle = opening.bundle, options] { return portable_graphs(bundle, options); };
     return cpu_engine(opening.bundle, portable, options.say, opening.workers);
 }
 
@@ -127,7 +131,12 @@ auto first_of(std::span<const Candidate> candidates, const LoadOptions& options,
             reasons += (reasons.empty() ? "" : "; ") + std::string(error.what());
         }
     }
-    throw RestoreError(text("no backend can be used: ", reasons.empty() ? "the bundle has no engines" : reasons));
+    throw RestoreError(text("no backend can be used: ", reasons.empty() ? NO_ENGINES : reasons));
+}
+
+// Whether anything was built in that runs the bundle's own graphs.
+bool runs_graphs() {
+    return std::ranges::any_of(CANDIDATES, [](const Candidate& candidate) { return bool(candidate.graphs); });
 }
 
 std::unique_ptr<Graphs> portable_graphs(const Bundle& bundle, LoadOptions options) {
@@ -147,8 +156,6 @@ std::vector<std::string> backends() {
 
 void check_backend(const std::string& name) {
     const std::vector<std::string> known = backends();
-    if (known.size() == 1)  // our CPU kernels leave the prior to others
-        throw RestoreError("nothing that runs networks was built in: build with OpenVINO, ONNX Runtime or TensorRT");
     if (name == "auto" || std::ranges::find(known, name) != known.end()) return;
     std::string names = "auto";
     for (const std::string& one : known) names += ", " + one;

@@ -23,8 +23,8 @@ add_library(shadowdiffusion_cpu_kernels STATIC
 target_include_directories(shadowdiffusion_cpu_kernels PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(shadowdiffusion_cpu_kernels
     PUBLIC shadowdiffusion_options Threads::Threads PRIVATE nlohmann_json::nlohmann_json PkgConfig::hwy)
-target_compile_definitions(shadowdiffusion_cpu_kernels PUBLIC SHADOWDIFFUSION_CPU_KERNELS_VERSION="${PROJECT_VERSION}"
-    PRIVATE ${SHADOWDIFFUSION_HIGHWAY_TARGETS})
+target_compile_definitions(shadowdiffusion_cpu_kernels PRIVATE SHADOWDIFFUSION_CPU_KERNELS_VERSION="${PROJECT_VERSION}"
+    ${SHADOWDIFFUSION_HIGHWAY_TARGETS})
 
 add_library(shadowdiffusion_cpu SHARED api/shadowdiffusion_cpu.cpp)
 target_link_libraries(shadowdiffusion_cpu PRIVATE shadowdiffusion_cpu_kernels)

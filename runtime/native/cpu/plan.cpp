@@ -334,6 +334,11 @@ class Reader {
 
 }  // namespace
 
+const char* cpu_kernels_version() {
+    static const std::string version = text(SHADOWDIFFUSION_CPU_KERNELS_VERSION, ".", PLAN_VERSION);
+    return version.c_str();
+}
+
 Plan parse_plan(std::span<const std::byte> bytes, const std::string& source) {
     try {
         std::uint64_t length = 0;

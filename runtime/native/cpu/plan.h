@@ -120,6 +120,9 @@ struct Plan {
     std::map<std::string, std::vector<float>> tensors;  // that the spans above are of
 };
 
+// The kernels' version, and that of the plans that they read: engines are of one.
+const char* cpu_kernels_version();
+
 // Throws BundleError if the bytes are no plan, or one that would read or write outside of anything.
 Plan parse_plan(std::span<const std::byte> bytes, const std::string& source);
 

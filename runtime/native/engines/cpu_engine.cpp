@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "backends/cpu_kernels.h"
+#include "cpu/plan.h"
 #include "engines/golden_check.h"
 #include "engines/store.h"
 #include "errors.h"
@@ -15,8 +16,8 @@ namespace {
 
 // Why the engine is not for this runtime or bundle, or nothing.
 std::optional<std::string> misfit(const StoredEngine& engine, const Bundle& bundle) {
-    if (engine.key.backend_version != SHADOWDIFFUSION_CPU_KERNELS_VERSION)
-        return text("backend version is ", engine.key.backend_version, ", not ", SHADOWDIFFUSION_CPU_KERNELS_VERSION);
+    if (engine.key.backend_version != cpu_kernels_version())
+        return text("backend version is ", engine.key.backend_version, ", not ", cpu_kernels_version());
     if (engine.key.onnx != network_digests(bundle)) return "the bundle's networks changed since";
     if (!engine.networks.contains(DENOISER)) return "it has no denoiser";
     return engine.damage();
@@ -36,10 +37,12 @@ std::unique_ptr<Loop> cpu_engine(const Bundle& bundle, const std::function<std::
             auto networks = std::make_unique<GraphNetworks>(bundle, cpu_kernel_graphs(bundle, engine, portable, workers));
             networks->prefetch();
             const auto check = [&] {
+                if (!portable) return golden_psnr(bundle, *networks, workers);
                 HostLoop truth(bundle, std::make_unique<GraphNetworks>(bundle, portable()), workers);
                 return golden_psnr(bundle, engine, *networks, truth, workers);
             };
-            const Verdict verdict = verdict_of({networks->title(), engine.digest}, "CPU", "networks", least_psnr(engine), check, say);
+            const Verdict verdict = verdict_of({networks->title(), engine.digest}, "CPU", portable ? "networks" : "networks alone",
+                                               least_psnr(engine), check, say);
             if (const auto failure = verdict.failure())
                 throw RestoreError(*failure + " (python -m export build-engine builds it again)");
             return std::make_unique<HostLoop>(bundle, std::move(networks), workers);

@@ -179,6 +179,14 @@ double golden_psnr(const Bundle& bundle, const StoredEngine& engine, Networks& n
     return std::min(BEST, psnr(found.image.values, golden.x.empty() ? std::span<const float>(expected.image.values) : golden.x));
 }
 
+double golden_psnr(const Bundle& bundle, Networks& networks, Workers& workers) {
+    const Golden golden = read_golden(bundle);
+    Arena arena;
+    HostLoop loop(bundle, networks, workers);
+    const Wanted wanted{bundle.table(golden.steps), golden.seed, true};
+    return std::min(BEST, psnr(loop.restore(image_of(golden), mask_of(golden), wanted, arena).image.values, golden.x));
+}
+
 double loop_psnr(const Bundle& bundle, const std::optional<EngineKey>& key, const std::shared_ptr<DeviceNetworks>& networks,
                  Workers& workers) {
     const Golden golden = key ? fitted(bundle, *key) : read_golden(bundle);

@@ -47,6 +47,9 @@ double least_psnr(const StoredEngine& engine);
 // RestoreError if there is no finite result, or if an output of a network is not near that of the portable one.
 double golden_psnr(const Bundle& bundle, const StoredEngine& engine, Networks& networks, Loop& portable, Workers& workers);
 
+// The same where nothing else runs networks: against the result that the bundle has of its golden example, at its own size.
+double golden_psnr(const Bundle& bundle, Networks& networks, Workers& workers);
+
 // PSNR in dB of all results of the loop on the GPU against the same networks with the loop on the CPU, at most 200: with
 // and without a mask, each in single launches, captured as a CUDA graph, and launched as one again. key: of the engine, to
 // whose profile the example is fitted, if it is one. Throws RestoreError.

@@ -80,7 +80,7 @@ TEST_CASE("the C interface gives what the executor gives") {
     Arguments arguments;
     CHECK(arguments.complaint(network.get()) == "");
     CHECK(arguments.outputs == outputs_of(own, 8, 12, arguments.inputs, arguments.row));
-    CHECK(std::string(version_from_c()) == "0.1.0");
+    CHECK(std::string(version_from_c()) == "0.1.0.2");
 }
 
 TEST_CASE("what cannot be opened is said in a line, as much of it as there is room for") {
