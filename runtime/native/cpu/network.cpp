@@ -235,8 +235,8 @@ void CpuNetwork::run(std::size_t index, const ConvolutionStep& step, std::span<c
     std::ranges::copy(step.bias, bias_.data());
     of.bias = bias_.data();
     if (step.row)
-        for (std::size_t i = 0; i < step.to.count; ++i) bias_.data()[i] += row[*step.row + i];
-    const bool measured = measured_[step.to.map];
+        for (std::size_t i = 0; i < of.outputs(); ++i) bias_.data()[i] += row[*step.row + i];
+    const bool measured = measured_[step.to.map] && step.patch == 1;
     if (measured) of.sums = block_sums_.data();
     // Blocks are what there are of parts; where those are few, each is divided by channels.
     const std::size_t blocks = way.blocks(of), outputs = of.outputs();

@@ -21,7 +21,7 @@ using json::Object;
 using json::Range;
 using json::Value;
 
-constexpr Range POSITIVE{1, 1 << 20}, COUNT{0, 1 << 20}, EPSILON{.least = 0, .most = 1, .above = true};
+constexpr Range POSITIVE{1, 1 << 20}, COUNT{0, 1 << 20}, EPSILON{.least = 1e-30, .most = 1};  // float32, too
 
 // Reads a plan, and checks that nothing is read that was not written, and nothing is out of bounds.
 class Reader {
