@@ -9,18 +9,20 @@
 #include "cpu/grid.h"
 #include "workers.h"
 
-// height, width: of the input.
+// height, width: of the input, even ones for kernels of 2x2. `epsilon`, `patch`: as those of shadowdiffusion::Convolution.
 struct Case {
     std::size_t kernel = 3, step = 1;
     bool doubled = false;
     shadowdiffusion::Activation activation = shadowdiffusion::Activation::none;
     bool scaled = false, plus = false;
     std::size_t inputs = 16, outputs = 16, height = 5, width = 7;
+    float epsilon = 0;
+    std::size_t patch = 1;
     std::string text() const;
     bool winograd() const { return kernel == 3 && step == 1; }
 };
 
-// sums: [2, outputs], over all blocks.
+// sums: [2, outputs], over all blocks; none of patches.
 struct Convolved {
     std::vector<float> values;
     Grid grid;

@@ -46,7 +46,28 @@ class Writer {
         const float deviation = 1 / std::sqrt(static_cast<float>(kernel * kernel * inputs));
         return {{"from", from}, {"to", to}, {"kernel", kernel}, {"step", 1}, {"doubled", false}, {"activation", activation},
                 {"normalisation", nullptr}, {"weights", file_.tensor(numbers_.some(kernel * kernel * inputs * outputs, 0, deviation))},
-                {"bias", file_.tensor(numbers_.some(outputs))}, {"row", nullptr}, {"plus", nullptr}};
+                {"bias", file_.tensor(numbers_.some(outputs))}, {"row", nullptr}, {"plus", nullptr}, {"standardised", nullptr},
+                {"patch", 1}};
+    }
+
+    // From pixels of so many channels to patches of 2x2.
+    json enlarging(const json& from, const json& to) {
+        json made = convolution(from, {to[0], to[1], 4 * to[2].get<std::size_t>()}, 1, "none");
+        made["to"] = to, made["patch"] = 2;
+        return made;
+    }
+
+    json depthwise(const json& from, const json& to) {
+        const std::size_t channels = from[2];
+        return {{"from", from}, {"to", to}, {"weights", file_.tensor(numbers_.some(9 * channels, 0, 0.3f))},
+                {"bias", file_.tensor(numbers_.some(channels, 0, 0.5f))}};
+    }
+
+    json pointwise(const json& from, const json& plus, const json& to, std::size_t hidden) {
+        const std::size_t inputs = from[2], outputs = to[2];
+        return {{"from", from}, {"plus", plus}, {"to", to}, {"hidden", hidden}, {"epsilon", 1e-6},
+                {"excitation", linear(inputs, inputs)}, {"project", linear(inputs, outputs)}, {"first", linear(outputs, hidden)},
+                {"second", linear(outputs, hidden)}, {"contract", linear(hidden, outputs)}};
     }
 
     // In `count` groups; the last `gap` channels are in none.
@@ -59,6 +80,11 @@ class Writer {
     }
 
   private:
+    json linear(std::size_t inputs, std::size_t outputs) {
+        const float deviation = 1 / std::sqrt(static_cast<float>(inputs));
+        return {{"weights", file_.tensor(numbers_.some(inputs * outputs, 0, deviation))}, {"bias", file_.tensor(numbers_.some(outputs, 0, 0.5f))}};
+    }
+
     PlanFile& file_;
     Numbers numbers_{4};
 };
@@ -68,14 +94,18 @@ json with(json object, const json& more) {
     return object;
 }
 
+json slice(std::size_t map, std::size_t first, std::size_t count) { return {map, first, count}; }
+
+json shape(std::size_t channels, std::size_t shrink) { return {{"channels", channels}, {"shrink", shrink}}; }
+
 }  // namespace
 
 PlanFile small_plan() {
     PlanFile file;
     Writer writer(file);
-    const auto of = [](std::size_t map, std::size_t first, std::size_t count) { return json{map, first, count}; };
-    const auto map = [](std::size_t channels, std::size_t shrink) { return json{{"channels", channels}, {"shrink", shrink}}; };
-    file.plan = {{"version", 1}, {"multiple", 4}, {"row", small::row},
+    const auto& of = slice;
+    const auto& map = shape;
+    file.plan = {{"version", 2}, {"multiple", 4}, {"row", small::row},
                  {"inputs", {{"image", map(3, 1)}, {"prior", map(3, 1)}}}, {"outputs", {{"noise", map(3, 1)}, {"mask", map(1, 2)}}},
                  {"maps", {map(32, 2), map(80, 2), map(32, 4), map(96, 4), map(32, 4), map(32, 4), map(48, 2), map(16, 2)}}};
     const auto convolve = [&](const json& step) { file.plan["steps"].push_back({{"convolution", step}}); };
@@ -107,6 +137,39 @@ PlanFile small_plan_backwards() {
     return file;
 }
 
+PlanFile prior_plan() {
+    PlanFile file;
+    Writer writer(file);
+    const auto& of = slice;
+    const auto& map = shape;
+    file.plan = {{"version", 2}, {"multiple", 16}, {"row", prior::row},
+                 {"inputs", {{"image", map(3, 1)}, {"mask", map(1, 1)}}}, {"outputs", {{"clean", map(3, 1)}, {"matte", map(1, 1)}}},
+                 {"maps", {map(32, 2), map(32, 2), map(64, 2), map(32, 2), map(32, 2), map(48, 4), map(96, 4), map(48, 4), map(48, 4),
+                           map(64, 2), map(32, 4), map(16, 2), map(32, 2)}}};
+    const auto add = [&](const char* kind, const json& step) { file.plan["steps"].push_back({{kind, step}}); };
+    const json standardised = {{"standardised", 1e-6}};
+    add("light", {{"image", "image"}, {"mask", "mask"}, {"patch", 2}, {"to", of(0, 0, 32)}});
+    add("convolution", writer.convolution(of(0, 0, 32), of(1, 0, 32), 3, "none"));
+    add("convolution", with(writer.convolution(of(1, 0, 32), of(2, 0, 64), 1, "none"), standardised));
+    add("depthwise", writer.depthwise(of(2, 0, 64), of(3, 0, 32)));
+    add("pointwise", writer.pointwise(of(3, 0, 32), of(1, 0, 32), of(4, 0, 32), 32));
+    add("convolution", with(writer.convolution(of(4, 0, 32), of(5, 0, 48), 2, "none"), {{"step", 2}}));
+    add("convolution", with(writer.convolution(of(5, 0, 48), of(6, 0, 96), 1, "none"), standardised));
+    add("depthwise", writer.depthwise(of(6, 0, 96), of(7, 0, 48)));
+    add("pointwise", writer.pointwise(of(7, 0, 48), of(5, 0, 48), of(8, 0, 48), 80));
+    add("convolution", with(writer.enlarging(of(8, 0, 48), of(9, 0, 32)), {{"plus", of(4, 0, 32)}, {"row", 0}}));
+    add("convolution", writer.convolution(of(0, 0, 32), of(9, 32, 32), 1, "none"));
+    add("convolution", with(writer.convolution(of(9, 32, 32), of(12, 0, 32), 3, "silu"),
+                            {{"plus", of(9, 0, 32)}, {"normalisation", writer.normalisation(32, 4, 0)}}));
+    add("convolution", writer.convolution(of(8, 0, 48), of(10, 0, 16), 3, "none"));
+    add("convolution", writer.convolution(of(8, 0, 48), of(10, 16, 16), 3, "none"));
+    add("convolution", writer.convolution(of(12, 0, 32), of(11, 0, 16), 3, "none"));
+    add("degradation", {{"image", "image"}, {"weight", of(10, 0, 16)}, {"veil", of(10, 16, 16)}, {"matte", of(11, 0, 16)}, {"patch", 2},
+                        {"least", -4}, {"most", 1.5}, {"thickest", 0.03}, {"trust", file.tensor({0.9f, 0.8f, 1.1f})},
+                        {"clean", "clean"}, {"shadow", "matte"}});
+    return file;
+}
+
 PlanFile wide_plan() {
     PlanFile file = copying_plan();
     Writer writer(file);
@@ -123,7 +186,7 @@ PlanFile wide_plan() {
 
 PlanFile copying_plan() {
     PlanFile file;
-    file.plan = json::parse(R"({"version": 1, "multiple": 1, "row": 0, "inputs": {"in": {"channels": 3, "shrink": 1}},
+    file.plan = json::parse(R"({"version": 2, "multiple": 1, "row": 0, "inputs": {"in": {"channels": 3, "shrink": 1}},
         "outputs": {"out": {"channels": 3, "shrink": 1}}, "maps": [{"channels": 16, "shrink": 1}],
         "steps": [{"gather": {"inputs": ["in"], "patch": 1, "to": [0, 0, 16]}},
                   {"scatter": {"from": [0, 0, 16], "patch": 1, "squashed": false, "output": "out"}}]})");

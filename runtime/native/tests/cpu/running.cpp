@@ -1,5 +1,6 @@
 #include "cpu/running.h"
 
+#include <cmath>
 #include <limits>
 
 #include "cpu/grid.h"
@@ -10,7 +11,8 @@ Planes inputs_of(const Plan& plan, std::size_t height, std::size_t width, unsign
     Numbers numbers(seed);
     Planes made;
     for (const auto& [name, port] : plan.inputs)
-        made[name] = numbers.some(port.channels * (height / port.shrink) * (width / port.shrink));
+        for (const float value : numbers.some(port.channels * (height / port.shrink) * (width / port.shrink)))
+            made[name].push_back(1 / (1 + std::exp(-value)));
     return made;
 }
 

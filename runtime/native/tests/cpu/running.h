@@ -8,7 +8,7 @@
 #include "cpu/naive_network.h"
 #include "cpu/network.h"
 
-// Inputs for an image of height x width pixels, of a normal distribution.
+// Inputs for an image of height x width pixels, noise between 0 and 1.
 Planes inputs_of(const shadowdiffusion::Plan& plan, std::size_t height, std::size_t width, unsigned seed);
 
 // What a network takes and gives, ready for calls that allocate nothing.

@@ -35,9 +35,9 @@ void check(const Case& of) {
         for (const bool winograd : {false, true}) {
             if (winograd && !of.winograd()) continue;
             CAPTURE(winograd);
-            const Convolved made = convolving.run(winograd, of.outputs);
+            const Convolved made = convolving.run(winograd, of.patch * of.patch * of.outputs);
             CHECK(relative_l2(made.grid.values, convolving.reference().values) < (winograd ? WINOGRAD_ERROR : DIRECT_ERROR));
-            check_sums(made);
+            if (of.patch == 1) check_sums(made);
         }
     });
 }
@@ -60,6 +60,28 @@ TEST_CASE("convolutions of every kind are right") {
                     of.inputs = 32, of.outputs = 48;
                     check(of);
                 }
+}
+
+TEST_CASE("convolutions of 2x2 have no margin") {
+    for (const auto& [height, width] : {std::pair<std::size_t, std::size_t>{2, 2}, {2, 114}, {16, 14}, {14, 18}})
+        for (const std::size_t inputs : {16u, 48u})
+            for (const bool plus : {false, true})
+                check({.kernel = 2, .step = 2, .activation = Activation::silu, .scaled = plus, .plus = plus, .inputs = inputs,
+                       .outputs = 48, .height = height, .width = width});
+}
+
+TEST_CASE("convolutions of 1x1 take pixels standardised over their channels, or give patches of four") {
+    for (const auto& [height, width] : {std::pair<std::size_t, std::size_t>{1, 1}, {7, 8}, {3, 19}, {13, 18}})
+        for (const std::size_t inputs : {16u, 32u, 80u})
+            for (const bool plus : {false, true}) {
+                Case of{.kernel = 1, .plus = plus, .inputs = inputs, .outputs = 96, .height = height, .width = width};
+                of.epsilon = 1e-6f;
+                check(of);
+                of.patch = 2;
+                check(of);
+                of.epsilon = 0, of.outputs = 32, of.activation = Activation::relu, of.scaled = true;
+                check(of);
+            }
 }
 
 TEST_CASE("convolutions are right for maps of any size") {
@@ -88,15 +110,16 @@ TEST_CASE("convolutions are right for any numbers of channels") {
 }
 
 TEST_CASE("a convolution's outcome does not depend on how its channels are divided, nor on the order of blocks") {
-    for (const Case& kind : {Case{}, Case{.kernel = 1}, Case{.step = 2}}) {
+    for (const Case& kind : {Case{}, Case{.kernel = 1}, Case{.step = 2}, Case{.kernel = 1, .outputs = 192, .patch = 2}}) {
         Case of = kind;
         of.activation = Activation::silu, of.scaled = of.plus = true;
-        of.height = 33, of.width = 47, of.inputs = 48, of.outputs = 176;
+        of.height = 33, of.width = 47, of.inputs = 48;
+        if (of.patch == 1) of.outputs = 176;
         const Convolving convolving(of);
         on_every_target([&] {
             for (const bool winograd : {false, true}) {
                 if (winograd && !of.winograd()) continue;
-                const Convolved whole = convolving.run(winograd, of.outputs);
+                const Convolved whole = convolving.run(winograd, of.patch * of.patch * of.outputs);
                 for (const std::size_t width : {32u, 64u, 96u}) {
                     CHECK(same_bits(whole, convolving.run(winograd, width)));
                     CHECK(same_bits(whole, convolving.run(winograd, width, true)));

@@ -14,8 +14,18 @@ using namespace shadowdiffusion;
 
 namespace {
 
-constexpr std::size_t SIZES[][2] = {{64, 64}, {8, 12}, {4, 4}, {56, 100}, {60, 40}, {64, 64}};
+using Sizes = std::vector<std::pair<std::size_t, std::size_t>>;
+const Sizes SIZES = {{64, 64}, {8, 12}, {4, 4}, {56, 100}, {60, 40}, {64, 64}};
 
+// Networks that between them have steps of all kinds.
+struct Kind {
+    const char* name;
+    PlanFile (*plan)();
+    Sizes sizes;
+};
+const Kind KINDS[] = {{"small", small_plan, SIZES}, {"prior", prior_plan, {{48, 80}, {16, 16}, {16, 48}, {32, 16}, {48, 80}}}};
+
+std::vector<float> row_of(const Plan& plan) { return Numbers(5).some(plan.row); }
 std::vector<float> some_row() { return Numbers(5).some(small::row); }
 
 std::string complaint(CpuNetwork& network, std::size_t height, std::size_t width, const Planes& inputs, std::span<const float> row) {
@@ -33,37 +43,54 @@ std::string complaint(CpuNetwork& network, std::size_t height, std::size_t width
 
 TEST_CASE("a network gives what its plan says, at one size after the other") {
     Workers workers(2);
-    CpuNetwork network(small_plan().parsed(), workers);
-    const std::vector<float> row = some_row();
-    for (const auto& [height, width] : SIZES) {
-        CAPTURE(height);
-        CAPTURE(width);
-        const Planes inputs = inputs_of(network.plan(), height, width, 6);
-        const auto right = run_naively(network.plan(), height, width, inputs, row);
-        on_every_target([&] {
-            const Planes made = outputs_of(network, height, width, inputs, row);
-            REQUIRE(made.size() == 2);
-            for (const auto& [name, planes] : made)
-                CHECK(relative_l2(std::vector<double>(planes.begin(), planes.end()), right.at(name)) < 5e-6);
-        });
+    for (const Kind& kind : KINDS) {
+        CAPTURE(kind.name);
+        CpuNetwork network(kind.plan().parsed(), workers);
+        const std::vector<float> row = row_of(network.plan());
+        for (const auto& [height, width] : kind.sizes) {
+            CAPTURE(height);
+            CAPTURE(width);
+            const Planes inputs = inputs_of(network.plan(), height, width, 6);
+            const auto right = run_naively(network.plan(), height, width, inputs, row);
+            on_every_target([&] {
+                const Planes made = outputs_of(network, height, width, inputs, row);
+                REQUIRE(made.size() == 2);
+                for (const auto& [name, planes] : made)
+                    CHECK(relative_l2(std::vector<double>(planes.begin(), planes.end()), right.at(name)) < 5e-6);
+            });
+        }
+    }
+}
+
+TEST_CASE("a prior without a veil, or that is not calibrated, gives what its plan says") {
+    Workers workers(2);
+    for (const char* left_out : {"veil", "trust"}) {
+        CAPTURE(left_out);
+        PlanFile file = prior_plan();
+        file.step(prior::degradation)[left_out] = nullptr;
+        CpuNetwork network(file.parsed(), workers);
+        const Planes inputs = inputs_of(network.plan(), 32, 48, 6), made = outputs_of(network, 32, 48, inputs, row_of(network.plan()));
+        for (const auto& [name, right] : run_naively(network.plan(), 32, 48, inputs, row_of(network.plan())))
+            CHECK(relative_l2(std::vector<double>(made.at(name).begin(), made.at(name).end()), right) < 5e-6);
     }
 }
 
 TEST_CASE("a network's outcome is the same to the bit for any number of threads, and after any other image") {
     Workers one(1);
-    const std::vector<float> row = some_row();
-    for (const unsigned threads : {1u, 2u, 5u}) {
-        Workers workers(threads);
-        CpuNetwork network(small_plan().parsed(), workers);
-        for (const auto& [height, width] : SIZES) {
-            CpuNetwork fresh(small_plan().parsed(), one);
-            const Planes inputs = inputs_of(network.plan(), height, width, 7);
-            const Planes right = outputs_of(fresh, height, width, inputs, row);
-            CHECK(outputs_of(network, height, width, inputs, row) == right);
-            outputs_of(network, height, width, inputs_of(network.plan(), height, width, 8), std::vector<float>(small::row, 1e30f));
-            CHECK(outputs_of(network, height, width, inputs, row) == right);
+    for (const Kind& kind : KINDS)
+        for (const unsigned threads : {1u, 2u, 5u}) {
+            Workers workers(threads);
+            CpuNetwork network(kind.plan().parsed(), workers);
+            const std::vector<float> row = row_of(network.plan());
+            for (const auto& [height, width] : kind.sizes) {
+                CpuNetwork fresh(kind.plan().parsed(), one);
+                const Planes inputs = inputs_of(network.plan(), height, width, 7);
+                const Planes right = outputs_of(fresh, height, width, inputs, row);
+                CHECK(outputs_of(network, height, width, inputs, row) == right);
+                outputs_of(network, height, width, inputs_of(network.plan(), height, width, 8), std::vector<float>(row.size(), 1e30f));
+                CHECK(outputs_of(network, height, width, inputs, row) == right);
+            }
         }
-    }
 }
 
 TEST_CASE("it does not depend on the order in which maps are listed") {
@@ -108,30 +135,52 @@ TEST_CASE("calls from several threads take turns") {
 
 TEST_CASE("after the first image of a size, a network allocates nothing") {
     Workers workers(2);
-    CpuNetwork network(small_plan().parsed(), workers);
-    const std::vector<float> row = some_row();
-    for (const auto& [height, width] : SIZES) {
-        const Planes inputs = inputs_of(network.plan(), height, width, 6);
-        Call call(network.plan(), height, width, inputs);
-        const std::size_t none = allocations();
-        call(network, row);
-        const std::size_t before = allocations();
-        CHECK(before > none);
-        call(network, row);
-        CHECK(allocations() == before);
+    for (const Kind& kind : KINDS) {
+        CpuNetwork network(kind.plan().parsed(), workers);
+        const std::vector<float> row = row_of(network.plan());
+        for (const auto& [height, width] : kind.sizes) {
+            const Planes inputs = inputs_of(network.plan(), height, width, 6);
+            Call call(network.plan(), height, width, inputs);
+            const std::size_t none = allocations();
+            call(network, row);
+            const std::size_t before = allocations();
+            CHECK(before > none);
+            call(network, row);
+            CHECK(allocations() == before);
+        }
     }
 }
 
 TEST_CASE("outputs that are not named are not made") {
     Workers workers(1);
-    CpuNetwork network(small_plan().parsed(), workers);
-    const Planes inputs = inputs_of(network.plan(), 8, 12, 6), all = outputs_of(network, 8, 12, inputs, some_row());
-    Call call(network.plan(), 8, 12, inputs, "mask");
-    call(network, some_row());
-    CHECK(call.outputs.at("mask") == all.at("mask"));
+    for (const Kind& kind : KINDS) {
+        CpuNetwork network(kind.plan().parsed(), workers);
+        const std::vector<float> row = row_of(network.plan());
+        const Planes inputs = inputs_of(network.plan(), 16, 32, 6), all = outputs_of(network, 16, 32, inputs, row);
+        for (const auto& [name, right] : all) {
+            Call call(network.plan(), 16, 32, inputs, name);
+            call(network, row);
+            CHECK(call.outputs.at(name) == right);
+        }
+    }
 }
 
-TEST_CASE("images that are no multiples, rows of a wrong length and missing inputs are refused, and the network goes on") {
+TEST_CASE("each input that is missing is named") {
+    Workers workers(2);
+    for (const Kind& kind : KINDS) {
+        CpuNetwork network(kind.plan().parsed(), workers);
+        const std::vector<float> row = row_of(network.plan());
+        const Planes inputs = inputs_of(network.plan(), 16, 32, 6), right = outputs_of(network, 16, 32, inputs, row);
+        for (const auto& [name, _] : inputs) {
+            Planes fewer = inputs;
+            fewer.erase(name);
+            CHECK(complaint(network, 16, 32, fewer, row) == "the network takes `" + name + "`, which is not given");
+        }
+        CHECK(outputs_of(network, 16, 32, inputs, row) == right);
+    }
+}
+
+TEST_CASE("images that are no multiples and rows of a wrong length are refused, and the network goes on") {
     Workers workers(2);
     CpuNetwork network(small_plan().parsed(), workers);
     const std::vector<float> row = some_row();
@@ -141,9 +190,6 @@ TEST_CASE("images that are no multiples, rows of a wrong length and missing inpu
     CHECK(complaint(network, 0, 12, inputs, row) == "the network takes multiples of 4 pixels, not 12x0");
     CHECK(complaint(network, 8, 12, inputs, std::span(row).first(47)) == "the network takes a row of 48 values, not 47");
     CHECK(complaint(network, 8, 12, inputs, {}) == "the network takes a row of 48 values, not 0");
-    Planes fewer = inputs;
-    fewer.erase("prior");
-    CHECK(complaint(network, 8, 12, fewer, row) == "the network takes `prior`, which is not given");
     CHECK(outputs_of(network, 8, 12, inputs, row) == right);
 }
 
