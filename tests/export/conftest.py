@@ -108,6 +108,16 @@ def with_weights(traced: ModelProto, module: nn.Module) -> ModelProto:
     return result
 
 
+def changed(model: ModelProto, kind: str, name: str, value: Any) -> ModelProto:
+    """A copy in which the first node of a kind has another value of an attribute."""
+    result = copy.deepcopy(model)
+    node = next(node for node in result.graph.node if node.op_type == kind)
+    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    del node.attribute[:]
+    node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
+    return result
+
+
 def run(model: ModelProto, feed: dict[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
     """Every output of a checked graph, by ONNX Runtime."""
     onnx.checker.check_model(model, full_check=True)

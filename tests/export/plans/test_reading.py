@@ -23,7 +23,7 @@ from runtime.bundle.folder import DENOISER, PRIOR, Task
 from runtime.bundle.opening import built_in
 from runtime.errors import BundleError
 from tests import cpu_kernels
-from tests.export.conftest import images, randomise, run
+from tests.export.conftest import changed, images, randomise, run
 from training.denoiser import Denoiser, DenoiserConfig
 
 LIKE_THE_PAPERS = DenoiserConfig(base=16, multipliers=(1, 2, 3), groups=8, attention=(1,))
@@ -127,11 +127,5 @@ def test_a_changed_graph_is_not_taken_for_the_usual_one(graphs: dict[str, ModelP
         "Softmax": ("axis", 1),
     }
     for kind, (name, value) in changes.items():
-        changed = ModelProto()
-        changed.CopyFrom(model)
-        node = next(node for node in changed.graph.node if node.op_type == kind)
-        kept = [attribute for attribute in node.attribute if attribute.name != name]
-        del node.attribute[:]
-        node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
         with pytest.raises(ExportError, match="unknown way"):
-            read_network(changed)
+            read_network(changed(model, kind, name, value))
