@@ -7,5 +7,7 @@ template <class... Functions>
 struct Overloaded : Functions... {
     using Functions::operator()...;
 };
+template <class... Functions>
+Overloaded(Functions...) -> Overloaded<Functions...>;  // of itself only from Clang 17 on
 
 }  // namespace shadowdiffusion
