@@ -38,13 +38,22 @@ bool is_little_work(const Plan& plan, std::size_t side) {
     for (const auto* ports : {&plan.inputs, &plan.outputs})
         for (const auto& [_, port] : *ports) values += static_cast<double>(values_of(port, side));
     for (const MapShape& map : plan.maps) values += static_cast<double>(values_of({map.channels, map.shrink}, side));
+    const auto weights = [&](const Slice& to, std::size_t count, double copies) {
+        work += area(to) * static_cast<double>(count), values += copies * static_cast<double>(count);
+    };
     for (const PlanStep& step : plan.steps)
         if (const auto* convolution = std::get_if<ConvolutionStep>(&step)) {
-            work += area(convolution->to) * static_cast<double>(convolution->weights.size());
-            values += 4 * static_cast<double>(convolution->weights.size());
+            weights(convolution->to, convolution->weights.size(), 4);
             if (convolution->normalisation) values += static_cast<double>(convolution->normalisation->count);
+        } else if (const auto* depthwise = std::get_if<DepthwiseStep>(&step)) {
+            weights(depthwise->to, depthwise->weights.size(), 0);
+        } else if (const auto* pointwise = std::get_if<PointwiseStep>(&step)) {
+            for (const LinearWeights* of : {&pointwise->project, &pointwise->first, &pointwise->second, &pointwise->contract})
+                weights(pointwise->to, of->weights.size(), 2);
         } else if (const auto* attention = std::get_if<AttentionStep>(&step)) {
             work += std::pow(area(attention->to), 2) * static_cast<double>(attention->to.count);
+        } else if (std::holds_alternative<DegradationStep>(step)) {
+            work += 1e4 * static_cast<double>(side * side);
         }
     return work < MOST_WORK && values < MOST_VALUES;
 }
