@@ -143,6 +143,15 @@ TEST_CASE("a mask head of which the engine has no plan is run by others, after t
     CHECK(fixture.notes.lines == Strings{"open", "run mask_head.onnx"});
 }
 
+TEST_CASE("where nothing else runs networks, a graph without a plan is refused in words, and the others run") {
+    Fixture fixture;
+    Workers workers(1);
+    fixture.graphs = cpu_kernel_graphs(fixture.bundle, fixture.engine, nullptr, workers);
+    CHECK(fixture.denoises(4, 4, 0.5f, 0.5f));
+    CHECK_THROWS_WITH_AS(fixture.graphs->prefetch(PRIOR),
+                         doctest::Contains(" has no plan of prior.onnx, and nothing else that runs networks was built in"), RestoreError);
+}
+
 TEST_CASE("plans that are not of the bundle's networks are refused, before they write anywhere") {
     const Fixture other(true, 4);
     CHECK_THROWS_WITH_AS(other.denoises(4, 4, 0.5f, 0.5f), "the plan of denoiser.onnx has 4 channels of x_t, not 3", BundleError);
