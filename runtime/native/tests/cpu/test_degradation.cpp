@@ -25,7 +25,8 @@ class Restoring {
   public:
     // shrink: of weight and veil. patch: of the matte.
     Restoring(const Shadowed& photo, std::size_t shrink, std::size_t patch)
-        : photo_(photo), image_(planes_of(photo.image)), weight_(map_of(photo.heads.weight, 1, 16)), veil_(map_of(photo.heads.veil, 1, 16)),
+        : photo_(photo), image_(planes_of(photo.image)), weight_(map_of(photo.heads.weight, 1, 16)),
+          veil_(map_of(photo.heads.veil, 1, 16)),
           matte_(map_of(photo.heads.matte, patch, (patch * patch + LANES - 1) / LANES * LANES)), patch_(patch) {
         REQUIRE(photo.image.height == shrink * photo.heads.weight.height);
     }
@@ -33,7 +34,8 @@ class Restoring {
     Restored reference(const Wanted& wanted) const {
         Heads heads = photo_.heads;
         if (!wanted.veiled) heads.veil = {};
-        return restore_naively(photo_.image, heads, {-4, 1.5, 0.03, wanted.calibrated ? std::span<const float>(TRUST) : std::span<const float>()});
+        const std::span<const float> trust(TRUST, wanted.calibrated ? std::size(TRUST) : 0);
+        return restore_naively(photo_.image, heads, {-4, 1.5, 0.03, trust});
     }
 
     // [clean, shadow] planes, those that are not wanted as they were. Nothing but outputs is written.
@@ -54,7 +56,7 @@ class Restoring {
         scratch.prepare(degradation_scratch(of));
         const Values memory(degradation_memory(of));
         std::fill_n(memory.data(), memory.count(), std::numeric_limits<float>::quiet_NaN());
-        scratch.over(threads, [&](std::size_t, float* piece) {
+        scratch.over(threads, [&](std::size_t, float* piece) {  // of one thread at least
             std::fill_n(piece, degradation_scratch(of), std::numeric_limits<float>::quiet_NaN());
         });
         restore(of, memory.data(), workers, scratch);
@@ -84,7 +86,8 @@ double error_of(std::span<const float> made, const std::vector<float>& right) {
 
 void check(const Shadowed& photo, std::size_t shrink, std::size_t patch) {
     const Restoring restoring(photo, shrink, patch);
-    for (const Wanted& wanted : {Wanted{}, Wanted{.veiled = false}, Wanted{.calibrated = false}, Wanted{.veiled = false, .calibrated = false}}) {
+    for (const Wanted& wanted :
+         {Wanted{}, Wanted{.veiled = false}, Wanted{.calibrated = false}, Wanted{.veiled = false, .calibrated = false}}) {
         CAPTURE(text(photo.name, " ", photo.image.height, "x", photo.image.width, " shrink ", shrink, " patch ", patch,
                      wanted.veiled ? " veiled" : "", wanted.calibrated ? " calibrated" : ""));
         const Restored right = restoring.reference(wanted);

@@ -108,7 +108,8 @@ TEST_CASE("convolutions of 2x2, of standardised pixels and to patches must be wh
             "Expected 1 or 3 with this step, got 2 - at `$.steps[...].convolution.kernel`");
     refused(prior::down, "doubled", true, "Not of the size that comes out", "convolution.to");
     refused(prior::down, "kernel", 1, "`t16` has 6144 values, not 1536", "convolution.weights");
-    for (const double epsilon : {0.0, 1e-31, -1e-6}) refused(prior::expand, "standardised", epsilon, "Expected `float` >= 1e-30", "convolution.standardised");
+    for (const double epsilon : {0.0, 1e-31, -1e-6})
+        refused(prior::expand, "standardised", epsilon, "Expected `float` >= 1e-30", "convolution.standardised");
     refused(prior::expand, "standardised", 1.5, "Expected `float` <= 1", "convolution.standardised");
     const std::string other = "Not of such a convolution";
     refused(prior::expand, "activation", "relu", other, "convolution.standardised");
@@ -117,7 +118,8 @@ TEST_CASE("convolutions of 2x2, of standardised pixels and to patches must be wh
         of.step(prior::refined)["kernel"] = 1, of.step(prior::refined)["activation"] = "none";
         of.step(prior::refined)["weights"] = of.tensor(std::vector<float>(32 * 32)), of.step(prior::refined)["standardised"] = 1e-6;
     }, other + " - at `$.steps[...].convolution.standardised`");
-    for (const int patch : {0, 3}) CHECK(complaint([&](PlanFile& of) { of.step(prior::up)["patch"] = patch; }).ends_with("convolution.patch`"));
+    for (const int patch : {0, 3})
+        CHECK(complaint([&](PlanFile& of) { of.step(prior::up)["patch"] = patch; }).ends_with("convolution.patch`"));
     refused(prior::up, "patch", 1, "Not of the size that comes out", "convolution.to");
     for (const auto& [field, value] : {std::pair<const char*, json>{"kernel", 3}, {"step", 2}, {"doubled", true}})
         refused(prior::up, field, value, "Expected 1 of this kernel", "convolution.patch");
@@ -160,7 +162,8 @@ TEST_CASE("what follows a gate must be of one size, and its channels of known me
     refused(prior::block_below, "from", {3, 0, 32}, "Not of the output's size", "pointwise.from");
     refused(prior::block, "from", {0, 0, 32}, "Only what convolutions give has sums", "pointwise.from");
     refused(prior::block, "from", {3, 0, 16}, "`t6` has 1024 values, not 256", "pointwise.excitation.weights");
-    for (const auto& slice : {json{3, 0, 32}, {1, 0, 32}}) refused(prior::block, "to", slice, "A step cannot write what it reads", "pointwise.to");
+    for (const auto& slice : {json{3, 0, 32}, {1, 0, 32}})
+        refused(prior::block, "to", slice, "A step cannot write what it reads", "pointwise.to");
     refused(prior::block, "plus", {12, 0, 32}, "No step before has written these channels", "pointwise.plus");
     refused(prior::block, "hidden", 24, "Expected a multiple of 16, got 24", "pointwise.hidden");
     refused(prior::block, "hidden", 0, "Expected `int` >= 1", "pointwise.hidden");
@@ -187,7 +190,8 @@ TEST_CASE("a prior must end in what its heads can be enlarged to") {
     end("clean", "image", "Unknown name `image`");
     end("clean", "matte", "Not of the photo's shape");
     end("shadow", "clean", "Not of the photo's shape");
-    refused([](PlanFile& of) { of.plan["outputs"]["matte"]["shrink"] = 2; }, "Not of the photo's shape - at `$.steps[...].degradation.shadow`");
+    refused([](PlanFile& of) { of.plan["outputs"]["matte"]["shrink"] = 2; },
+            "Not of the photo's shape - at `$.steps[...].degradation.shadow`");
     refused([](PlanFile& of) { of.plan["outputs"]["more"] = {{"channels", 1}, {"shrink", 1}}; },
             "No step gives the output `more` - at `$.steps`");
     refused([](PlanFile& of) { of.plan["multiple"] = 8; }, "Not in a plan of this multiple - at `$.steps[...].degradation.image`");
