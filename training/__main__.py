@@ -58,6 +58,9 @@ def fit(
     init: Annotated[
         Path | None, typer.Option(help="Checkpoint whose weights to begin with, of any task (fine-tuning).")
     ] = None,
+    prior: Annotated[
+        Path | None, typer.Option(help="Checkpoint of the finished prior that a [from_prior] denoiser is trained on.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Train for this many steps instead of the configured.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed instead of the configured.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
@@ -84,7 +87,7 @@ def fit(
                 chosen = replace(chosen, seed=seed)
         except ValueError as error:
             raise TrainingError(str(error)) from None
-        best = run(chosen, data, output, resume, init, quiet)
+        best = run(chosen, data, output, resume, init, prior, quiet)
         if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
             print(f"best checkpoint: {best}")
 

@@ -15,6 +15,7 @@ import msgspec
 from training.datasets import CropConfig
 from training.errors import TrainingError
 from training.exposure import ExposureConfig
+from training.from_prior import FromPriorConfig
 from training.layouts import LayoutName
 from training.shadows import ShadowConfig
 
@@ -51,6 +52,7 @@ class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_weight: tuple[float, float] = (-4.0, 1.5)  # prior: limits of log w, the light left in linear scale
     veiled: bool = False  # prior: some light is not the shadow's to take
     calibrated: bool = False  # prior: scale the gain by what the shadow's border shows
+    from_prior: FromPriorConfig | None = None  # denoiser: train on the estimates of a finished prior
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-6  # cosine from learning_rate; equal values keep it constant
     warmup: int = 200
@@ -71,6 +73,8 @@ class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name in ("steps", "batch", "validate_every", "checkpoint_every", "validation_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.from_prior is not None and self.network != "denoiser":
+            raise ValueError("from_prior is for denoisers: set network to denoiser or leave it out")
         if not self.log_weight[0] < self.log_weight[1]:
             raise ValueError("log_weight must be (lower, upper)")
         if not 0 < self.final_learning_rate <= self.learning_rate:

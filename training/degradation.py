@@ -182,6 +182,11 @@ class DegradationPrior(nn.Module):
         return found.clean, torch.sigmoid(matte)
 
 
+def mask_unknown(mask: Tensor) -> Tensor:
+    """bool[N]: of which photos nobody knows the mask, float[N, 1, H, W]."""
+    return (mask == UNKNOWN_MASK).flatten(1).all(1)
+
+
 def found_mask(prior: DegradationPrior, image: Tensor) -> Tensor:
     """The mask of a photo without one, float[N, 1, H, W] of 0 and 1: where the prior is sure of a shadow.
 

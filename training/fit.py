@@ -83,6 +83,7 @@ def fit(
     output: Path,
     resume: Path | None = None,
     initial: Path | None = None,
+    prior: Path | None = None,
     quiet: bool = False,
 ) -> Path:
     """Train one network and return the best checkpoint's path.
@@ -94,18 +95,21 @@ def fit(
         data: folder with the photos or pairs, see `DataConfig`.
         resume: a `step_N` folder, or the `checkpoints` folder for the newest one in it.
         initial: checkpoint file whose weights to begin with, of any task; `resume` takes precedence.
+        prior: checkpoint file of the finished prior that `config.from_prior` is about, which stays as it is.
 
     Raises:
-        TrainingError: bad data, an unusable checkpoint, or a loss that is no longer finite.
+        TrainingError: bad data, an unusable checkpoint, a prior that is missing or in vain, or a loss that is no
+            longer finite.
     """
     from accelerate import Accelerator
     from accelerate.utils import set_seed
 
+    frozen = _frozen_prior(config, prior)
     accelerator = Accelerator(mixed_precision=config.precision, log_with="tensorboard", project_dir=str(output))
     set_seed(config.seed)
     train_data, validation_data = open_data(config, data)
     diffusion = DiffusionConfig()
-    objective = make_objective(config, diffusion)
+    objective = make_objective(config, diffusion, None if frozen is None else frozen.to(accelerator.device))
     if initial is not None:
         _begin_with(objective.network, initial)
     objective.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -124,7 +128,7 @@ def fit(
     if accelerator.is_main_process:
         output.mkdir(parents=True, exist_ok=True)
         (output / "config.json").write_text(json.dumps(config.as_dict(), indent=1))
-    recipe = {**config.as_dict(), "initial": state.get("initial")}
+    recipe = {**config.as_dict(), "initial": state.get("initial"), "prior": None if prior is None else prior.name}
     accelerator.init_trackers("tensorboard")
     validation = list(DataLoader(_Stream(validation_data, 0, config.validation_samples), batch_size=config.batch))
 
@@ -180,6 +184,20 @@ def fit(
                 accelerator.wait_for_everyone()
     accelerator.end_training()
     return output / "best.safetensors"
+
+
+def _frozen_prior(config: FitConfig, path: Path | None) -> DegradationPrior | None:
+    """The prior whose estimates a denoiser is trained on, None where the configuration wants none."""
+    if config.from_prior is None:
+        if path is not None:
+            raise TrainingError(f"--prior {path} is for configurations with a table [from_prior]: this one has none")
+        return None
+    if path is None:
+        raise TrainingError("this configuration trains on the estimates of a prior: give its checkpoint with --prior")
+    found = load_checkpoints(path).prior
+    if found is None:
+        raise TrainingError(f"{path} holds no prior: give the checkpoint of one with --prior")
+    return found.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _begin_with(network: nn.Module, path: Path) -> None:

@@ -14,6 +14,8 @@ from training.degradation import SMALL as SMALL_PRIOR
 from training.degradation import UNKNOWN_MASK, DegradationConfig, DegradationPrior
 from training.denoiser import SIZES, Denoiser
 from training.diffusion import diffusion_loss
+from training.errors import TrainingError
+from training.from_prior import FromPriorConfig, from_prior_loss, score_from_prior
 from training.metrics import psnr, ssim
 from training.prior_loss import exposure_loss, shadow_loss
 from training.schedule import DiffusionConfig, alpha_bars
@@ -45,8 +47,11 @@ class Trainable(nn.Module):
         return self.loss(self.network, batch, generator)
 
 
-def make_objective(config: FitConfig, diffusion: DiffusionConfig) -> Objective:
-    """The objective that `config.network` names; weights drawn from torch's global generator."""
+def make_objective(config: FitConfig, diffusion: DiffusionConfig, prior: DegradationPrior | None = None) -> Objective:
+    """The objective that `config.network` names; weights drawn from torch's global generator.
+
+    prior: the finished one, which exactly `config.from_prior` needs.
+    """
     if config.network == "prior":
         low, high = config.log_weight
         parts = replace(PRIOR_SIZES[config.size], veiled=config.veiled, calibrated=config.calibrated)
@@ -56,6 +61,9 @@ def make_objective(config: FitConfig, diffusion: DiffusionConfig) -> Objective:
         return Objective(DegradationPrior(size), _exposure_loss, score_exposure)
 
     levels = alpha_bars(diffusion)
+    if config.from_prior is not None:
+        assert prior is not None
+        return _from_prior(Denoiser(SIZES[config.size]), prior, levels, config.from_prior)
 
     def denoiser_loss(network: nn.Module, batch: Sample, generator: torch.Generator) -> dict[str, Tensor]:
         parts = diffusion_loss(network, batch["image"], batch["clean"], batch["mask"], levels, generator)
@@ -67,6 +75,19 @@ def make_objective(config: FitConfig, diffusion: DiffusionConfig) -> Objective:
         return {"loss": sum(total) / len(total), "score": -sum(total) / len(total)}
 
     return Objective(Denoiser(SIZES[config.size]), denoiser_loss, score)
+
+
+def _from_prior(network: Denoiser, prior: DegradationPrior, levels: Tensor, config: FromPriorConfig) -> Objective:
+    if config.latest >= len(levels):
+        raise TrainingError(f"latest {config.latest} must be below the {len(levels)} timesteps of the diffusion")
+
+    def loss(network: nn.Module, batch: Sample, generator: torch.Generator) -> dict[str, Tensor]:
+        return from_prior_loss(network, prior, batch, levels, config, generator)
+
+    def score(network: nn.Module, batches: Iterable[Sample]) -> dict[str, float]:
+        return score_from_prior(network, prior, batches, levels, config)
+
+    return Objective(network, loss, score)
 
 
 def _shadow_loss(network: nn.Module, batch: Sample, generator: torch.Generator) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from training.color import to_linear
 from training.datasets import Sample
-from training.degradation import UNKNOWN_MASK, DegradationPrior
+from training.degradation import DegradationPrior, mask_unknown
 from training.metrics import ssim
 
 DARK = 0.02  # linear light below which relative errors stop counting: sensor noise and quantisation rule there
@@ -27,7 +27,7 @@ def shadow_loss(prior: DegradationPrior, batch: Sample) -> dict[str, Tensor]:
     estimate = prior.estimate(batch["image"], batch["mask"])
     parts = _likeness(estimate.clean, batch["clean"])
     each = F.binary_cross_entropy_with_logits(estimate.matte, batch["matte"], reduction="none").mean((1, 2, 3))
-    blind = (batch["mask"] == UNKNOWN_MASK).all(-1).all(-1).all(-1).to(each.dtype)
+    blind = mask_unknown(batch["mask"]).to(each.dtype)
     matte = (GIVEN_MATTE * (1 - blind) + BLIND_MATTE * blind) * each
     overlap = BLIND_MATTE * blind * _missed_overlap(torch.sigmoid(estimate.matte), batch["matte"])
     return {**parts, "loss": parts["loss"] + (matte + overlap).mean(), "matte": each.mean().detach()}

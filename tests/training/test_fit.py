@@ -260,7 +260,7 @@ def test_bad_resume_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_infinite_loss_stops_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def overflowing(config: FitConfig, diffusion: DiffusionConfig) -> Objective:
+    def overflowing(config: FitConfig, diffusion: DiffusionConfig, prior: None) -> Objective:
         def loss(network: torch.nn.Module, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
             return {"loss": next(network.parameters()).sum() * float("inf")}
 
