@@ -154,20 +154,30 @@ def sampling(
     layout: Layout = "pairs",
     rho: Annotated[float, typer.Option(help="Weight of the diffusion that everything else is tried with.")] = 0.02,
     working_size: Annotated[int, typer.Option(help="The same for the long side, in pixels.")] = 384,
+    steps: Annotated[int, typer.Option(help="The same for the steps.")] = 5,
+    starts: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--start",
+            help="Only from the prior at this timestep; may be repeated, the first for everything else.  "
+            "[default: noise, and the prior at 600, 400 and 200]",
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Append one JSON record per row.")] = None,
 ) -> None:
     """PSNR against time for ways of sampling: steps, start, rho, clamp, mask policy, working size.
 
     Example: python -m benchmarks sampling prior.safetensors denoiser.safetensors --data shadow_val
     """
-    from benchmarks.quality.sampling import measure, table
+    from benchmarks.quality.sampling import STARTS, measure, table
     from export.errors import ExportError
     from training.sampler import SamplerOptions
 
     rows = []
     with _one_line_errors():
         try:
-            for row in measure(checkpoints, data, layout, SamplerOptions(rho=rho), working_size):
+            default = SamplerOptions(steps=steps, rho=rho, start=starts[0] if starts else None)
+            for row in measure(checkpoints, data, layout, default, working_size, starts or STARTS):
                 rows.append(row)
                 print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
                 if output is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,15 +58,15 @@ class Row:
         return {"working_size": self.way.working_size, **asdict(self.way.options), **figures}
 
 
-def ways(default: Way) -> list[Way]:
+def ways(default: Way, starts: Sequence[int | None]) -> list[Way]:
     """The default first, then what is tried around it: steps and starts in full, everything else by itself."""
     options = default.options
     tried = [
         Way(replace(options, steps=steps, start=start, rho=rho), default.working_size)
         for rho in RHOS
-        for start in STARTS
+        for start in starts
         for steps in STEPS
-        if start is None or steps <= 8
+        if start is None or steps <= min(8, start)
     ]
     tried += [Way(replace(options, clamp=not options.clamp), default.working_size)]
     tried += [Way(replace(options, mask_policy=policy), default.working_size) for policy in ("predicted", "late")]
@@ -77,10 +77,16 @@ def ways(default: Way) -> list[Way]:
 
 
 def measure(
-    checkpoints: list[Path], data: Path, layout: LayoutName, options: SamplerOptions, working_size: int
+    checkpoints: list[Path],
+    data: Path,
+    layout: LayoutName,
+    options: SamplerOptions,
+    working_size: int,
+    starts: Sequence[int | None] = STARTS,
 ) -> Iterator[Row]:
     """Every way on every pair, networks exported once, their denoiser taking the timestep itself, on the CPU.
 
+    options: the default way. starts: timesteps to start from the prior at, None for noise.
     Raises TrainingError, ExportError and RestoreError for checkpoints, data or settings that do not fit.
     """
     pairs = [(read_photo(f.degraded), read_photo(f.clean), _mask(f.mask)) for f in triplets(data, "test", layout)]
@@ -90,7 +96,7 @@ def measure(
         model = load_checkpoints(checkpoints)
         build_bundle(model, target, plain)
         restorer = load(target, "onnxruntime", "cpu")
-        for way in ways(Way(options, working_size)):
+        for way in ways(Way(options, working_size), starts):
             sampling = sampling_section(way.options, model.diffusion)
             manifest = msgspec.structs.replace(restorer.bundle.manifest, sampling=sampling)
             bundle = Bundle(restorer.bundle.path, manifest)

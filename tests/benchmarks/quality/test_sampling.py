@@ -50,6 +50,14 @@ def test_every_way_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert all(3 < row["prior_given"] < 60 for row in rows)  # dB of 8-bit photos
     assert f"| 5 | noise | 0.02 | 48 |  | {rows[0]['given']:.2f}" in result.output
 
+    words += ["--start", "10", "--start", "1", "--steps", "2", "--rho", "0.1"]
+    result = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "from-prior.jsonl")])
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in (tmp_path / "from-prior.jsonl").read_text().splitlines()]
+    assert (rows[0]["steps"], rows[0]["start"], rows[0]["rho"]) == (2, 10, 0.1)
+    tried = {(row["steps"], row["start"], row["rho"]) for row in rows}
+    assert tried == {(2, 10, 0.1)} | {(s, t, rho) for s, t in ((1, 10), (2, 10), (1, 1)) for rho in (0.02, 0.2)}
+
 
 def test_a_missing_checkpoint_is_one_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["sampling", str(tmp_path / "no.safetensors"), "--data", str(tmp_path)])
