@@ -1,10 +1,10 @@
 // Convolutions of both ways against plain ones in double precision, on every target of Highway.
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <cstring>
 
 #include "cpu/convolving.h"
+#include "cpu/sums.h"
 #include "cpu/targets.h"
 
 using namespace shadowdiffusion;
@@ -12,21 +12,6 @@ using namespace shadowdiffusion;
 namespace {
 
 constexpr double DIRECT_ERROR = 1e-6, WINOGRAD_ERROR = 5e-6, SUM_ERROR = 1e-6;
-
-// The sums are those of the outputs, to so much of what was added up.
-void check_sums(const Convolved& made) {
-    const Grid& right = made.grid;
-    std::vector<double> sums(2 * right.channels), sizes(2 * right.channels);
-    for (std::size_t i = 0; i < right.values.size(); ++i) {
-        const std::size_t c = i % right.channels;
-        const double value = right.values[i];
-        sums[c] += value, sizes[c] += std::abs(value);
-        sums[right.channels + c] += value * value, sizes[right.channels + c] += value * value;
-    }
-    double worst = 0;
-    for (std::size_t i = 0; i < sums.size(); ++i) worst = std::max(worst, std::abs(made.sums[i] - sums[i]) / sizes[i]);
-    CHECK(worst < SUM_ERROR);
-}
 
 void check(const Case& of) {
     CAPTURE(of.text());
@@ -37,7 +22,7 @@ void check(const Case& of) {
             CAPTURE(winograd);
             const Convolved made = convolving.run(winograd, of.patch * of.patch * of.outputs);
             CHECK(relative_l2(made.grid.values, convolving.reference().values) < (winograd ? WINOGRAD_ERROR : DIRECT_ERROR));
-            if (of.patch == 1) check_sums(made);
+            if (of.patch == 1) CHECK(error_of_sums(made.sums, made.grid) < SUM_ERROR);
         }
     });
 }

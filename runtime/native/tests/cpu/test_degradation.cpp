@@ -111,6 +111,7 @@ TEST_CASE("weights of any size are enlarged, and mattes of any patch laid out") 
     for (const auto& [shrink, patch] : {std::pair<std::size_t, std::size_t>{2, 1}, {2, 16}, {4, 4}, {16, 1}, {16, 8}})
         check(shadowed_photos(32, 48, shrink).front(), shrink, patch);
     check(shadowed_photos(16, 16, 16).front(), 16, 2);
+    for (const std::size_t shrink : {6u, 12u}) check(shadowed_photos(48, 96, shrink).front(), shrink, 3);
 }
 
 TEST_CASE("outputs that are not wanted are not written, and do not change the others") {
