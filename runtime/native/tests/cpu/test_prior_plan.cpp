@@ -79,7 +79,8 @@ TEST_CASE("fields of a prior's steps that are unknown, missing or of a wrong typ
     for (const auto& [number, kind] : KINDS) {
         const prior::Step step = number;
         refused(step, "more", 0, "Object contains unknown field `more`", kind);
-        for (const auto& [name, value] : prior_plan().step(step).items()) {
+        const json fields = prior_plan().step(step);
+        for (const auto& [name, value] : fields.items()) {
             const std::string field = name;
             const bool nullable = value.is_null() || field == "veil" || field == "trust" || field == "standardised";
             refused([&](PlanFile& of) { of.step(step).erase(field); },
