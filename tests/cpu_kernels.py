@@ -6,6 +6,7 @@ import fcntl
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +27,17 @@ def use(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip(problem)
     monkeypatch.setenv(cpu_library.VARIABLE, str(path))
     cpu_library._library.cache_clear()
+
+
+def race_won_by(winner: str) -> Callable[..., dict[str, list[float]]]:
+    """A race that runs everybody once, and has `winner` take half of the time of the others."""
+
+    def race(runs: dict[str, Callable[[], object]], _: object) -> dict[str, list[float]]:
+        for run in runs.values():
+            run()
+        return {name: [1e-3 if name == winner else 2e-3] * 4 for name in runs}
+
+    return race
 
 
 @cache

@@ -14,12 +14,15 @@ namespace shadowdiffusion {
 
 namespace {
 
-// Why the engine is not for this runtime or bundle, or nothing.
-std::optional<std::string> misfit(const StoredEngine& engine, const Bundle& bundle) {
+// Why the engine is not for this runtime or bundle, or nothing. alone: nothing else runs networks.
+std::optional<std::string> misfit(const StoredEngine& engine, const Bundle& bundle, bool alone) {
     if (engine.key.backend_version != cpu_kernels_version())
         return text("backend version is ", engine.key.backend_version, ", not ", cpu_kernels_version());
     if (engine.key.onnx != network_digests(bundle)) return "the bundle's networks changed since";
     if (!engine.networks.contains(DENOISER)) return "it has no denoiser";
+    for (const std::string_view name : {PRIOR, MASK_HEAD})
+        if (alone && bundle.manifest.files.contains(std::string(name)) && !engine.networks.contains(name))
+            return text("it has no plan of ", name, ", and nothing else that runs networks was built in");
     return engine.damage();
 }
 
@@ -33,7 +36,7 @@ std::unique_ptr<Loop> cpu_engine(const Bundle& bundle, const std::function<std::
         try {
             const StoredEngine engine = read_engine(folder);
             if (engine.key.backend != CPU_KERNELS_NAME) continue;
-            if (const auto why = misfit(engine, bundle)) throw RestoreError(*why);
+            if (const auto why = misfit(engine, bundle, !portable)) throw RestoreError(*why);
             auto networks = std::make_unique<GraphNetworks>(bundle, cpu_kernel_graphs(bundle, engine, portable, workers));
             networks->prefetch();
             const auto check = [&] {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from onnx import ModelProto
 
 import runtime
 from export.engines import cpu_kernels as backend
-from export.engines import race
 from export.engines.build import Outcome, build_engines
 from export.engines.key import EngineOptions
 from export.engines.onnxruntime import network_inputs
@@ -50,11 +50,10 @@ def whole(model: Model, graphs: dict[str, ModelProto], tmp_path_factory: pytest.
 
 @pytest.fixture
 def path(whole: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Races of tiny networks are decided by chance: here they are short, and the kernels always win."""
+    """Races of tiny networks are decided by chance: here the kernels always win."""
     cpu_kernels.use(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(race, "BUDGET", 0.0)
-    monkeypatch.setattr(backend, "faster", lambda mine, other: True)
+    monkeypatch.setattr(backend, "race", cpu_kernels.race_won_by("plan"))
     return shutil.copytree(whole.path, tmp_path / "bundle")
 
 
@@ -136,10 +135,25 @@ def test_a_damaged_plan_is_passed_over(path: Path) -> None:
 
 
 def test_an_engine_that_is_not_faster_is_not_stored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "faster", lambda mine, other: False)
+    monkeypatch.setattr(backend, "race", cpu_kernels.race_won_by("graph"))
     with pytest.raises(ExportError, match=r"not faster here: .* ms against .* ms a step; use --backend onnxruntime"):
         build(path)
     assert not list((path / "engines").glob("*/"))
+
+
+def test_other_networks_stay_with_onnx_runtime_where_it_is_faster(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def race(runs: dict[str, Callable[[], object]], progress: object) -> dict[str, list[float]]:
+        last = next(races)
+        return cpu_kernels.race_won_by("graph" if last else "plan")(runs, progress)
+
+    races, said = iter((True, False, True)), list[str]()  # of the prior, the denoiser, and the mask head
+    monkeypatch.setattr(backend, "race", race)
+    engine = build(path, said).engine
+    assert set(engine.record.networks) == {"denoiser.onnx"}
+    assert sum("stays with ONNX Runtime" in line for line in said) == 2
+    photo = picture(61, 90)
+    ours, portable = runtime.load(path), runtime.load(path, "portable")
+    np.testing.assert_allclose(ours(photo).image, portable(photo).image, atol=1e-4)
 
 
 def test_a_plan_that_computes_otherwise_is_not_stored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

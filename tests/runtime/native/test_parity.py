@@ -14,7 +14,6 @@ import pytest
 
 import runtime
 from export.engines import cpu_kernels as backend
-from export.engines import race
 from export.engines.build import build_engines
 from export.engines.key import EngineOptions
 from runtime.bundle.opening import built_in
@@ -164,8 +163,7 @@ def test_an_engine_of_our_cpu_kernels(
 ) -> None:
     cpu_kernels.use(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(race, "BUDGET", 0.0)
-    monkeypatch.setattr(backend, "faster", lambda mine, other: True)
+    monkeypatch.setattr(backend, "race", cpu_kernels.race_won_by("plan"))
     path = shutil.copytree(built_in("shadow"), tmp_path / "bundle")
     with pytest.raises(NativeError, match="no engine"):
         Restorer(library, path, threads=2, backend="cpu-kernels")
