@@ -1,6 +1,7 @@
 #include "photo/reading.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <new>
@@ -85,17 +86,20 @@ vips::Image upright(VipsImage* image) {
     return vips::made([&](VipsImage** out) { return vips_autorot(decoded.get(), out, nullptr); });
 }
 
-// Takes the rows of an image as libvips decodes them, and parts colours from alpha.
+// Takes the rows of an image as libvips decodes them, in a thread of its own, and parts colours from alpha.
 struct Parting {
     Pixels& colours;
     Pixels& alpha;
+    std::atomic<std::size_t> taken;  // rows; whoever reads it sees what the other thread has written before
 
     static int take(VipsRegion* region, VipsRect* area, void* self) {
-        const Parting& parting = *static_cast<Parting*>(self);
+        Parting& parting = *static_cast<Parting*>(self);
+        parting.taken.load(std::memory_order_acquire);
         for (int y = area->top; y < area->top + area->height; ++y) {
             const VipsPel* row = region->data + std::ptrdiff_t{y - region->valid.top} * region->bpl;
             parting.take_row(reinterpret_cast<const std::byte*>(row), static_cast<std::size_t>(y));
         }
+        parting.taken.fetch_add(static_cast<std::size_t>(area->height), std::memory_order_release);
         return 0;
     }
 
@@ -123,8 +127,10 @@ void decode(VipsImage* image, Photo& photo) {
     const auto type = vips_image_get_format(image) == VIPS_FORMAT_UCHAR ? PixelType::uint8 : PixelType::uint16;
     photo.pixels.shape(type, height, width, colours);
     if (bands > colours) photo.alpha.shape(type, height, width, 1);
-    Parting parting{photo.pixels, photo.alpha};
+    Parting parting{photo.pixels, photo.alpha, {}};
+    parting.taken.store(0, std::memory_order_release);
     vips::check(vips_sink_disc(image, Parting::take, &parting));
+    if (parting.taken.load(std::memory_order_acquire) != height) throw vips::Failure("rows are missing");
 }
 
 // Pixels per millimetre, 1 (the default of libvips) where that cannot be.
