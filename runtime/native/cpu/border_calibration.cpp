@@ -9,7 +9,7 @@
 
 #include <hwy/highway.h>
 
-#include "full_size/light-inl.h"
+#include "light-inl.h"
 
 #ifndef SHADOWDIFFUSION_BORDER_ONCE
 #define SHADOWDIFFUSION_BORDER_ONCE

@@ -10,7 +10,7 @@
 
 #include <hwy/highway.h>
 
-#include "full_size/light-inl.h"
+#include "light-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace shadowdiffusion::HWY_NAMESPACE {
