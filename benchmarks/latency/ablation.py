@@ -96,7 +96,7 @@ def ablation(engines: Engines) -> list[Contestant]:
     found.append(Contestant(BUNDLE, title, prepare, parent, ours=True))
     for kind in engines.kinds:
         backend, precision = kind
-        how = "the denoiser by our CPU kernels" if backend == "cpu-kernels" else "measured passes and settings"
+        how = "the networks by our CPU kernels" if backend == "cpu-kernels" else "measured passes and settings"
         title = f"an engine of {backend} in {precision}: {how}, compiled ahead"
         prepare = partial(_prepare_loop, engines, engine_name(kind))
         single: Kind = (backend, "fp32")
