@@ -19,14 +19,10 @@ def usable_cores(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     return min([cores(), *(max(1, ceil(share)) for share in shares if share is not None)])
 
 
-def threads_for(wanted: int | None) -> int:
-    """Threads of a network: as many as there are usable cores, or `wanted` if that is less.
-
-    Raises RestoreError for less than one.
-    """
+def check_threads(wanted: int | None) -> None:
+    """Raise RestoreError for fewer threads than one; None stands for as many as are useful."""
     if wanted is not None and wanted < 1:
         raise RestoreError(f"{wanted} threads are too few: choose at least 1")
-    return min(wanted or usable_cores(), usable_cores())
 
 
 def _share(group: Path, version: int) -> float | None:

@@ -193,6 +193,23 @@ class Scatter:
 Step = Gather | Light | Convolution | GatedDepthwise | Pointwise | Attention | Degradation | Scatter
 
 
+def maps_of(step: Step) -> list[FeatureMap]:
+    """The maps of a step, parts included."""
+    if isinstance(step, Gather | Light):
+        found = [step.to]
+    elif isinstance(step, Convolution):
+        found = [step.source, step.to, *([step.plus] if step.plus else [])]
+    elif isinstance(step, Pointwise):
+        found = [step.source, step.plus, step.to]
+    elif isinstance(step, Degradation):
+        found = [step.weight, step.matte, *([step.veil] if step.veil else [])]
+    elif isinstance(step, Scatter):
+        found = [step.source]
+    else:
+        found = [step.source, step.to]
+    return found + [part for item in found for part in item.parts]
+
+
 @dataclass(frozen=True)
 class Port:
     """An input or output: planes [channels, height / shrink, width / shrink] of an image."""

@@ -50,8 +50,8 @@ from export.plans.network import (
     Port,
     Positions,
     Step,
+    maps_of,
 )
-from export.plans.reading import maps_of
 
 VERSION = 2
 PANEL = 32

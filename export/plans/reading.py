@@ -23,16 +23,13 @@ from export.plans.network import (
     Activation,
     Attention,
     Convolution,
-    Degradation,
     FeatureMap,
     Gather,
-    Light,
     Network,
     Normalisation,
-    Pointwise,
     Port,
     Scatter,
-    Step,
+    maps_of,
 )
 
 if TYPE_CHECKING:
@@ -385,23 +382,6 @@ class _Reader:
         maps = {id(item): item for step in self.network.steps for item in maps_of(step)}
         for item in maps.values():
             item.shrink /= finest
-
-
-def maps_of(step: Step) -> list[FeatureMap]:
-    """The maps of a step, parts included."""
-    if isinstance(step, Gather | Light):
-        found = [step.to]
-    elif isinstance(step, Convolution):
-        found = [step.source, step.to, *([step.plus] if step.plus else [])]
-    elif isinstance(step, Pointwise):
-        found = [step.source, step.plus, step.to]
-    elif isinstance(step, Degradation):
-        found = [step.weight, step.matte, *([step.veil] if step.veil else [])]
-    elif isinstance(step, Scatter):
-        found = [step.source]
-    else:
-        found = [step.source, step.to]
-    return found + [part for item in found for part in item.parts]
 
 
 def _by_channel(constant: Values, channels: int) -> Values:

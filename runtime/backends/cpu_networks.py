@@ -11,7 +11,7 @@ from runtime.backends.failures import failure
 from runtime.backends.networks import GraphNetworks, check_finite
 from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle
 from runtime.bundle.time_table import read_rows
-from runtime.cores import threads_for
+from runtime.cores import check_threads, usable_cores
 from runtime.engines.store import StoredEngine
 from runtime.errors import RestoreError
 
@@ -29,7 +29,8 @@ class CpuNetworks(GraphNetworks):
 
     def __init__(self, bundle: Bundle, threads: int | None, engine: StoredEngine) -> None:
         super().__init__(read_rows(bundle), MASK_HEAD in bundle.manifest.files)
-        self._bundle, self._threads = bundle, threads_for(threads)
+        check_threads(threads)
+        self._bundle, self._threads = bundle, min(threads or usable_cores(), usable_cores())
         self._plans = {name: engine.path / network.file for name, network in engine.record.networks.items()}
         self._networks: dict[str, Future[GraphNetworks | Network]] = {}
         self._opener = ThreadPoolExecutor(1, "opener")

@@ -15,7 +15,7 @@ from runtime.backends.failures import failure, one_line
 from runtime.backends.networks import GraphNetworks, check_finite
 from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle
 from runtime.bundle.time_table import read_rows
-from runtime.cores import cores, threads_for, usable_cores
+from runtime.cores import check_threads, cores, usable_cores
 from runtime.engines.store import Device, Provider, SessionSettings, StoredEngine
 from runtime.errors import BundleError, RestoreError
 
@@ -40,7 +40,7 @@ class OnnxRuntimeNetworks(GraphNetworks):
         threads: int | None = None,
         engine: StoredEngine | None = None,
     ) -> None:
-        threads = None if threads is None else threads_for(threads)
+        check_threads(threads)
         self._bundle, self._engine = bundle, engine
         settings = (engine.record.session if engine else None) or SessionSettings(0, True, {})
         self._settings = msgspec.structs.replace(settings, threads=_sensible(threads or settings.threads))
