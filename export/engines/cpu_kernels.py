@@ -1,4 +1,4 @@
-"""Engines of our own CPU kernels, for any CPU: the denoiser as a plan, and the prior and mask head where that pays."""
+"""Engines of our own CPU kernels, for any CPU: plans of the denoiser, and of what ONNX Runtime is not faster at."""
 
 from __future__ import annotations
 

@@ -17,6 +17,9 @@ from runtime.errors import RestoreError
 
 Array = npt.NDArray[np.float32]
 
+OTHERS = "others"
+"""Stands for every network that the engine has no plan of: one ONNX Runtime for them all."""
+
 
 class CpuNetworks(GraphNetworks):
     """The networks of one bundle, as `runtime.backends.networks.Networks`; images of a batch run one after the other.
@@ -57,14 +60,14 @@ class CpuNetworks(GraphNetworks):
 
     def _opening(self, name: str) -> "Future[GraphNetworks | Network]":
         """One after the other in a thread of their own, beside whatever comes before the networks."""
-        key = name if name in self._plans else ""
+        key = name if name in self._plans else OTHERS
         with self._lock:
             if key not in self._networks or (self._networks[key].done() and self._networks[key].exception()):
                 self._networks[key] = self._opener.submit(self._open, key)
             return self._networks[key]
 
     def _open(self, name: str) -> GraphNetworks | Network:
-        if name:
+        if name != OTHERS:
             return Network(self._plans[name], self._threads)
         from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 
