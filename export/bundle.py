@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from export.errors import ExportError
 from export.passes.catalog import FOLD, HALF_WEIGHTS, MASK_HEAD, PASSES, TIME_TABLE, Pass
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
     from torch import nn
 
     from runtime.bundle.folder import Manifest, ModelInfo, Note, Sampling, Versions
@@ -91,7 +92,7 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report, ba
     import msgspec
     import torch
 
-    from export import verify
+    from export import description, verify
     from export.passes.half_weights import rounded_model
     from export.photos import verification_samples
     from export.schedule import sampling_section
@@ -103,7 +104,12 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report, ba
     task = options.task or cast(Task, model.task)
     info = _model_info(model, task, options.working_size)
     samples = verification_samples(options.photos, info.multiple)
-    sampling = _write_networks(folder, shipped, sampling, options, report, bar)
+    versions = _versions()
+
+    def describe(proto: ModelProto, name: str) -> None:
+        description.describe(proto, name, task, info.multiple, versions)
+
+    sampling = _write_networks(folder, shipped, sampling, options, describe, report, bar)
     manifest = contents.Manifest(
         format_version=contents.FORMAT_VERSION,
         name=options.name,
@@ -112,7 +118,7 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report, ba
         model=info,
         sampling=sampling,
         files=contents.hash_files(folder),
-        versions=_versions(),
+        versions=versions,
     )
 
     draft, names = contents.Bundle(folder, manifest), [sample.name for sample in samples]
@@ -144,9 +150,18 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report, ba
 
 
 def _write_networks(
-    folder: Path, model: Model, sampling: Sampling, options: BundleOptions, report: Report, bar: Bar
+    folder: Path,
+    model: Model,
+    sampling: Sampling,
+    options: BundleOptions,
+    describe: Callable[[ModelProto, str], None],
+    report: Report,
+    bar: Bar,
 ) -> Sampling:
-    """Export both networks through the graph passes; returns `sampling` with the rows of the time table, if any."""
+    """Export both networks through the graph passes; returns `sampling` with the rows of the time table, if any.
+
+    describe: writes into a finished graph what the file of this name is.
+    """
     import numpy as np
     import onnx
 
@@ -155,9 +170,10 @@ def _write_networks(
     from export.schedule import timesteps, with_rows
     from runtime.bundle import folder as contents
 
-    def write(name: str, proto: onnx.ModelProto) -> None:
+    def write(name: str, proto: ModelProto) -> None:
         proto = fold.apply(proto) if options.runs(FOLD) else proto
         proto = half_weights.apply(proto) if options.runs(HALF_WEIGHTS) else proto
+        describe(proto, name)
         onnx.checker.check_model(proto)
         onnx.save_model(proto, folder / name)
 

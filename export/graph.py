@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from export.background import in_background
+from export.description import name_dimensions
 from export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def _export(
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ExportError(f"PyTorch could not export {type(module).__name__} to ONNX: {reason}") from error
     _strip(model)
+    name_dimensions(model)
     return model
 
 

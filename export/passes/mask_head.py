@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
+from export.description import BATCH, HEIGHT, WIDTH
 from export.errors import ExportError
 from export.passes.fold import drop_dead
 
@@ -46,7 +47,8 @@ def split(model: ModelProto) -> tuple[ModelProto, ModelProto]:
             for names in (node.input, node.output):
                 names[:] = [FEATURES if name == link else name for name in names]
     patch = _patch(head)
-    shape: list[str | int | None] = ["N", _channels(model, link), f"height/{patch}", f"width/{patch}"]
+    part = f"/{patch}" if patch > 1 else ""
+    shape: list[str | int | None] = [BATCH, _channels(model, link), HEIGHT + part, WIDTH + part]
     features = helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, shape)
     trunk.graph.output.append(features)
     del both.graph.input[:]

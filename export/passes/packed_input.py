@@ -39,7 +39,7 @@ def apply(model: ModelProto) -> ModelProto:
     parts = {value.name: value for value in graph.input if value.name in PARTS}
     packed = ValueInfoProto()
     packed.CopyFrom(parts["x_t"])
-    packed.name = PACKED_INPUT
+    packed.name, packed.doc_string = PACKED_INPUT, f"{', '.join(PARTS)}, side by side"
     channels = [part.type.tensor_type.shape.dim[CHANNELS].dim_value for part in parts.values()]
     packed.type.tensor_type.shape.dim[CHANNELS].dim_value = sum(channels)
     nodes = [node for node in graph.node if node.output[0] != join]
