@@ -164,7 +164,7 @@ def onnx(
 
 @app.command(epilog=KERNELS_EXAMPLE)
 def kernels(
-    bundle: Annotated[Path, typer.Argument(help="Bundle to add them to.", metavar="BUNDLE")],
+    bundle: bundle_commands.Folder,
     sm: Annotated[
         list[int] | None,
         typer.Option(

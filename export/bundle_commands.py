@@ -11,14 +11,43 @@ import typer
 from export.console import one_line_errors, reporter, terminal_bar
 from export.errors import ExportError
 
-Folder = Annotated[Path, typer.Argument(help="Folder of the bundle.", metavar="BUNDLE", show_default=False)]
+
+def _located(path: Path) -> Path:
+    from runtime.bundle.opening import locate
+
+    return locate(path)
+
+
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of the bundle, or the name of a built-in one.",
+        metavar="BUNDLE",
+        show_default=False,
+        callback=_located,
+    ),
+]
+Bundle = Annotated[
+    Path,
+    typer.Argument(
+        help="A bundle: folder, zip file, or the name of a built-in one.",
+        metavar="BUNDLE",
+        show_default=False,
+        callback=_located,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def inspect(
     path: Annotated[
         Path,
-        typer.Argument(help="A bundle (folder or zip file), or an engine in one.", metavar="PATH", show_default=False),
+        typer.Argument(
+            help="A bundle (folder, zip file, or the name of a built-in one), or an engine in one.",
+            metavar="PATH",
+            show_default=False,
+            callback=_located,
+        ),
     ],
     layers: Annotated[bool, typer.Option("--layers", help="List all layers, not only the heaviest.")] = False,
     as_json: AsJson = False,
@@ -70,7 +99,7 @@ def pack(
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="A bundle: folder or zip file.", metavar="BUNDLE", show_default=False)],
+    bundle: Bundle,
     against: Annotated[
         list[Path] | None,
         typer.Option(
@@ -118,7 +147,7 @@ def verify(
 EXAMPLES: dict[Callable[..., None], str] = {
     inspect: """Examples:
 
-  python -m export inspect bundles/shadow
+  python -m export inspect shadow
 
   python -m export inspect bundles/shadow --json --layers
 """,

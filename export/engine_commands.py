@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from export.bundle_commands import Bundle
 from export.console import fail, one_line_errors, reporter, terminal_bar
 from runtime.engines.store import BackendName, Precision, Provider
 
-Bundle = Annotated[Path, typer.Argument(help="A bundle: folder or zip file.", metavar="BUNDLE", show_default=False)]
 Backend = Annotated[
     BackendName,
     typer.Option(

@@ -16,7 +16,10 @@ def load(
     threads: int | None = None,
     say: Callable[[str], None] = to_stderr,
 ) -> Restorer:
-    """Open a bundle folder (None: the built-in one) and return its Restorer.
+    """Open a bundle and return its Restorer.
+
+    bundle: a folder, a zip file, or the name of a built-in one ("shadow", "exposure", "low-light"), as
+    `runtime.bundle.opening.locate` reads it; None: the built-in one for shadows.
 
     backend: "auto" (the best engine that fits this machine, else the portable graphs), "portable" (no engine), or
     "tensorrt", "tensorrt-rtx", "cpu-kernels" or "onnxruntime". device: "cpu", "cuda", or "auto" for CUDA where it can

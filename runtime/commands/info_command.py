@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 def info(
     bundle: Annotated[
-        Path | None, typer.Argument(metavar="[BUNDLE]", help="Bundle: a folder or a zip file [built-in].")
+        Path | None,
+        typer.Argument(
+            metavar="[BUNDLE]", help="Bundle: a folder, a zip file, or the name of a built-in one [shadow]."
+        ),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Run the golden example that comes with it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,

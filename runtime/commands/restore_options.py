@@ -70,7 +70,8 @@ Task = Annotated[
     _machine(help="What to correct, with the bundle that comes along.  [default: shadow]"),
 ]
 BundlePath = Annotated[
-    str | None, _machine("--bundle", metavar="BUNDLE", help="Another bundle: a folder or a zip file.")
+    str | None,
+    _machine("--bundle", metavar="BUNDLE", help="Another bundle: a folder, a zip file, or the name of a built-in one."),
 ]
 Backend = Annotated[
     Literal["auto", "portable", "onnxruntime", "cpu-kernels", "tensorrt", "tensorrt-rtx"],

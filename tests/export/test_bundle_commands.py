@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from export.engines import prune as prune_module
+from runtime.bundle import opening
 from runtime.bundle.folder import ENGINES
 from runtime.bundle.opening import load_bundle
 from runtime.engines.fit import Machine
@@ -133,3 +134,26 @@ def test_a_pack_that_fails_leaves_the_old_file(path: Path, tmp_path: Path, monke
     assert_refused(call("pack", path, "-o", target, "--force"), "b.zip", "No space left on device")
     assert target.read_text() == "old"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["b", "b.zip"]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (("inspect", "mine", "--json"), '"task":"shadow"'),
+        (("prune", "mine", "--dry-run"), "nothing to drop"),
+        (("pack", "mine", "-o", "packed.zip"), "packed.zip: "),
+        (("verify", "mine"), "verified"),
+        (("kernels", "mine"), "TRITON_INTERPRET is set"),  # where tests run, after the bundle was read
+        (("build-engine", "mine", "--backend", "cpu-kernels", "--precision", "fp16"), "cpu-kernels"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_every_command_takes_the_name_of_a_built_in_bundle(
+    path: Path, command: tuple[str, ...], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "installed").mkdir()
+    monkeypatch.setattr(opening, "DEFAULT_BUNDLE", path.rename(tmp_path / "installed" / "mine"))
+    monkeypatch.chdir(tmp_path)
+    result = call(*command)
+    assert "does not exist" not in result.output
+    assert expected in result.output

@@ -46,7 +46,7 @@ def test_a_bundle_is_described_to_machines(bundle: Bundle) -> None:
     assert 0.9 * model.denoiser_parameters <= denoiser.weights["float"] < model.denoiser_parameters
     assert denoiser.opset == 18
     assert denoiser.inputs["row"].startswith("float[1, ")
-    assert facts.graphs["prior.onnx"].outputs["clean"] == "float[N, 3, 4*h, 4*w]"
+    assert facts.graphs["prior.onnx"].outputs["clean"] == "float[N, 3, height, width]"
     assert facts.verification == bundle.manifest.verification
     assert facts.notes == bundle.manifest.notes
     assert facts.bytes == sum(entry.size for entry in bundle.manifest.files.values())

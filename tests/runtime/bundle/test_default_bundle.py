@@ -1,5 +1,6 @@
 """The bundles that ship: they fit and check; shadows are lifted, the rest is left alone, exposure is corrected."""
 
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -9,7 +10,7 @@ import pytest
 import runtime
 from runtime.bundle import opening
 from runtime.bundle.folder import DEFAULT_BUNDLE, MANIFEST, Task
-from runtime.bundle.opening import built_in
+from runtime.bundle.opening import built_in, load_bundle, locate
 from runtime.errors import BundleError
 from runtime.full_size.illumination import to_encoded, to_linear
 from runtime.photo import read_photo
@@ -50,6 +51,35 @@ def test_a_task_without_a_bundle_names_those_that_there_are(tmp_path: Path, monk
     monkeypatch.setattr(opening, "DEFAULT_BUNDLE", tmp_path / "shadow")
     with pytest.raises(BundleError, match=r"no built-in bundle for low-light \(there is: exposure\)"):
         built_in("low-light")
+
+
+@pytest.mark.parametrize("task", get_args(Task))
+def test_a_name_is_the_built_in_bundle(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / task).mkdir()  # a folder of photos, perhaps, but no bundle
+    assert load_bundle(task).path == built_in(task)
+    assert runtime.load(task, "portable", "cpu", 1).bundle.manifest.task == task
+    assert locate(f"./{task}") == Path(task)
+    with pytest.raises(BundleError, match="no manifest"):
+        load_bundle(tmp_path / task)
+
+
+def test_a_bundle_in_the_current_folder_goes_before_a_built_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(built_in("low-light"), "shadow")
+    assert load_bundle("shadow").manifest.task == "low-light"
+    shutil.rmtree("shadow")
+    Path("shadow").write_bytes(b"no zip file")
+    with pytest.raises(BundleError, match="not a whole zip file"):
+        load_bundle("shadow")
+
+
+def test_an_unknown_name_names_the_built_in_bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match=r"bundle shadows does not exist: .*built-in.*exposure, low-light, shadow"):
+        load_bundle("shadows")
 
 
 @pytest.mark.parametrize(
