@@ -10,7 +10,7 @@ EXAMPLE := docs/example/shadow.jpg
 # --no-compile: bytecode of what is really imported is written at its first run, which keeps the base install small.
 # -qq: silent unless something fails.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile -c constraints.txt
-CODE := $(wildcard training kernels export runtime benchmarks) tests
+CODE := $(wildcard training kernels export runtime benchmarks optional_packages) tests
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-slow lint cpu-kernels native-test native-fuzz gpu clean

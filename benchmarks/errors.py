@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from optional_packages import missing_package
+
 
 class BenchmarkError(Exception):
     """Something that whoever measures can act on.
@@ -21,7 +23,6 @@ def needing(*extras: str) -> Iterator[None]:
 
     try:
         yield
-    except ModuleNotFoundError as error:
-        wanted = ",".join(("benchmark", *extras))
-        print(f"error: {error.name} is not installed: pip install '.[{wanted}]'", file=sys.stderr)
+    except ImportError as error:
+        print(f"error: {missing_package(error, 'benchmark', *extras)}", file=sys.stderr)
         raise typer.Exit(2) from None

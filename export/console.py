@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import NoReturn
 
 from export.errors import ExportError
+from optional_packages import missing_package
 from runtime.errors import RestoreError
 from training.errors import TrainingError
 
@@ -84,7 +85,7 @@ def one_line_errors() -> Iterator[None]:
             print("stopped: nothing was written", file=sys.stderr, flush=True)
             os._exit(128 + stops[0])
         if isinstance(error, ImportError):
-            fail(f"{error}: install the export extra (pip install 'shadowdiffusion[export]')")
+            fail(missing_package(error, "export"))
         if isinstance(error, ExportError | TrainingError | RestoreError | OSError):
             fail(str(error))
         raise

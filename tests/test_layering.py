@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("training", "kernels", "export", "runtime", "benchmarks")
+FOLDERS = ("training", "kernels", "export", "runtime", "benchmarks", "optional_packages")
 FORBIDDEN = {
     "training": {"export", "runtime", "kernels", "benchmarks", "tests", "onnx", "onnxscript", "onnxruntime"},
     "kernels": {"training", "export", "runtime", "benchmarks", "tests"},
@@ -31,6 +31,7 @@ FORBIDDEN = {
         *("PIL", "training", "kernels", "export", "benchmarks", "tests"),
     },
     "benchmarks": {"tests"},
+    "optional_packages": {"training", "kernels", "export", "runtime", "benchmarks", "tests"},
 }
 DYNAMIC = {"importlib.import_module", "import_module", "__import__"}
 HEAVY = {"torch", "onnx", "onnxscript", "onnxruntime", "pyvips", "accelerate", "triton", "scipy", "skimage"}

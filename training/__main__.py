@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from optional_packages import missing_package
 from training.errors import TrainingError
 from training.layouts import LayoutName
 
@@ -40,6 +41,9 @@ def _one_line_errors() -> Iterator[None]:
         yield
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except ImportError as error:
+        print(f"error: {missing_package(error, 'train')}", file=sys.stderr)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         print("interrupted: resume from the newest checkpoint with --resume", file=sys.stderr)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmarks.baselines import eager
 from benchmarks.baselines.setting import Contestant, Restore, Setting, Unavailable
+from optional_packages import missing_package
 from training.degradation import illumination
 from training.prior_update import blend_coefficients
 
@@ -20,7 +21,7 @@ def prepare(setting: Setting) -> Restore:
     try:
         from diffusers import DDIMScheduler
     except ImportError as error:
-        raise Unavailable(f"diffusers is not installed ({error}): pip install diffusers") from error
+        raise Unavailable(missing_package(error, "benchmark")) from error
     setting.require_released_sampling()
     diffusion = setting.subject.model.diffusion
     scheduler = DDIMScheduler(

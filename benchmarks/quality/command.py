@@ -125,7 +125,8 @@ def native(
 
     Example: python -m benchmarks native --data shadow_val
     """
-    from benchmarks.quality.native import measure, table
+    with needing("train"):
+        from benchmarks.quality.native import measure, table
 
     print(table(_measured(measure, data, layout, bundle, split, output)))
 
@@ -143,7 +144,8 @@ def wide_gamut(
 
     Example: python -m benchmarks wide-gamut --data shadow_val
     """
-    from benchmarks.quality.wide_gamut import measure, table
+    with needing("train"):
+        from benchmarks.quality.wide_gamut import measure, table
 
     print(table(_measured(measure, data, layout, bundle, split, output)))
 
@@ -169,23 +171,19 @@ def sampling(
 
     Example: python -m benchmarks sampling prior.safetensors denoiser.safetensors --data shadow_val
     """
-    from benchmarks.quality.sampling import STARTS, measure, table
-    from export.errors import ExportError
-    from training.sampler import SamplerOptions
+    with needing("export"):
+        from benchmarks.quality.sampling import STARTS, measure, table
+        from training.sampler import SamplerOptions
 
     rows = []
     with _one_line_errors():
-        try:
-            default = SamplerOptions(steps=steps, rho=rho, start=starts[0] if starts else None)
-            for row in measure(checkpoints, data, layout, default, working_size, starts or STARTS):
-                rows.append(row)
-                print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
-                if output is not None:
-                    with output.open("a", encoding="utf-8") as log:
-                        log.write(json.dumps(row.record()) + "\n")
-        except ExportError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(2) from None
+        default = SamplerOptions(steps=steps, rho=rho, start=starts[0] if starts else None)
+        for row in measure(checkpoints, data, layout, default, working_size, starts or STARTS):
+            rows.append(row)
+            print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
+            if output is not None:
+                with output.open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(row.record()) + "\n")
     print(table(rows))
 
 
@@ -220,14 +218,13 @@ def _measured(
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     from benchmarks.errors import BenchmarkError
+    from export.errors import ExportError
     from runtime.errors import RestoreError
     from training.errors import TrainingError
 
     try:
-        yield
-    except ModuleNotFoundError as error:
-        print(f"error: {error.name} is not installed: pip install '.[benchmark,train]'", file=sys.stderr)
-        raise typer.Exit(2) from None
-    except (BenchmarkError, RestoreError, TrainingError, OSError) as error:
+        with needing("train"):
+            yield
+    except (BenchmarkError, ExportError, RestoreError, TrainingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None

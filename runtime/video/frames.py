@@ -58,7 +58,9 @@ def restore_video(
     try:
         import av
     except ImportError as error:
-        raise PhotoError(f"cannot read {source}: videos need PyAV: pip install 'shadowdiffusion[video]'") from error
+        from optional_packages import missing_package
+
+        raise PhotoError(f"cannot read {source}: {missing_package(error, 'video')}") from error
     _check_target(source, target, overwrite, quality)
     suffix = target.suffix.lower()
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
