@@ -12,7 +12,8 @@ from runtime.bundle.golden_example import GOLDEN_TOLERANCE, psnr, read_golden
 from runtime.errors import BundleError, RestoreError
 from runtime.loop.loop import Loop, Progress
 from runtime.loop.native_loop import NativeLoop
-from runtime.working_photo import Restored, Source, WorkingPhoto
+from runtime.sources import Source
+from runtime.working_photo import Restored, WorkingPhoto
 
 BATCH = 8
 """Photos that `Restorer.many` takes at once."""
@@ -38,6 +39,7 @@ class Restorer:
         image: Source,
         mask: Source | None = None,
         *,
+        clean: Source | None = None,
         steps: int | None = None,
         seed: int = 0,
         working_size: int | None = None,
@@ -49,8 +51,10 @@ class Restorer:
     ) -> Restored:
         """Restore a photo.
 
-        mask: 1 (white) = shadow, of the photo's size; None lets the prior find the shadow. steps: one of
-        the bundle's step counts. working_size: long side in pixels at which the networks run, never above
+        image, mask, clean: whatever `runtime.sources.Source` lists. mask: 1 (white) = shadow, of the photo's
+        proportions; None lets the prior find the shadow. clean: an estimate of the photo without its shadow, of
+        the photo's size, in place of the prior's, with which the method runs whole on any bundle. steps: one of the
+        bundle's step counts. working_size: long side in pixels at which the networks run, never above
         the photo's own; native: run them at the photo's own size, on tiles where memory or an engine does
         not suffice, of which a warning tells and the result's `tile`. strength: 0 leaves the photo as it is, 1
         changes it in full, between them the logarithm of the gain is scaled. with_prior, with_mask: what to
@@ -58,7 +62,7 @@ class Restorer:
         `progress(done, steps)` is called after each step. Raises RestoreError.
         """
         wanted = self._wanted(steps, seed, strength, with_prior, with_mask)  # complain before any work
-        photo = WorkingPhoto(image, mask, self._long_side(working_size, native))
+        photo = WorkingPhoto(image, mask, self._long_side(working_size, native), clean, self._everywhere)
         loop = self.native_loop if native else self.loop
         return _together([photo], loop, wanted, progress)[0]
 
@@ -90,7 +94,10 @@ class Restorer:
     def _many(
         self, pairs: Iterator[tuple[Source, Source | None]], batch: int, size: int | None, wanted: "_Wanted"
     ) -> Iterator[Restored]:
-        while photos := [WorkingPhoto(image, mask, size) for image, mask in islice(pairs, batch)]:
+        def working(image: Source, mask: Source | None) -> WorkingPhoto:
+            return WorkingPhoto(image, mask, size, everywhere=self._everywhere)
+
+        while photos := [working(*pair) for pair in islice(pairs, batch)]:
             groups: dict[tuple[object, ...], list[int]] = {}
             for index, photo in enumerate(photos):
                 groups.setdefault((photo.planes.shape, photo.mask is None), []).append(index)
@@ -99,6 +106,10 @@ class Restorer:
                 same = [photos[index] for index in group]
                 done |= zip(group, _together(same, self.loop, wanted), strict=True)
             yield from (done[index] for index in range(len(photos)))
+
+    @property
+    def _everywhere(self) -> bool:
+        return self.bundle.manifest.model.everywhere
 
     def _wanted(self, steps: int | None, seed: int, strength: float, with_prior: bool, with_mask: bool) -> "_Wanted":
         table = self.bundle.table(steps)
@@ -166,6 +177,8 @@ def _together(
     masks = [photo.mask for photo in photos if photo.mask is not None]
     plane = np.concatenate(masks) if masks else None
     seeds = [wanted.seed] * len(photos)
-    result = loop.restore(planes, plane, wanted.table, seeds, wanted.with_mask, progress)
+    given = [photo.clean for photo in photos if photo.clean is not None]
+    clean = np.concatenate(given) if given else None
+    result = loop.restore(planes, plane, wanted.table, seeds, wanted.with_mask, progress, clean)
     each = (perf_counter() - started) / len(photos)
     return [p.restored(result, i, each, wanted.strength, wanted.with_prior) for i, p in enumerate(photos)]

@@ -1,6 +1,6 @@
 """A photo on its way: reduced to the working size before the networks, carried back to its own size after them."""
 
-import os
+import warnings
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime.errors import Note, PhotoError
 from runtime.full_size.brightening import brighten
 from runtime.full_size.illumination import log_gain
-from runtime.full_size.resizing import enlarged, reduced
+from runtime.full_size.resizing import enlarged, fitted, reduced
 from runtime.loop.loop import Working
-from runtime.photo import Photo, as_mask, check_pixels, read_photo
+from runtime.shadow_masks import doubts, fits, mask_plane
+from runtime.sources import Source, as_photo
 
 Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[Any]
-Source = str | os.PathLike[str] | Photo | Pixels
-"""A file, a decoded photo, or uint8, uint16 or float (in [0, 1]) pixels [H, W, 3] or [H, W]."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +43,58 @@ class Restored:
 class WorkingPhoto:
     """A photo and its mask at the working size.
 
-    planes: what the networks see, float32 [1, 3, h, w] in [0, 1], sRGB; mask: float32 [1, 1, h, w] in [0, 1], or None.
+    planes: what the networks see, float32 [1, 3, h, w] in [0, 1], sRGB; mask: float32 [1, 1, h, w] in [0, 1], or None;
+    clean: a given estimate of the clean photo, as `planes`, or None.
     """
 
-    def __init__(self, image: Source, mask: Source | None, working_size: int | None) -> None:
-        """working_size: long side in pixels, never above the photo's own, None = the photo's own. Raises PhotoError."""
+    def __init__(
+        self,
+        image: Source,
+        mask: Source | None,
+        working_size: int | None,
+        clean: Source | None = None,
+        everywhere: bool = False,
+    ) -> None:
+        """working_size: long side in pixels, never above the photo's own, None = the photo's own. everywhere: whole
+        photos are degraded, so that no mask is in doubt. Raises PhotoError.
+        """
         started = perf_counter()
-        self._photo = _decoded(image)
+        self._photo = as_photo(image, "photo")
         pixels = self._photo.pixels
-        check_pixels(pixels, "the photo")
         self._height, self._width = height, width = pixels.shape[:2]
         size = max(height, width) if working_size is None else working_size
-        self.mask = None
-        if mask is not None:
-            name = f"mask {mask}" if isinstance(mask, str | os.PathLike) else "mask"
-            self.mask = _planes(reduced(as_mask(_decoded(mask).pixels, height, width, name), size))
         self._small = reduced(pixels, size)
         self._seen = self._photo.to_srgb(self._small)
         self.planes = _planes(self._seen)
+        self.mask = None if mask is None else self._mask(mask, everywhere)
+        self.clean = None if clean is None else self._clean(clean, size)
         self._seconds = perf_counter() - started
+
+    def _mask(self, mask: Source, everywhere: bool) -> Array:
+        """A mask at the working size; what is odd about it is a warning."""
+        given = as_photo(mask, "mask")
+        name = given.name or "the mask"
+        plane = mask_plane(given, name)
+        size = self._height, self._width
+        if plane.shape != size:
+            sizes = f"{name} is {plane.shape[1]}x{plane.shape[0]} pixels, the photo {self._width}x{self._height}"
+            if not fits(plane.shape[:2], size):
+                turned = " (turned by 90 degrees?)" if fits(plane.shape[::-1], size) else ""
+                raise PhotoError(f"{sizes}{turned}: they must have the same proportions")
+            warnings.warn(f"{sizes}: the mask is resized", Note, stacklevel=2)
+        small = fitted(plane, *self._seen.shape[:2])
+        if not everywhere and (doubt := doubts(small, self._seen)):
+            warnings.warn(f"{name} {doubt}", stacklevel=2)
+        return _planes(small[..., None])
+
+    def _clean(self, clean: Source, size: int) -> Array:
+        """The given estimate of the clean photo at the working size."""
+        given = as_photo(clean, "clean estimate")
+        height, width = given.pixels.shape[:2]
+        if (height, width) != (self._height, self._width):
+            sizes = f"{width}x{height} pixels, the photo {self._width}x{self._height}"
+            raise PhotoError(f"{given.name or 'the clean estimate'} is {sizes}: they must be of the same size")
+        return _planes(given.to_srgb(reduced(given.pixels, size)))
 
     def restored(self, result: Working, index: int, seconds: float, strength: float, with_prior: bool) -> Restored:
         """Image number `index` of what a loop made, which took `seconds` for each, at the photo's own size."""
@@ -86,12 +119,6 @@ class WorkingPhoto:
             "total": self._seconds + seconds + full_size,
         }
         return Restored(image, mask, np.exp(-log_gain(self._seen, found)), prior, timings, result.tile)
-
-
-def _decoded(source: Source) -> Photo:
-    if isinstance(source, Photo):
-        return source
-    return Photo(source) if isinstance(source, np.ndarray) else read_photo(source)
 
 
 def _planes(pixels: Array) -> Array:

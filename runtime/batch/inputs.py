@@ -37,13 +37,14 @@ class Problem(NamedTuple):
 
 class Inputs:
     """What `arguments` mean. Files in folders count if they are named like photos; hidden ones, what was written
-    earlier (`ADDED`) and the folders `left_out` do not. A file that is reached twice counts once.
+    earlier (`ADDED`) and the folders and files `left_out` do not. A file that is reached twice counts once.
     """
 
     def __init__(self, arguments: Sequence[str], left_out: Iterable[str] = ()) -> None:
         self.found: list[Found] = []
         self.problems: list[Problem] = []
-        self._left_out = {_identity(folder) for folder in left_out} - {None}
+        self._left_out = {_identity(path) for path in left_out} - {None}
+        self._left_files = {os.path.realpath(path) for path in left_out if os.path.isfile(path)}
         known = set[str]()
         for argument in arguments:
             for found in self._expand(argument):
@@ -92,7 +93,8 @@ class Inputs:
                 if match(inner, pattern) == "yes":
                     path = os.path.join(folder, entry.name)
                     own = os.path.realpath(path) if entry.is_symlink() else os.path.join(real, entry.name)
-                    yield Found(path, "/".join(inner), own)
+                    if own not in self._left_files:
+                        yield Found(path, "/".join(inner), own)
             folders.extend((path, inner) for path, inner in reversed(below) if match(inner, pattern) != "no")
 
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:

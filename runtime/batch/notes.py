@@ -23,12 +23,15 @@ class Origin:
     mask: str | None
     bundle: str
     settings: dict[str, Any]
+    clean: str | None = None
+    """Of a given estimate of the clean photo."""
 
     def difference(self, other: "Origin") -> str:
         """In what `other` differs, for people; "" if in nothing."""
-        for name in ("input", "mask", "bundle"):
+        inputs = {"input": "photo", "mask": "mask", "clean": "clean estimate", "bundle": "bundle"}
+        for name, shown in inputs.items():
             if getattr(self, name) != getattr(other, name):
-                return f"from another {'photo' if name == 'input' else name}"
+                return f"from another {shown}"
         names = [name for name in self.settings if self.settings[name] != other.settings.get(name)]
         return f"with {', '.join(f'{name} {other.settings.get(name)}' for name in names)}" if names else ""
 
@@ -59,7 +62,8 @@ class Notes:
             return None
         try:
             fields = json.loads(line)
-            origin = Origin(fields["input"], fields["mask"], fields["bundle"], dict(fields["settings"]))
+            made = {name: fields[name] for name in ("input", "mask", "bundle")}
+            origin = Origin(**made, settings=dict(fields["settings"]), clean=fields.get("clean"))
             return Note(fields["sha256"], origin)
         except (KeyError, TypeError, ValueError):
             return None

@@ -23,6 +23,8 @@ class Outcome:
     tile: tuple[int, int] | None = None
     """(height, width) in pixels of the tiles that --native had to use."""
     mask: str | None = None
+    clean: str | None = None
+    """The given estimate of the clean photo."""
     extras: dict[str, str] = field(default_factory=dict)
     """Files written beside the result, by kind."""
     settings: dict[str, Any] = field(default_factory=dict)

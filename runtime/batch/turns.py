@@ -32,9 +32,10 @@ class OneAtATime:
         seeds: Sequence[int],
         with_mask: bool = False,
         progress: Progress | None = None,
+        clean: Array | None = None,
     ) -> Working:
         """As `Loop`; `progress(0, steps)` says that the turn has come."""
         with self._turn:
             if progress is not None:
                 progress(0, len(table))
-            return self._loop.restore(images, masks, table, seeds, with_mask, progress)
+            return self._loop.restore(images, masks, table, seeds, with_mask, progress, clean)

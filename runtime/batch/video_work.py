@@ -8,12 +8,11 @@ from typing import Any
 from runtime.batch.notes import Origin
 from runtime.batch.outcome import Outcome
 from runtime.batch.plan import Job
-from runtime.batch.reading import read_bytes
 from runtime.batch.settings import Settings
 from runtime.batch.standing import hash_of
 from runtime.batch.stopping import Stop
 from runtime.batch.work import Worker
-from runtime.photo import read_photo
+from runtime.errors import PhotoError
 from runtime.photo.pixels import Pixels
 from runtime.restorer import Restorer
 from runtime.video.frames import restore_video
@@ -31,17 +30,18 @@ class VideoWorker(Worker):
     def _process(self, job: Job, patient: bool, outcome: Outcome) -> None:
         started = perf_counter()
         self._stop.check()
-        mask_path = self._masks.of(job) if self._masks else None
-        mask_hash = hash_of(mask_path) if mask_path else None
-        mask = read_photo(read_bytes(mask_path, self._stop), name=f"mask {mask_path}") if mask_path else None
+        if self._cleans is not None:
+            raise PhotoError(f"{job.source} is a video: a clean estimate goes with a photo only")
+        given = self._partner(self._masks, job)
+        mask = given.decoded()
         quality = self._settings.quality
-        outcome.mask, outcome.settings = mask_path, self._settings.record("jpeg")
-        origin = Origin(hash_of(job.source), mask_hash, self._settings.bundle, outcome.settings)
+        outcome.mask, outcome.settings = given.path, self._settings.record("jpeg")
+        origin = Origin(hash_of(job.source), given.sha256, self._settings.bundle, outcome.settings)
         with self._claimed(job, patient) as mine:
             if not mine:
                 outcome.status = "busy"
                 return
-            wanted = self._wanted(job, origin, mask_path)
+            wanted = self._wanted(job, origin, outcome)
             if not wanted:
                 outcome.status = "skipped"
                 return

@@ -6,14 +6,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 from runtime.batch.claims import claim
 from runtime.batch.extras import comparison, illumination_picture, mask_picture
-from runtime.batch.masks import Masks
+from runtime.batch.masks import Partners
 from runtime.batch.notes import Note, Notes, Origin
 from runtime.batch.outcome import Outcome
 from runtime.batch.plan import STDOUT, Job, Kind
@@ -40,19 +40,20 @@ class Worker:
         settings: Settings,
         stop: Stop,
         *,
-        masks: Masks | None = None,
+        masks: Partners | None = None,
+        cleans: Partners | None = None,
         format: Format | None = None,
         overwrite: bool = False,
         force: bool = False,
         on_step: Progress | None = None,
     ) -> None:
-        """restore: a Restorer. format: of what goes to stdout, None for the photo's own. overwrite: replace what is
-        something else; force: make again what is done.
+        """restore: a Restorer. cleans: estimates of the clean photos. format: of what goes to stdout, None for the
+        photo's own. overwrite: replace what is something else; force: make again what is done.
         """
         self._restore = restore
         self._settings = settings
         self._stop = stop
-        self._masks = masks
+        self._masks, self._cleans = masks, cleans
         self._format = format
         self._overwrite = overwrite
         self._force = force
@@ -82,38 +83,47 @@ class Worker:
         started = perf_counter()
         self._stop.check()
         data = read_bytes(job.source, self._stop)
-        mask_path = self._masks.of(job) if self._masks else None
-        mask_data = read_bytes(mask_path, self._stop) if mask_path else None
+        mask, clean = self._partner(self._masks, job), self._partner(self._cleans, job)
+        outcome.mask, outcome.clean = mask.path, clean.path
         form = self._form(job, data)
-        outcome.mask, outcome.settings = mask_path, self._settings.record(form)
-        origin = Origin(
-            _sha256(data), None if mask_data is None else _sha256(mask_data), self._settings.bundle, outcome.settings
-        )
-        if not self._wanted(job, origin, mask_path):
+        outcome.settings = self._settings.record(form)
+        origin = Origin(_sha256(data), mask.sha256, self._settings.bundle, outcome.settings, clean.sha256)
+        if not self._wanted(job, origin, outcome):
             outcome.status = "skipped"
             return
         photo = read_photo(data, name=_shown(job.source))
-        mask = read_photo(mask_data, name=f"mask {mask_path}") if mask_data is not None else None
+        mask_photo, clean_photo = mask.decoded(), clean.decoded()
         outcome.height, outcome.width = photo.pixels.shape[:2]
         outcome.timings["read"] = perf_counter() - started
-        del data, mask_data  # they can be as large as the pixels
+        del data, mask, clean  # they can be as large as the pixels
         with self._claimed(job, patient) as mine:
             if not mine:
                 outcome.status = "busy"
                 return
-            wanted = self._wanted(job, origin, mask_path)  # while waiting it may have been made
+            wanted = self._wanted(job, origin, outcome)  # while waiting it may have been made
             if not wanted:
                 outcome.status = "skipped"
                 return
             restored = self._restore(
-                photo, mask, **self._settings.arguments(), with_mask="mask" in wanted, progress=self._progress
+                photo,
+                mask_photo,
+                clean=clean_photo,
+                **self._settings.arguments(),
+                with_mask="mask" in wanted,
+                progress=self._progress,
             )
             outcome.tile = restored.tile
             outcome.timings |= {part: time for part, time in restored.timings.items() if part != "total"}
             self._write(wanted, photo, restored, origin, form, outcome)
         outcome.status = "restored"
 
-    def _wanted(self, job: Job, origin: Origin, mask: str | None) -> dict[Kind, tuple[str, bool]]:
+    def _partner(self, partners: Partners | None, job: Job) -> "_Partner":
+        if partners is None:
+            return _Partner()
+        path = partners.of(job)
+        return _Partner(f"{partners.kind} {path}", path, read_bytes(path, self._stop))
+
+    def _wanted(self, job: Job, origin: Origin, outcome: Outcome) -> dict[Kind, tuple[str, bool]]:
         """What to write where, and whether that replaces something; the photo comes last, so that if it is there, all
         is. Raises PhotoError where something else would be lost.
         """
@@ -122,8 +132,9 @@ class Worker:
             if path == STDOUT:
                 wanted[kind] = (path, False)
                 continue
-            if mask is not None and same_file(path, mask):
-                raise PhotoError(f"cannot write {path}: it is the mask")
+            for what, given in (("mask", outcome.mask), ("clean estimate", outcome.clean)):
+                if given is not None and same_file(path, given):
+                    raise PhotoError(f"cannot write {path}: it is the {what}")
             place = look(path, origin, self._notes_beside(path), job.source)
             if place.standing == "other" and not self._overwrite:
                 raise PhotoError(f"cannot write {path}: {place.what} (--overwrite replaces it)")
@@ -195,6 +206,22 @@ class Worker:
         finally:
             if mine is not None:
                 mine.release()
+
+
+@dataclass(frozen=True)
+class _Partner:
+    """The mask, or the clean estimate, of a photo, if it has one."""
+
+    name: str = ""
+    path: str | None = None
+    data: bytes | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        return None if self.data is None else _sha256(self.data)
+
+    def decoded(self) -> Photo | None:
+        return None if self.data is None else read_photo(self.data, name=self.name)
 
 
 def _picture(kind: Kind, photo: Photo, restored: Restored) -> Photo:

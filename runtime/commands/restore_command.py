@@ -28,6 +28,7 @@ def restore(
     save_mask: options.SaveMask = None,
     save_illumination: options.SaveIllumination = None,
     mask: options.Mask = None,
+    clean: options.Clean = None,
     strength: options.Strength = 1.0,
     steps: options.Steps = None,
     seed: options.Seed = 0,
@@ -47,7 +48,7 @@ def restore(
     """Restore photos of any size, one or many thousands."""
     from runtime.batch.flight import restore_all
     from runtime.batch.inputs import Inputs
-    from runtime.batch.masks import Masks
+    from runtime.batch.masks import Partners
     from runtime.batch.outcome import Outcome
     from runtime.batch.plan import Job, Wanted, plan
     from runtime.batch.report import Report
@@ -63,12 +64,15 @@ def restore(
     if format is not None:
         check_encoding(format, quality)
     wanted = Wanted(output, save_mask, save_illumination, compare, format)
-    inputs = Inputs(photos, [*wanted.folders, *([mask] if mask else [])])
-    work, unplaced = plan(inputs.found, wanted)
+    masks = Partners(mask, "mask") if mask is not None else None
+    cleans = Partners(clean, "clean estimate") if clean is not None else None
+    inputs = Inputs(photos, [*wanted.folders, *(path for path in (mask, clean) if path)])
+    work, unplaced = plan(masks.without(inputs.found) if masks else inputs.found, wanted)
+    if cleans is not None and cleans.folder is None and len(work) > 1:
+        raise RestoreError(f"--clean {clean} is one file for {len(work)} photos: give a folder of estimates")
     into_stdout = any(job.into_stdout for job in work)
     if into_stdout:
         _check_stdout(json)
-    masks = Masks(mask, len(work)) if mask is not None else None
 
     stop = Stop()
     problems = [*inputs.problems, *unplaced]
@@ -76,7 +80,8 @@ def restore(
     if work:
         restorer = _open(bundle, task, backend, device, threads)
         settings = Settings.of(restorer.bundle, steps, seed, strength, working_size, native, quality)
-        choices: dict[str, Any] = {"masks": masks, "overwrite": overwrite, "force": force, "on_step": report.step}
+        choices: dict[str, Any] = {"overwrite": overwrite, "force": force, "on_step": report.step}
+        choices |= {"masks": masks, "cleans": cleans}
         photo_worker = Worker(restorer, settings, stop, format=format, **choices)
         video_worker = VideoWorker(restorer, settings, stop, **choices)
 

@@ -44,7 +44,16 @@ Mask = Annotated[
     str | None,
     _restoration(
         metavar="PATH",
-        help="Shadow mask, white = shadow, or a folder of masks with the photos' names.  [default: found]",
+        help="Shadow mask, white = shadow: one for all photos, or a folder with NAME.EXT or NAME_mask.EXT for each.  "
+        "[default: found]",
+    ),
+]
+Clean = Annotated[
+    str | None,
+    _restoration(
+        metavar="PATH",
+        help="Estimate of the photo without its shadow, of the same size, in place of the bundle's prior: a file, or a "
+        "folder with the photos' names.",
     ),
 ]
 Strength = Annotated[

@@ -59,9 +59,10 @@ class WithinProfile:
         seeds: Sequence[int],
         with_mask: bool = False,
         progress: Progress | None = None,
+        clean: Array | None = None,
     ) -> Working:
         """As `Loop`."""
-        return self._for(images.shape).restore(images, masks, table, seeds, with_mask, progress)
+        return self._for(images.shape).restore(images, masks, table, seeds, with_mask, progress, clean)
 
     def _for(self, shape: tuple[int, ...]) -> Loop:
         height, width = (-(-length // self._multiple) * self._multiple for length in shape[2:])

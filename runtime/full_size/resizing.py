@@ -38,6 +38,15 @@ def reduced_to(array: Pixels, height: int, width: int) -> Array:
     return values
 
 
+def fitted(plane: Array, height: int, width: int) -> Array:
+    """Float32 [h, w] in [0, 1] at another size, larger or smaller."""
+    if plane.shape == (height, width):
+        return plane
+    if height <= plane.shape[0] and width <= plane.shape[1]:
+        return reduced_to(plane, height, width)[..., 0].clip(0, 1)
+    return enlarged(plane, height, width)
+
+
 def enlarged(field: Array, height: int, width: int) -> Array:
     """Bilinear resize of float32 [h, w] or [h, w, C] to [height, width]: pixel centres aligned, edges held."""
     return Enlarged(field, height, width)[0:height]

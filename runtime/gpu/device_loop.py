@@ -24,6 +24,7 @@ from runtime.gpu.plan import Plan
 from runtime.gpu.program import KernelNames, Program
 from runtime.gpu.slot import Slot
 from runtime.gpu.workspace import Workspace
+from runtime.loop.host_loop import HostLoop
 from runtime.loop.loop import Progress, Working, pad
 from runtime.loop.noise import check_seed
 
@@ -61,12 +62,16 @@ class DeviceLoop:
         seeds: Sequence[int],
         with_mask: bool = False,
         progress: Progress | None = None,
+        clean: Array | None = None,
     ) -> Working:
         """As `Loop`. More images than the networks take at once go through it in batches, one going up meanwhile.
 
         Progress comes after each batch. The seconds are those of the GPU; those of a CUDA graph, which is not divided,
-        all count as diffusion.
+        all count as diffusion. With clean images given, the loop runs in host memory around the networks.
         """
+        if clean is not None:
+            loop = HostLoop(self._bundle, self.networks)
+            return loop.restore(images, masks, table, seeds, with_mask, progress, clean)
         if masks is None and not self._bundle.has_prior and not self._bundle.manifest.model.everywhere:
             raise RestoreError("this bundle has no prior network to find the shadow with: give a mask")
         for seed in seeds:

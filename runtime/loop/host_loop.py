@@ -6,6 +6,7 @@ from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from runtime.backends.networks import Networks
 from runtime.bundle.folder import Bundle, Step
@@ -34,6 +35,7 @@ class HostLoop:
         seeds: Sequence[int],
         with_mask: bool = False,
         progress: Progress | None = None,
+        clean: Array | None = None,
     ) -> Working:
         """As `Loop`. The images take turns: larger batches are no faster on a CPU, and rounding may differ."""
         total = len(images) * len(table)
@@ -42,7 +44,8 @@ class HostLoop:
             report = progress and partial(_report, progress, index * len(table), total)
             one = slice(index, index + 1)
             mask = None if masks is None else masks[one]
-            results.append(self._restore_one(images[one], mask, table, seed, with_mask, report))
+            given = None if clean is None else clean[one]
+            results.append(self._restore_one(images[one], mask, table, seed, with_mask, report, given))
         return results[0] if len(results) == 1 else _joined(results)
 
     def _restore_one(
@@ -53,13 +56,18 @@ class HostLoop:
         seed: int,
         with_mask: bool,
         progress: Progress | None,
+        given: Array | None,
     ) -> Working:
         model, sampling = self._bundle.manifest.model, self._bundle.manifest.sampling
         height, width = image.shape[2:]
         y = pad(image, model.multiple)
         started = perf_counter()
         seen = self._find_mask(y) if mask is None else pad(mask, model.multiple)
-        clean = self.networks.prior(y, seen)[0] if self._bundle.has_prior else y
+        if given is not None:
+            clean = pad(given, model.multiple)
+            sampling = replace(sampling, data_consistency=True)
+        else:
+            clean = self.networks.prior(y, seen)[0] if self._bundle.has_prior else y
         h = illumination(y, clean, model.illumination)
         prior_done = perf_counter()
 

@@ -21,7 +21,7 @@ class Working:
     image: Array
     """The restored images."""
     clean: Array
-    """The degradation prior's estimates."""
+    """The estimates of the clean images: those given, or else the degradation prior's."""
     mask: Array | None
     """The shadow masks as the mask head refined them last, in [0, 1]; None unless asked for."""
     illumination: Array
@@ -48,12 +48,14 @@ class Loop(Protocol):
         seeds: Sequence[int],
         with_mask: bool = False,
         progress: Progress | None = None,
+        clean: Array | None = None,
     ) -> Working:
         """Restore images float32 [N, 3, h, w] in [0, 1] of any size, given their masks [N, 1, h, w] in [0, 1].
 
-        Without masks the prior finds the shadows. Every image has its seed; its result does not depend on the others,
-        so a batch equals single images bit for bit. `progress(done, total)` counts the steps of all images that are
-        done. Raises RestoreError.
+        Without masks the prior finds the shadows. clean: estimates of the clean images, of the shape of `images` and in
+        [0, 1], in place of the prior's; each step then uses them (Eq. 13), whatever the bundle says. Every image has
+        its seed; its result does not depend on the others, so a batch equals single images bit for bit.
+        `progress(done, total)` counts the steps of all images that are done. Raises RestoreError.
         """
 
 

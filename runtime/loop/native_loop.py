@@ -72,11 +72,12 @@ class NativeLoop:
         seeds: Sequence[int],
         with_mask: bool = False,
         progress: Progress | None = None,
+        clean: Array | None = None,
     ) -> Working:
         """As `Loop`. Raises OutOfMemoryError where nothing helps."""
         multiple = self._bundle.manifest.model.multiple
         height, width = (_up(length, multiple) for length in images.shape[2:])
-        arguments = images, masks, table, seeds, with_mask, progress
+        arguments = images, masks, table, seeds, with_mask, progress, clean
         with self._turn:
             while True:
                 choice = self._choice((height, width))

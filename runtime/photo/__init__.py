@@ -8,7 +8,7 @@ small images between those and sRGB, which is what the networks know.
 from runtime.photo.encoding import encode_photo
 from runtime.photo.formats import SUFFIXES, Format, check_encoding, suffix_of
 from runtime.photo.image import Photo
-from runtime.photo.pixels import WHOLE, as_mask, check_pixels, unit_floats
+from runtime.photo.pixels import WHOLE, unit_floats, usable_pixels
 from runtime.photo.reading import MAX_PIXELS, read_photo
 from runtime.photo.writing import check_target, write_photo
 
@@ -18,13 +18,12 @@ __all__ = [
     "WHOLE",
     "Format",
     "Photo",
-    "as_mask",
     "check_encoding",
-    "check_pixels",
     "check_target",
     "encode_photo",
     "read_photo",
     "suffix_of",
     "unit_floats",
+    "usable_pixels",
     "write_photo",
 ]

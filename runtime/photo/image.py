@@ -20,6 +20,8 @@ class Photo:
     """Pixels per millimetre, horizontally and vertically."""
     profile: bytes | None = None
     """The ICC profile that says what colours the pixels are; None for sRGB, which may have a profile in `metadata`."""
+    name: str = ""
+    """What messages call it, "" where nothing is known."""
 
     def to_srgb(self, values: Array) -> Array:
         """What the networks see: float32 [h, w, 1 or 3] in [0, 1], the photo's pixels at any size -> sRGB-encoded

@@ -81,11 +81,11 @@ def _decode(file: BinaryIO, name: str, max_pixels: int) -> Photo:
     colours = 3 if image.bands >= 3 else 1
     pixels = array[..., :3] if colours == 3 else array[..., 0]
     alpha = np.ascontiguousarray(array[..., colours]) if image.bands > colours else None
-    profile = _profile(metadata, colours, name)
-    return Photo(np.ascontiguousarray(pixels), alpha, metadata, resolution, profile)
+    profile = usable_profile(metadata, colours, name)
+    return Photo(np.ascontiguousarray(pixels), alpha, metadata, resolution, profile, name)
 
 
-def _profile(metadata: Metadata, bands: int, name: str) -> bytes | None:
+def usable_profile(metadata: Metadata, bands: int, name: str) -> bytes | None:
     """What `Photo.profile` should be. A profile that cannot be used is dropped from `metadata`, with a warning."""
     if ICC not in metadata:
         return None

@@ -53,9 +53,10 @@ class SteadyLoop:
         seeds: Sequence[int],
         with_mask: bool = False,
         progress: Progress | None = None,
+        clean: Array | None = None,
     ) -> Working:
         """As `Loop`; several images are frames one after the other."""
-        found = self._loop.restore(images, masks, table, seeds, with_mask, progress)
+        found = self._loop.restore(images, masks, table, seeds, with_mask, progress, clean)
         return replace(found, image=np.stack([self._kept(*pair) for pair in zip(images, found.image, strict=True)]))
 
     def _kept(self, frame: Array, restored: Array) -> Array:

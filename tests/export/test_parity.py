@@ -31,8 +31,10 @@ from runtime.bundle.folder import DENOISER, Bundle, Task, hash_files, write_mani
 from runtime.full_size.brightening import brighten
 from runtime.full_size.illumination import log_gain
 from runtime.full_size.resizing import reduced
+from runtime.loop.noise import gaussian
 from training.checkpoint import Model
-from training.sampler import SamplerOptions
+from training.degradation import illumination
+from training.sampler import SamplerOptions, sample
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos" / "val"
 
@@ -118,22 +120,52 @@ def test_batch_has_the_noise_of_its_images(model: Model, bundle: Bundle) -> None
     assert psnr(result[0], result[1]) < 60  # same image, other noise
 
 
-def test_without_prior(model: Model, bundle: Bundle, tmp_path: Path) -> None:
-    """A denoiser alone, as imported from the authors: the mask is given and nothing ties z to the photo."""
-    alone = Model(model.denoiser, None)
-    options = SamplerOptions(data_consistency=False)
+@pytest.fixture
+def without(model: Model, bundle: Bundle, tmp_path: Path) -> Bundle:
+    """A denoiser alone, as imported from the authors."""
     shutil.copyfile(bundle.path / DENOISER, tmp_path / DENOISER)
     info = msgspec.structs.replace(bundle.manifest.model, prior_parameters=None)
-    sampling = sampling_section(options, alone.diffusion)
+    sampling = sampling_section(SamplerOptions(data_consistency=False), model.diffusion)
     files = hash_files(tmp_path)
     manifest = msgspec.structs.replace(bundle.manifest, model=info, sampling=sampling, files=files)
-    without = Bundle(tmp_path, manifest)
+    write_manifest(tmp_path, manifest)
+    return Bundle(tmp_path, manifest)
+
+
+def test_without_prior(model: Model, without: Bundle) -> None:
+    """The mask is given and nothing ties z to the photo."""
+    alone, options = Model(model.denoiser, None), SamplerOptions(data_consistency=False)
     found = compare(on_cpu(without), InPyTorch(alone, options), without, verification_samples((), 8, side=64))
     assert verification("PyTorch", [], found)[1] is None
     assert set(found) == {"denoiser.noise", "denoiser.shadow", *(f"step {k}" for k in range(1, 6)), "loop"}
-    write_manifest(tmp_path, manifest)
     with pytest.raises(runtime.RestoreError, match="mask"):
-        runtime.load(tmp_path, "portable", "cpu", 1)(synthetic(40, 40).transpose(1, 2, 0))
+        runtime.load(without.path, "portable", "cpu", 1)(synthetic(40, 40).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_with_a_given_clean_estimate_the_method_is_whole(model: Model, without: Bundle, native: bool) -> None:
+    """The public call on a bundle without prior, against the reference sampler with that estimate."""
+    assert model.denoiser is not None
+    pixels, mask = synthetic(61, 83).transpose(1, 2, 0), ellipse(61, 83)[0, 0]
+    clean = (pixels * (1 + 0.6 * mask[..., None])).clip(0, 1)
+    restorer = runtime.load(without.path, "portable", "cpu", 1)
+    choice: dict[str, Any] = {"native": True} if native else {"working_size": 64}
+    restored = restorer(pixels, mask, clean=clean, seed=3, with_prior=True, **choice)
+
+    small, seen, estimate = (reduced(array, 83 if native else 64) for array in (pixels, mask, clean))
+    planes = [padded(array.transpose(2, 0, 1)[None], at_multiple(without)) for array in (small, seen, estimate)]
+    y, m, x_hat = map(torch.from_numpy, planes)
+
+    def noise(step: int) -> torch.Tensor:
+        return torch.from_numpy(gaussian(*y.shape[2:], seed=3, step=step)[None])
+
+    h = illumination(y, x_hat)
+    x = sample(model.denoiser, y, m, h, x_hat, noise, SamplerOptions(), model.diffusion).x
+    found = unit(x.numpy()).clip(0, 1)[0].transpose(1, 2, 0)[: small.shape[0], : small.shape[1]]
+    assert psnr(restored.image, brighten(pixels, small, log_gain(small, found))) >= LOOP_DB
+    assert restored.prior is not None
+    assert psnr(restored.prior, brighten(pixels, small, log_gain(small, estimate))) >= LOOP_DB
+    assert psnr(restored.image, restorer(pixels, mask, seed=3, **choice).image) < 40  # the estimate matters
 
 
 SMALL = [(64, 80), (61, 83), (33, 96), (5, 90), (1, 1), (1, 257), (300, 2), (250, 130)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from runtime.batch.claims import claim
-from runtime.batch.masks import Masks
+from runtime.batch.masks import Partners
 from runtime.batch.notes import NOTES
 from runtime.batch.plan import Job
 from runtime.batch.stopping import Stop
@@ -121,15 +121,15 @@ def test_the_photo_itself_is_replaced_only_on_demand_and_only_once(tmp_path: Pat
 def test_masks_count_as_input_and_are_never_written(job: Job, tmp_path: Path) -> None:
     mask = photo_at(tmp_path / "m.png")
     restorer = FakeRestorer()
-    assert restored(job, restorer, masks=Masks(str(mask), 1)).status == "restored"
+    assert restored(job, restorer, masks=Partners(str(mask), "mask")).status == "restored"
     assert restorer.arguments["mask"].pixels.shape == (6, 8, 3)
-    assert restored(job, masks=Masks(str(mask), 1)).status == "skipped"
+    assert restored(job, masks=Partners(str(mask), "mask")).status == "skipped"
     assert "made from another mask" in (restored(job).error or "")
     photo_at(mask, seed=1)
-    assert "made from another mask" in (restored(job, masks=Masks(str(mask), 1)).error or "")
+    assert "made from another mask" in (restored(job, masks=Partners(str(mask), "mask")).error or "")
     over = jobs_of(tmp_path / "in/a.png", output=mask)[0]
     before = mask.read_bytes()
-    assert "it is the mask" in (restored(over, masks=Masks(str(mask), 1), overwrite=True).error or "")
+    assert "it is the mask" in (restored(over, masks=Partners(str(mask), "mask"), overwrite=True).error or "")
     assert mask.read_bytes() == before
 
 

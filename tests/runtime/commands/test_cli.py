@@ -7,8 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,45 +15,11 @@ import pytest
 
 from runtime.bundle.folder import Difference, Note, Verification, write_manifest
 from runtime.bundle.opening import load_bundle
-from runtime.commands.cli import main
 from runtime.loop import native_loop as native
+from tests.runtime.commands.command_line import Call, names, refused
 from tests.runtime.tiny import load_pixels, picture, save
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-class Run:
-    """One call of the command line in this process: its exit code and what it printed."""
-
-    def __init__(self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
-        monkeypatch.setattr(sys, "argv", ["shadowdiffusion", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        self.code = caught.value.code or 0
-        self.out, self.err = capfd.readouterr()
-
-
-Call = Callable[..., Run]
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    return partial(Run, capfd, monkeypatch)
-
-
-def refused(run: Run, *words: str, code: int = 2) -> None:
-    """One line on stderr with these words, and nothing else."""
-    assert run.code == code
-    assert run.out == ""
-    assert run.err.count("\n") == 1
-    assert run.err.startswith("error: ")
-    for word in words:
-        assert word in run.err
-
-
-def names(folder: Path) -> list[str]:
-    """What a folder shows."""
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def test_restoring_one_photo(call: Call, bundle: Path, tmp_path: Path) -> None:
@@ -211,7 +175,7 @@ def test_bad_photos_are_one_line_and_leave_nothing(call: Call, bundle: Path, tmp
     whole = save(tmp_path / "whole.jpg", picture(90, 90)).read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     black = save(tmp_path / "black.png", np.zeros((9, 9), np.uint8))
-    wrong = save(tmp_path / "wrong.png", np.full((9, 8), 255, np.uint8))
+    wrong = save(tmp_path / "wrong.png", np.full((9, 5), 255, np.uint8))
     (tmp_path / "folder").mkdir()
     before = sorted(os.listdir(tmp_path))
     cases: list[tuple[list[object], str]] = [
@@ -224,7 +188,9 @@ def test_bad_photos_are_one_line_and_leave_nothing(call: Call, bundle: Path, tmp
         ([tmp_path / "folder"], "holds no photos"),
         ([tmp_path / "a*b.jpg"], "matches no photos"),
         ([good, "--mask", black], "all black"),
-        ([good, "--mask", wrong], "8x9 pixels, the photo 9x9"),
+        ([good, "--mask", wrong], "5x9 pixels, the photo 9x9"),
+        ([good, "--clean", wrong], "5x9 pixels, the photo 9x9"),
+        ([good, "--mask", good], "cannot be its own mask"),
         ([good, "--mask", tmp_path / "folder"], "no mask for"),
     ]
     for words, expected in cases:
@@ -238,7 +204,8 @@ def test_bad_usage_is_one_line_and_leaves_nothing(call: Call, bundle: Path, tmp_
     before = sorted(os.listdir(tmp_path))
     cases: list[tuple[list[object], str]] = [
         ([good, "--mask", tmp_path / "none.png"], "none.png does not exist"),
-        ([good, other, "--mask", good], "one file for 2 photos"),
+        ([good, other, "--clean", good], "one file for 2 photos: give a folder of estimates"),
+        ([good, "--clean", tmp_path / "none.png"], "clean estimate {} does not exist".format(tmp_path / "none.png")),
         ([good, "--steps", 3], "choose one of 2, 5"),
         ([good, "--seed", -1], "--seed"),
         ([good, "--seed", 1 << 64], "seed 18446744073709551616"),
@@ -276,7 +243,7 @@ def test_a_batch_goes_on_after_a_bad_photo(call: Call, bundle: Path, tmp_path: P
     (folder / "d.png").write_bytes(b"")
     (folder / "notes.txt").write_text("not a photo")
     for name in ("a.png", "b.png", "d.png"):
-        save(masks / name, np.full((12, 10), 200, np.uint8))
+        save(masks / name, (np.arange(10) > 5) * np.full((12, 1), 255, np.uint8))
     run = call("restore", folder, "--bundle", bundle, "-o", tmp_path / "out", "--mask", masks)
     assert run.code == 1
     assert names(tmp_path / "out") == ["a.png", "b.JPG"]

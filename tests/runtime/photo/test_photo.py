@@ -11,7 +11,6 @@ from runtime.errors import PhotoError
 from runtime.photo import (
     Format,
     Photo,
-    as_mask,
     check_encoding,
     encode_photo,
     read_photo,
@@ -191,36 +190,3 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
     assert read_photo(path).pixels.max() == 0
     save(path, np.full((4, 4, 3), 9, np.uint8))
     assert read_photo(path).pixels.min() == 9
-
-
-def test_masks_take_any_grey_level_and_colour() -> None:
-    grey = np.array([[0, 51], [102, 255]], np.uint8)
-    expected = np.array([[0, 0.2], [0.4, 1]], np.float32)
-    colour = np.repeat(grey[..., None], 3, 2)
-    for mask in (
-        grey,
-        colour,
-        colour[..., :1],
-        grey.astype(np.uint16) * 257,
-        expected,
-        expected.astype(np.float64),
-    ):
-        assert np.allclose(as_mask(mask, 2, 2), expected, atol=1e-6)
-    assert as_mask(np.eye(2, dtype=bool), 2, 2).tolist() == [[1, 0], [0, 1]]
-
-
-@pytest.mark.parametrize(
-    ("mask", "message"),
-    [
-        (np.zeros((2, 3)), "all black"),
-        (np.ones((3, 2)), "2x3 pixels, the photo 3x2"),
-        (np.full((2, 3), 2.0), "from 2 to 2, expected 0 to 1"),
-        (np.full((2, 3), np.nan), "nan"),
-        (np.ones((2, 3), np.int64), "type int64"),
-        (np.ones((2, 3, 4)), "shape"),
-        (np.ones(6), "shape"),
-    ],
-)
-def test_masks_that_cannot_be_used_are_refused(mask: Any, message: str) -> None:
-    with pytest.raises(PhotoError, match=message):
-        as_mask(mask, 2, 3)
