@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 EXAMPLE := docs/example/shadow.jpg
+FUZZ_SECONDS ?= 20
 
 # --no-compile: bytecode of what is really imported is written at its first run, which keeps the base install small.
 # -qq: silent unless something fails.
@@ -13,15 +14,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile
 CODE := $(wildcard training kernels export runtime benchmarks optional_packages) tests
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint cpu-kernels native-test native-fuzz gpu clean
+.PHONY: help demo test test-slow lint cpu-kernels cpp-test cpp-fuzz gpu clean
 
 help:
 	@echo "make demo       restore $(EXAMPLE) with the bundle that comes along, into demo/"
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  the tests that take long"
-	@echo "make cpu-kernels  build the CPU kernels (needs cmake, g++ and two libraries: docs/native.md) and put them into $(VENV)"
-	@echo "make native-test  build the C++ runtime into build/release, and its tests (docs/native.md says what to install first)"
-	@echo "make native-fuzz  its libFuzzer targets, a minute each (needs clang)"
+	@echo "make cpu-kernels  build the CPU kernels (needs cmake, g++ and two libraries: docs/cpp.md) and put them into $(VENV)"
+	@echo "make cpp-test   build and test the C++ library in build/release (docs/cpp.md says what to install first)"
+	@echo "make cpp-fuzz   its libFuzzer targets, FUZZ_SECONDS=$(FUZZ_SECONDS) each (needs clang)"
 	@echo "make gpu        replace the CPU build of ONNX Runtime by the CUDA one (they cannot be installed together)"
 	@echo "make clean      remove demo/ and the caches, and keep $(VENV)"
 
@@ -45,13 +46,13 @@ cpu-kernels: $(VENV)/.base
 	@cmake --build --preset cpu-kernels
 	@cmake --install build/cpu-kernels --prefix $(VENV)
 
-native-test: $(VENV)/.native
+cpp-test: $(VENV)/.cpp
 	@cmake --preset release
 	@cmake --build --preset release
 	@ctest --preset release
 
-native-fuzz:
-	@cmake --preset fuzz
+cpp-fuzz:
+	@cmake --preset fuzz -DSHADOWDIFFUSION_FUZZ_SECONDS=$(FUZZ_SECONDS)
 	@cmake --build --preset fuzz
 	@ctest --preset fuzz
 
@@ -77,9 +78,9 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) -e '.[test]'
 	@touch $@ $(VENV)/.base
 
-$(VENV)/.native: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing OpenVINO into $(VENV), which runs the networks of the C++ runtime"
-	@$(PIP) -e '.[native]'
+$(VENV)/.cpp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing OpenVINO into $(VENV), which runs the networks of the C++ library"
+	@$(PIP) -e '.[cpp]'
 	@touch $@ $(VENV)/.base
 
 clean:

@@ -45,14 +45,14 @@ def _built() -> tuple[Path | None, str]:
     """The library, or what is missing to build it. Others who want to build in this folder wait."""
     for program in ("cmake", "ninja", "c++"):
         if shutil.which(program) is None:
-            return None, f"{program} is not installed (docs/native.md has the line)"
+            return None, f"{program} is not installed (docs/cpp.md has the line)"
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         configured = _run("cmake", "--preset", "cpu-kernels")
         missing = next((line for line in configured.stderr.splitlines() if ABSENT.search(line)), None)
         if configured.returncode != 0 and missing:
-            return None, f"a library is not installed (docs/native.md has the line): {missing.strip()}"
+            return None, f"a library is not installed (docs/cpp.md has the line): {missing.strip()}"
         assert configured.returncode == 0, configured.stderr
         built = _run("cmake", "--build", "--preset", "cpu-kernels")
         assert built.returncode == 0, built.stdout + built.stderr

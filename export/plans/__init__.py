@@ -1,1 +1,1 @@
-"""Plans: networks as the CPU kernels of runtime/native/cpu run them."""
+"""Plans: networks as the CPU kernels of runtime/cpp/cpu run them."""

@@ -18,7 +18,7 @@ of one kind, whose fields are those of `export.plans.network`:
                  clean, shadow
     scatter      from, patch, squashed, output
 
-Weights are names of tensors, gaps included, in half precision where that loses nothing. `runtime/native/cpu/plan.cpp`
+Weights are names of tensors, gaps included, in half precision where that loses nothing. `runtime/cpp/cpu/plan.cpp`
 checks all of it.
 """
 

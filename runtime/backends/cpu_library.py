@@ -1,4 +1,4 @@
-"""The library of CPU kernels that CMake builds from runtime/native/cpu, by its C interface (shadowdiffusion_cpu.h).
+"""The library of CPU kernels that CMake builds from runtime/cpp/cpu, by its C interface (shadowdiffusion_cpu.h).
 
 It is looked for where SHADOWDIFFUSION_CPU_LIBRARY says, else in the lib/ of this Python (`make cpu-kernels` puts it
 into that of .venv), else where the loader finds it.

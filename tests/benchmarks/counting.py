@@ -140,10 +140,10 @@ def imported(program: str, *arguments: str) -> dict[str, Any]:
 
 
 def installed() -> float:
-    """Programs and bundles, without bytecode and the native runtime, which no wheel takes along."""
+    """Programs and bundles, without bytecode and the C++ library, which no wheel takes along."""
     runtime = ROOT / "runtime"
     files = (file for file in runtime.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    files = (file for file in files if runtime / "native" not in file.parents)
+    files = (file for file in files if runtime / "cpp" not in file.parents)
     return round(sum(file.stat().st_size for file in files) / 1e6, 1)
 
 

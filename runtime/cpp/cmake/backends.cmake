@@ -1,0 +1,32 @@
+# What runs the networks. Each part is off, with a line that says so, where what it needs is absent.
+if(SHADOWDIFFUSION_OPENVINO)
+    include(cmake/FindPipOpenVINO.cmake)
+    if(OpenVINO_FOUND)
+        message(STATUS "OpenVINO ${OpenVINO_VERSION}: on (${OpenVINO_DIR})")
+        target_sources(shadowdiffusion_core PRIVATE backends/openvino.cpp)
+        target_compile_definitions(shadowdiffusion_core PRIVATE SHADOWDIFFUSION_WITH_OPENVINO)
+        target_link_libraries(shadowdiffusion_core PRIVATE openvino::runtime)
+    else()
+        message(STATUS "OpenVINO: off, it is not found: pip install openvino, or set OpenVINO_DIR")
+    endif()
+else()
+    message(STATUS "OpenVINO: off, SHADOWDIFFUSION_OPENVINO is OFF")
+endif()
+
+# Its header is all that the build needs: the library is looked for when the program runs.
+set(ONNXRUNTIME_LIBRARY "" CACHE FILEPATH "ONNX Runtime's library, to look at first when the program runs")
+if(SHADOWDIFFUSION_ONNXRUNTIME)
+    find_path(ONNXRUNTIME_INCLUDE_DIR onnxruntime_c_api.h PATH_SUFFIXES onnxruntime onnxruntime/core/session
+        DOC "Folder of onnxruntime_c_api.h")
+    if(ONNXRUNTIME_INCLUDE_DIR)
+        message(STATUS "ONNX Runtime: on (${ONNXRUNTIME_INCLUDE_DIR})")
+        target_sources(shadowdiffusion_core PRIVATE backends/onnxruntime.cpp backends/onnxruntime_library.cpp)
+        target_compile_definitions(shadowdiffusion_core PRIVATE SHADOWDIFFUSION_WITH_ONNXRUNTIME
+            SHADOWDIFFUSION_ONNXRUNTIME_LIBRARY="${ONNXRUNTIME_LIBRARY}")
+        target_include_directories(shadowdiffusion_core SYSTEM PRIVATE ${ONNXRUNTIME_INCLUDE_DIR})
+    else()
+        message(STATUS "ONNX Runtime: off, onnxruntime_c_api.h is not found: set ONNXRUNTIME_INCLUDE_DIR to its folder")
+    endif()
+else()
+    message(STATUS "ONNX Runtime: off, SHADOWDIFFUSION_ONNXRUNTIME is OFF")
+endif()
