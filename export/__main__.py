@@ -56,6 +56,14 @@ DataConsistency = Annotated[
         show_default=False,
     ),
 ]
+DegradationForm = Annotated[
+    Literal["clamped", "authors"] | None,
+    typer.Option(
+        help="Illumination map h: (y + 1e-4) / (x + 1e-4) within [0.01, 4], or the authors' y / (x + 5e-5).  "
+        "[default: the checkpoints']",
+        show_default=False,
+    ),
+]
 Clamp = Annotated[bool, typer.Option("--clamp/--no-clamp", help="Clamp each estimate to [-1, 1].")]
 Start = Annotated[
     int | None,
@@ -109,6 +117,7 @@ def onnx(
     rho_gamma: RhoGamma = 1.0,
     mask_policy: MaskPolicy = "input",
     data_consistency: DataConsistency = None,
+    degradation_form: DegradationForm = None,
     clamp: Clamp = False,
     start: Start = None,
     working_size: WorkingSize = 512,
@@ -120,7 +129,8 @@ def onnx(
 ) -> None:
     """Export checkpoints to a bundle of ONNX networks, and verify it against PyTorch.
 
-    A bundle that differs from PyTorch by more than rounding is not written.
+    A bundle that differs from PyTorch by more than rounding is not written. The authors' released denoiser (*_gen.pth)
+    becomes a checkpoint by `python -m training import-checkpoint`.
     """
     started = time.perf_counter()
     report = reporter()
@@ -131,6 +141,7 @@ def onnx(
         passes = choose(with_ or (), without or (), "export")
         check_target(output, force)  # before the seconds that importing PyTorch and reading checkpoints take
         from training.checkpoint import load_checkpoints
+        from training.degradation import FORMS
         from training.sampler import SamplerOptions
 
         report("reading " + ", ".join(str(path) for path in checkpoints))
@@ -154,6 +165,7 @@ def onnx(
             passes=passes,
             photos=tuple(verify_photo or ()),
             force=force,
+            illumination=FORMS[degradation_form] if degradation_form else None,
         )
         manifest = build_bundle(model, output, options, report, terminal_bar)
         size, seconds = sum(entry.size for entry in manifest.files.values()), time.perf_counter() - started

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from export.console import Bar, Report, quiet_bar
 from export.errors import ExportError
+from export.illumination import section
 from export.passes.catalog import FOLD, HALF_WEIGHTS, MASK_HEAD, PASSES, TIME_TABLE, Pass
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from runtime.bundle.folder import Manifest, ModelInfo, Note, Sampling, Versions
     from training.checkpoint import Model
+    from training.degradation import IlluminationForm
     from training.sampler import SamplerOptions
 
 Task = Literal["shadow", "low-light", "exposure"]
@@ -38,6 +40,7 @@ class BundleOptions:
     sampling: defaults of the sampler. name: for people. task: None takes the checkpoint's. working_size:
     default long side in pixels. passes: {name: on} for passes of `export.passes.catalog` that are not to be
     as usual. photos: for the comparison with PyTorch, () takes the example. force: replace an existing bundle.
+    illumination: form of h, None takes the checkpoint's.
     """
 
     sampling: SamplerOptions
@@ -47,6 +50,7 @@ class BundleOptions:
     passes: dict[str, bool] = field(default_factory=dict)
     photos: tuple[Path, ...] = ()
     force: bool = False
+    illumination: IlluminationForm | None = None
 
     def runs(self, item: Pass) -> bool:
         """Whether a graph pass is to run."""
@@ -65,7 +69,9 @@ def build_bundle(
 
     if model.denoiser is None:
         raise ExportError("the checkpoints hold no denoiser: name one that does, a prior alone is not enough")
-    check_options(options.sampling, model.prior is not None)
+    if options.illumination is not None:
+        model = replace(model, illumination=options.illumination)
+    check_options(options.sampling, model.prior is not None, model.illumination)
     with folder_beside(target) as folder:
         manifest = _fill(folder, model, options, report, bar)
         put_in_place(folder, target, options.force)
@@ -218,7 +224,7 @@ def _write_golden(folder: Path, model: Model, options: BundleOptions, multiple: 
 
 
 def _model_info(model: Model, task: Task, working_size: int) -> ModelInfo:
-    from runtime.bundle.folder import Illumination, ModelInfo
+    from runtime.bundle.folder import ModelInfo
     from training import degradation
     from training.denoiser import SIZES
 
@@ -232,7 +238,7 @@ def _model_info(model: Model, task: Task, working_size: int) -> ModelInfo:
         prior_parameters=None if prior is None else _parameters(prior),
         multiple=math.lcm(config.multiple, 1 if prior is None else prior.config.multiple),
         working_size=working_size,
-        illumination=Illumination(degradation.EPSILON, degradation.FLOOR, degradation.CEILING),
+        illumination=section(model.illumination),
         matte_threshold=0.0 if whole else degradation.MATTE_THRESHOLD,
         blind_mask=1.0 if whole else degradation.UNKNOWN_MASK,
     )

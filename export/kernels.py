@@ -40,6 +40,9 @@ def add_kernels(
 
     target = target.resolve()
     manifest = load_bundle(target).manifest
+    light = manifest.model.illumination
+    if light.added_to_photo != light.epsilon:
+        raise ExportError(f"{target} has the authors' degradation form, which the GPU kernels do not compute")
     with folder_beside(target) as folder:
         try:
             with bar("compiling") as progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import msgspec
 from export.console import Bar, Report
 from export.engines.lock import writing
 from export.errors import ExportError
+from export.illumination import form_of
 from export.verify import ONNX, OnBackend, Violation, compare, golden_difference, verification
 from runtime.backends.selection import misfit
 from runtime.bundle.folder import Bundle, Sampling, Verification, write_manifest
@@ -195,6 +197,7 @@ def _original(bundle: Bundle, checkpoints: Sequence[Path], report: Report) -> tu
     )
     _check_tables(sampling, [step.alpha_bar for step in step_table(options, original.diffusion)])
     half = any(note.name == HALF_WEIGHTS.name for note in bundle.manifest.notes)
+    original = dataclasses.replace(original, illumination=form_of(bundle.manifest.model.illumination))
     return (rounded_model(original) if half else original), options
 
 

@@ -8,6 +8,8 @@ import msgspec
 
 from export.errors import ExportError
 from runtime.bundle.folder import Sampling, Step
+from training.degradation import IlluminationForm
+from training.prior_update import rho_schedule
 from training.sampler import SamplerOptions, step_table
 from training.schedule import DiffusionConfig
 
@@ -54,8 +56,10 @@ def with_rows(sampling: Sampling) -> Sampling:
     return msgspec.structs.replace(sampling, tables=tables)
 
 
-def check_options(options: SamplerOptions, has_prior: bool) -> None:
-    """Raise ExportError for options that need a degradation prior when there is none."""
+def check_options(options: SamplerOptions, has_prior: bool, form: IlluminationForm) -> None:
+    """Raise ExportError for options that need a degradation prior when there is none, or bounds that h has not."""
+    if form.floor == 0 and min(rho_schedule(options.rho, options.rho_schedule, options.rho_gamma, options.steps)) == 0:
+        raise ExportError("a degradation form without a floor needs rho above 0 at every step: black pixels divide 0/0")
     if has_prior:
         return
     wanted = []

@@ -175,7 +175,7 @@ class InPyTorch:
 
         with torch.no_grad():
             clean = y if self.model.prior is None else self.model.prior(y, shadow)[0]
-            h = degradation.illumination(y, clean)
+            h = degradation.illumination(y, clean, self.model.illumination)
             drawn: Callable[[int], Tensor] = lambda step: torch.from_numpy(noise(step))  # noqa: E731
             x = sample(denoise, y, shadow, h, clean, drawn, self.options, self.model.diffusion).x
         return [*seen[1:], x.numpy()]

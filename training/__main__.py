@@ -214,7 +214,9 @@ def import_checkpoint(
     released: Annotated[Path, typer.Argument(help="The authors' *_gen.pth.", metavar="PTH")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write (.safetensors).")],
 ) -> None:
-    """Convert the authors' released denoiser weights.
+    """Convert the authors' released denoiser weights to a checkpoint, which `python -m export onnx` takes.
+
+    Their illumination map, h = y / (x + 5e-5), goes with it.
 
     Example: python -m training import-checkpoint I1000_E10_gen.pth -o authors.safetensors
     """
@@ -222,7 +224,7 @@ def import_checkpoint(
         from training.import_checkpoint import import_checkpoint as run
 
         run(released, output)
-        print(f"wrote {output}")
+        print(f"wrote {output}: python -m export onnx {output} -o BUNDLE makes a bundle of it")
 
 
 @app.command("contact-sheet")

@@ -2,8 +2,8 @@
 
 Tensors are named `denoiser.*` and `prior.*`. The metadata holds {"format": "shadowdiffusion", "version": "1",
 "config": JSON, "sha256": digest of the config and the tensors}, where the JSON has `task`, the shapes `denoiser` and
-`prior` of the networks (or null), `diffusion` and `recipe` (how the weights were made: any JSON object). Nothing is
-unpickled.
+`prior` of the networks (or null), `diffusion`, `recipe` (how the weights were made: any JSON object) and, where it is
+not the usual one, the form `illumination` of h. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from training.degradation import DegradationConfig, DegradationPrior
+from training.degradation import CLAMPED, DegradationConfig, DegradationPrior, IlluminationForm
 from training.denoiser import Denoiser, DenoiserConfig
 from training.errors import TrainingError
 from training.schedule import DiffusionConfig
@@ -32,7 +33,7 @@ TASKS = ("shadow", "low-light", "exposure")
 PARTS = ("denoiser", "prior")
 
 Network = TypeVar("Network", bound=nn.Module)
-Config = TypeVar("Config", DenoiserConfig, DegradationConfig, DiffusionConfig)
+Config = TypeVar("Config", DenoiserConfig, DegradationConfig, DiffusionConfig, IlluminationForm)
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Model:
 
     task: "shadow", "low-light" or "exposure".
     recipe: any JSON object; after uniting files, {file stem: its recipe}.
+    illumination: the form of h with which the denoiser is sampled.
     """
 
     denoiser: Denoiser | None = None
@@ -48,6 +50,7 @@ class Model:
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     task: str = "shadow"
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    illumination: IlluminationForm = CLAMPED
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -74,6 +77,8 @@ def save_checkpoint(path: str | Path, model: Model) -> None:
         "diffusion": dataclasses.asdict(model.diffusion),
         "recipe": dict(model.recipe),
     }
+    if model.illumination != CLAMPED:
+        config["illumination"] = dataclasses.asdict(model.illumination)
     try:
         text = json.dumps(config, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -97,8 +102,8 @@ def save_checkpoint(path: str | Path, model: Model) -> None:
 def load_checkpoints(paths: Sequence[str | Path] | str | Path) -> Model:
     """Read one checkpoint, or unite several (the prior of one with the denoiser of another).
 
-    The networks come back on the CPU, in eval mode and in float32. The diffusion is that of the file with the
-    denoiser. Raises TrainingError if a file is missing, truncated, of another format, version or
+    The networks come back on the CPU, in eval mode and in float32. The diffusion and the form of h are those of the
+    file with the denoiser. Raises TrainingError if a file is missing, truncated, of another format, version or
     architecture, if two files hold the same network, or if their tasks differ.
     """
     files = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
@@ -123,7 +128,7 @@ def load_checkpoints(paths: Sequence[str | Path] | str | Path) -> Model:
             holder[part] = path
             changes[part] = getattr(model, part)
             if part == "denoiser":
-                changes["diffusion"] = model.diffusion
+                changes |= {"diffusion": model.diffusion, "illumination": model.illumination}
         recipes[path.stem] = model.recipe
         united = dataclasses.replace(united, recipe=recipes, **changes)
     return united
@@ -148,18 +153,24 @@ def _load(path: Path) -> Model:
     if denoiser is None and prior is None:
         raise TrainingError(f"{path} holds neither a denoiser nor a prior")
     diffusion = _parse(DiffusionConfig, config.get("diffusion"), path)
-    return Model(denoiser, prior, diffusion, config.get("task", ""), config["recipe"])
+    form = _parse(IlluminationForm, config.get("illumination", {}), path)
+    return Model(denoiser, prior, diffusion, config.get("task", ""), config["recipe"], form)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise TrainingError(f"checkpoint {path} does not exist")
+    if zipfile.is_zipfile(path) or path.suffix in (".pth", ".pt"):
+        advice = "convert the authors' denoiser first (python -m training import-checkpoint)"
+        raise TrainingError(f"{path} is a file of PyTorch, not a {FORMAT} checkpoint: {advice}")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             kind, version = metadata.get("format"), metadata.get("version")
             if kind != FORMAT:
-                raise TrainingError(f"{path} is not a {FORMAT} checkpoint (its format is {kind!r}): import it first")
+                raise TrainingError(
+                    f"{path} is not a {FORMAT} checkpoint (its format is {kind!r}): give one that fit wrote"
+                )
             if version != VERSION:
                 raise TrainingError(f"{path} is a checkpoint of version {version}, this program reads {VERSION}")
             text = metadata.get("config", "")

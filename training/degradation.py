@@ -13,6 +13,7 @@ backbone is NAFNet-like (Chen et al., "Simple Baselines for Image Restoration", 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,10 +23,9 @@ from torch import Tensor, nn
 
 from training.border_calibration import border_votes, consensus
 from training.color import to_linear, to_srgb
+from training.errors import TrainingError
 from training.matte_level import at_level
 
-EPSILON = 1e-4  # keeps h finite on black pixels
-FLOOR, CEILING = 0.01, 4.0  # of h in sRGB-encoded space
 RESIDUAL_THRESHOLD = 0.05  # the m* rule: a pixel this much darker than the clean photo is shadow
 MATTE_THRESHOLD = 0.75  # of the predicted matte: where the network itself is sure of a shadow
 LARGEST_VEIL = 0.03  # linear light
@@ -52,6 +52,26 @@ class DegradationConfig:
 
 
 SMALL = DegradationConfig()
+
+
+@dataclass(frozen=True)
+class IlluminationForm:
+    """h = clamp((y + photo_epsilon) / (x_hat + epsilon), floor, ceiling), images sRGB-encoded in [0, 1]."""
+
+    epsilon: float = 1e-4  # keeps h finite on black pixels
+    photo_epsilon: float = 1e-4
+    floor: float = 0.01
+    ceiling: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not (self.epsilon > 0 <= self.photo_epsilon and 0 <= self.floor < self.ceiling < math.inf):
+            raise TrainingError(f"{self} needs epsilon > 0, photo_epsilon >= 0 and 0 <= floor < ceiling")
+
+
+CLAMPED = IlluminationForm()
+AUTHORS = IlluminationForm(epsilon=5e-5, photo_epsilon=0.0, floor=0.0, ceiling=1e5)
+"""h = y / (x_hat + 5e-5), as the authors' released code has it: in [0, 2e4], which neither bound cuts."""
+FORMS = {"clamped": CLAMPED, "authors": AUTHORS}
 
 
 class Degradation(NamedTuple):
@@ -196,14 +216,15 @@ def found_mask(prior: DegradationPrior, image: Tensor) -> Tensor:
     return (matte >= MATTE_THRESHOLD).to(image.dtype)
 
 
-def illumination(image: Tensor, clean: Tensor) -> Tensor:
-    """Pixel-wise illumination degradation h = (y + eps) / (x_hat + eps), clamped (Eq. A solved for h).
+def illumination(image: Tensor, clean: Tensor, form: IlluminationForm = CLAMPED) -> Tensor:
+    """Pixel-wise illumination degradation h = y / x_hat (Eq. A solved for h), bounded as `form` says.
 
     Args:
         image: degraded photo y, float[N, 3, H, W] in [0, 1].
         clean: x_hat, same shape and range.
+        form: what is added to both and the range of h.
     """
-    return ((image + EPSILON) / (clean + EPSILON)).clamp(FLOOR, CEILING)
+    return ((image + form.photo_epsilon) / (clean + form.epsilon)).clamp(form.floor, form.ceiling)
 
 
 def residual_mask(image: Tensor, clean: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ def restore(
         model.denoiser,
         y,
         seen,
-        illumination(y, clean),
+        illumination(y, clean, model.illumination),
         clean,
         lambda _: torch.randn(shape, generator=generator),
         options,

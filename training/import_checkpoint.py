@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from training.checkpoint import Model, save_checkpoint
+from training.degradation import AUTHORS
 from training.denoiser import INPUT_CHANNELS, PAPER, Denoiser, DenoiserConfig
 from training.errors import TrainingError
 from training.schedule import DiffusionConfig, betas
@@ -44,7 +45,7 @@ def import_checkpoint(pth: str | Path, out: str | Path, task: str = "shadow", gr
 
     task: what the weights were trained for. groups: GroupNorm groups, the one number that leaves no trace
     in the file (16 in all released configurations). The beta schedule is taken from the file, or ours if it
-    has none.
+    has none. The form of h becomes the authors', h = y / (x_hat + 5e-5).
 
     Raises TrainingError if the file cannot be read, holds another architecture (naming the tensor that is
     missing, unknown or of another shape), has a tensor that is not finite, or a beta schedule that is not
@@ -61,7 +62,7 @@ def import_checkpoint(pth: str | Path, out: str | Path, task: str = "shadow", gr
     with torch.random.fork_rng(devices=[]):
         denoiser = Denoiser(config).eval()
     denoiser.load_state_dict(_rename(network, denoiser, path))
-    model = Model(denoiser, None, diffusion, task, {"imported_from": path.name, "groups": groups})
+    model = Model(denoiser, None, diffusion, task, {"imported_from": path.name, "groups": groups}, AUTHORS)
     save_checkpoint(out, model)
     return model
 
@@ -71,6 +72,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise TrainingError(f"checkpoint {path} does not exist")
     if zipfile.is_zipfile(path) and (damaged := _damaged_member(path)):
         raise TrainingError(f"{path} is damaged: {damaged} in it has another checksum than when it was written")
+    if path.suffix == ".safetensors":
+        raise TrainingError(f"{path} is no file of the authors: python -m export onnx takes checkpoints as they are")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever its zip reader and unpickler raise

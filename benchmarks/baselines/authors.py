@@ -34,7 +34,7 @@ def prepare(setting: Setting) -> Restore:
             x = latents[-1].to(device)
             predicted, _ = denoiser(2 * y - 1, mask, x, t)
             z = (x - (1 - level).sqrt() * predicted) / level.sqrt()
-            h = illumination(y, clean)
+            h = illumination(y, clean, setting.subject.model.illumination)
             consistent = 2 * (h * y + step.rho * (z + 1) / 2) / (h**2 + step.rho) - 1
             latents.append((next_level.sqrt() * consistent + (1 - next_level).sqrt() * predicted).cpu())
         return ((latents[-1] + 1) / 2).clamp(0, 1)

@@ -47,7 +47,7 @@ def prepare(setting: Setting) -> Restore:
     @torch.no_grad()
     def restore() -> Tensor:
         y, mask, x = (part.to(device) for part in (images, masks, noise))
-        h = illumination(y, clean(y, mask))
+        h = illumination(y, clean(y, mask), setting.subject.model.illumination)
         signed, rho = 2 * y - 1, None
         for step, level in zip(setting.table, levels, strict=True):
             if step.rho != rho:

@@ -55,7 +55,7 @@ def loop(setting: Setting, denoise: Network, clean: Network) -> Restore:
     @torch.no_grad()
     def restore() -> Tensor:
         y, mask, x = (part.to(device, non_blocking=True) for part in (images, masks, noise))
-        h = illumination(y, clean(y, mask))
+        h = illumination(y, clean(y, mask), setting.subject.model.illumination)
         signed, rho = 2 * y - 1, None
         for step, t in zip(setting.table, times, strict=True):
             if step.rho != rho:

@@ -65,7 +65,7 @@ class ReferenceLoop:
             mask = confident_mask(found, model.matte_threshold)
         seen = self._up(mask)
         clean = self._prior(y, seen)[0]
-        h = illumination(y, clean)
+        h = illumination(y, clean, self._subject.model.illumination)
         noise, diffusion = self._noise(image, seed), self._subject.model.diffusion
         result = sample(self._denoiser, y, seen, h, clean, noise, options, diffusion)
         x, clean_array, refined, h_array = (part.cpu().numpy() for part in (result.x, clean, result.mask, h))

@@ -20,6 +20,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from benchmarks.errors import BenchmarkError
+from export.illumination import form_of
 from export.passes.group_norm import norms
 from export.precision.mixed import single_graph
 from export.schedule import timesteps
@@ -51,7 +52,8 @@ def recovered(bundle: Bundle) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         denoiser = Denoiser(SIZES[size])
-    model = Model(_denoiser(denoiser, bundle), _prior(bundle), task=bundle.manifest.task)
+    form = form_of(bundle.manifest.model.illumination)
+    model = Model(_denoiser(denoiser, bundle), _prior(bundle), task=bundle.manifest.task, illumination=form)
     golden = read_golden(bundle)
     options = replace(sampler_options(bundle.manifest.sampling), steps=golden.steps)
     found = psnr(np.clip(reference_loop(model, options, golden.image, golden.mask, golden.seed), 0, 1), golden.x)

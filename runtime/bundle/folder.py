@@ -49,12 +49,19 @@ OpenUnit = Annotated[float, Meta(gt=0, lt=1)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Illumination(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """h = clamp((y + epsilon) / (clean + epsilon), floor, ceiling), images sRGB-encoded in [0, 1]."""
+class Illumination(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """h = clamp((y + photo_epsilon) / (clean + epsilon), floor, ceiling), images sRGB-encoded in [0, 1]."""
 
     epsilon: PositiveFloat
-    floor: PositiveFloat
+    floor: NonNegative
     ceiling: PositiveFloat
+    photo_epsilon: NonNegative | None = None
+    """None: epsilon. The authors' released code has 0, epsilon 5e-5, and bounds that h never reaches."""
+
+    @property
+    def added_to_photo(self) -> float:
+        """photo_epsilon, whether it is stated or not."""
+        return self.epsilon if self.photo_epsilon is None else self.photo_epsilon
 
 
 class ModelInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -357,6 +364,8 @@ def _contradiction(manifest: Manifest) -> str | None:
         return f"{engines[0]} is listed, but engines are no part of the manifest"
     if not model.illumination.floor < model.illumination.ceiling:
         return f"illumination floor {model.illumination.floor} is not below its ceiling"
+    if model.illumination.floor == 0 and any(not step.rho for table in sampling.tables.values() for step in table):
+        return "an illumination floor of 0 needs rho above 0 at every step"
     if (sampling.start is None) != (sampling.start_alpha_bar is None):
         return "start and start_alpha_bar must be given together"
     if str(sampling.default_steps) not in sampling.tables:

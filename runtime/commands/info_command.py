@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from runtime.bundle.folder import Bundle, Note, Verification
+    from runtime.bundle.folder import Bundle, Illumination, Note, Verification
 
 
 def info(
@@ -53,6 +53,7 @@ def _describe(bundle: "Bundle") -> str:
         ("sizes", f"long side {model.working_size} pixels, multiples of {model.multiple}"),
         ("steps", f"{sampling.default_steps} (of {steps}), from {start}, eta {sampling.eta:g}"),
         ("update", f"data consistency {consistency}, rho {rho:g} {sampling.rho_schedule}{growth}"),
+        ("degradation", _form(model.illumination)),
         ("mask policy", sampling.mask_policy),
         ("clamp", "on" if sampling.clamp else "off"),
         ("made by", f"shadowdiffusion {made.shadowdiffusion}, torch {made.torch}, onnx {made.onnx}"),
@@ -61,6 +62,10 @@ def _describe(bundle: "Bundle") -> str:
         *((note.exactness, f"{note.name}: {note.detail}{_cost(note)}") for note in manifest.notes),
     ]
     return "\n".join(f"{label:<12} {text}" for label, text in rows)
+
+
+def _form(of: "Illumination") -> str:
+    return f"h = (y + {of.added_to_photo:g}) / (x + {of.epsilon:g}), within [{of.floor:g}, {of.ceiling:g}]"
 
 
 def _summary(found: "Verification") -> str:

@@ -51,6 +51,9 @@ class DeviceLoop:
         self._kernels = CudaKernels(bundle, networks.cuda)
         self._names = KernelNames(bundle.manifest, networks)
         self._kernels.require(self._names.all())
+        light = bundle.manifest.model.illumination
+        if light.added_to_photo != light.epsilon:
+            raise RestoreError("the GPU kernels do not compute the degradation form of this bundle")
         self._constants = dict[tuple[tuple[Step, ...], int], DeviceConstants]()
         self._workspaces = OrderedDict[Shape, Workspace]()
 

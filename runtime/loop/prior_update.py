@@ -2,7 +2,7 @@
 
 ShadowDiffusion (CVPR 2023): supplement Eq. A (degradation), Eq. 13 (image update) and Eq. 14 (mask
 update). Arrays are float32; images y and clean are sRGB-encoded [N, 3, H, W] in [0, 1], masks [N, 1, H,
-W] in [0, 1], h [N, 3, H, W] > 0.
+W] in [0, 1], h [N, 3, H, W] >= 0.
 """
 
 import numpy as np
@@ -16,10 +16,10 @@ CONFIDENT = 0.9  # a mask value from which a pixel counts as surely degraded
 
 
 def illumination(y: Array, clean: Array, limits: Illumination) -> Array:
-    """h = clamp((y + epsilon) / (clean + epsilon), floor, ceiling): how much darker y is than the clean
+    """h = clamp((y + photo_epsilon) / (clean + epsilon), floor, ceiling): how much darker y is than the clean
     photo.
     """
-    h: Array = y + np.float32(limits.epsilon)
+    h: Array = y + np.float32(limits.added_to_photo)
     h /= clean + np.float32(limits.epsilon)
     np.clip(h, np.float32(limits.floor), np.float32(limits.ceiling), out=h)
     return h

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from runtime.bundle.folder import Illumination
 from runtime.bundle.opening import load_bundle
 from tests.export.command_line import ROOT, environment, run
 from tests.runtime.tiny import load_pixels, picture, save
@@ -45,6 +46,7 @@ def test_from_the_released_file_to_a_photo(tmp_path: Path) -> None:
     bundle = load_bundle(path)
     assert not bundle.has_prior
     assert bundle.manifest.sampling.data_consistency is False
+    assert bundle.manifest.model.illumination == Illumination(5e-5, 0.0, 1e5, 0.0)
     assert [step.t for step in bundle.manifest.sampling.tables["5"]] == [800, 600, 400, 200, 0]
     networks, written_out = OnnxRuntimeNetworks(bundle, "cpu", 1), WrittenOut(network())
     generator = torch.Generator().manual_seed(3)
@@ -67,4 +69,4 @@ def test_from_the_released_file_to_a_photo(tmp_path: Path) -> None:
     assert load_pixels(restored).shape == (61, 90, 3)
     refused = run("onnx", tmp_path / "I1_E1_gen.pth", "-o", tmp_path / "other")
     assert refused.returncode == 2
-    assert "safetensors" in refused.stderr
+    assert "python -m training import-checkpoint" in refused.stderr

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from training.checkpoint import Model, load_checkpoints, save_checkpoint
-from training.degradation import DegradationConfig, DegradationPrior
+from training.degradation import AUTHORS, DegradationConfig, DegradationPrior
 from training.denoiser import Denoiser, DenoiserConfig
 from training.errors import TrainingError
 from training.schedule import DiffusionConfig
@@ -67,7 +67,7 @@ def test_round_trip(tmp_path: Path, denoiser: Denoiser, prior: DegradationPrior)
     path = tmp_path / "both.safetensors"
     diffusion = DiffusionConfig(500, 2e-4, 0.03)
     recipe = {"steps": 3, "data": ["synthetic"], "note": "ρ"}
-    save_checkpoint(path, Model(denoiser, prior, diffusion, "low-light", recipe))
+    save_checkpoint(path, Model(denoiser, prior, diffusion, "low-light", recipe, AUTHORS))
     model = load_checkpoints([path])
     assert model.denoiser is not None
     assert model.prior is not None
@@ -76,6 +76,7 @@ def test_round_trip(tmp_path: Path, denoiser: Denoiser, prior: DegradationPrior)
     assert equal(model.denoiser, denoiser)
     assert equal(model.prior, prior)
     assert (model.diffusion, model.task, model.recipe) == (diffusion, "low-light", recipe)
+    assert model.illumination == AUTHORS
     assert not model.denoiser.training
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
@@ -98,6 +99,7 @@ def test_file_layout(saved: Path) -> None:
     config = json.loads(metadata["config"])
     assert config["denoiser"]["multipliers"] == [1, 2]
     assert config["prior"] is None
+    assert "illumination" not in config  # files of the usual form are as they have ever been
     assert config["diffusion"] == {"timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02}
     assert all(name.startswith("denoiser.") for name in names)
 
@@ -106,14 +108,14 @@ def test_file_layout(saved: Path) -> None:
 def test_union(tmp_path: Path, denoiser: Denoiser, prior: DegradationPrior, order: tuple[int, int]) -> None:
     diffusion = DiffusionConfig(400)
     files = [tmp_path / "d.safetensors", tmp_path / "p.safetensors"]
-    save_checkpoint(files[0], Model(denoiser, None, diffusion, recipe={"lr": 1}))
+    save_checkpoint(files[0], Model(denoiser, None, diffusion, recipe={"lr": 1}, illumination=AUTHORS))
     save_checkpoint(files[1], Model(None, prior, recipe={"lr": 2}))
     model = load_checkpoints([files[i] for i in order])
     assert model.denoiser is not None
     assert model.prior is not None
     assert equal(model.denoiser, denoiser)
     assert equal(model.prior, prior)
-    assert model.diffusion == diffusion
+    assert (model.diffusion, model.illumination) == (diffusion, AUTHORS)
     assert model.recipe == {"d": {"lr": 1}, "p": {"lr": 2}}
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.checkpoint import load_checkpoints
+from training.degradation import AUTHORS
 from training.denoiser import PAPER, Denoiser, DenoiserConfig
 from training.errors import TrainingError
 from training.import_checkpoint import import_checkpoint
@@ -166,6 +167,7 @@ def test_imported_network_computes_the_same(tmp_path: Path, prefix: str) -> None
     assert model.denoiser.config == DenoiserConfig(base=64, multipliers=(1, 2), blocks=1, groups=16)
     assert model.prior is None
     assert model.diffusion == DiffusionConfig()
+    assert model.illumination == AUTHORS
     assert model.recipe == {"imported_from": "I1_E1_gen.pth", "groups": 16}
     generator = torch.Generator().manual_seed(1)
     for height, width in ((8, 8), (6, 14)):
@@ -274,6 +276,16 @@ def test_damaged_values_are_refused(tmp_path: Path) -> None:
     state = released()
     state["denoise_fn.mid.1.res_block.block2.block.3.bias"][5] = math.nan
     assert "denoise_fn.mid.1.res_block.block2.block.3.bias that are not finite" in refused(tmp_path, state)
+
+
+def test_each_kind_of_file_names_the_command_that_takes_it(tmp_path: Path) -> None:
+    released_file, checkpoint = written(tmp_path / "I1_E1_gen.pth", released()), tmp_path / "authors.safetensors"
+    with pytest.raises(TrainingError, match="python -m training import-checkpoint"):
+        load_checkpoints(released_file)
+    import_checkpoint(released_file, checkpoint)
+    with pytest.raises(TrainingError, match="python -m export onnx"):
+        import_checkpoint(checkpoint, tmp_path / "again.safetensors")
+    assert not (tmp_path / "again.safetensors").exists()
 
 
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:

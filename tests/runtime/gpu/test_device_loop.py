@@ -19,7 +19,7 @@ import pytest
 
 from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.backends.tensorrt_networks import TensorRTNetworks
-from runtime.bundle.folder import Bundle, Sampling
+from runtime.bundle.folder import Bundle, Illumination, Sampling, write_manifest
 from runtime.bundle.golden_example import psnr
 from runtime.bundle.opening import load_bundle
 from runtime.engines import golden_check
@@ -620,6 +620,19 @@ def test_a_wrong_kernel_is_noticed_and_not_used(
     loop = open_loop(bundle, store(bundle), "this GPU", None, said.append)
     assert isinstance(loop, HostLoop)
     assert "leaves the steps between its networks to the CPU: it " in said[1]
+
+
+def test_another_degradation_form_leaves_the_steps_to_the_cpu(
+    tmp_path: Path, trt: TensorRT, checked_here: list[str]
+) -> None:
+    path = write_bundle(tmp_path / "b", golden=True)
+    add_kernels(path)
+    manifest = load_bundle(path).manifest
+    model = msgspec.structs.replace(manifest.model, illumination=Illumination(5e-5, 0.0, 1e5, 0.0))
+    write_manifest(path, msgspec.structs.replace(manifest, model=model))
+    bundle, said = load_bundle(path), list[str]()
+    assert isinstance(open_loop(bundle, store(bundle), "this GPU", None, said.append), HostLoop)
+    assert "degradation form" in said[-1]
 
 
 def test_batches_stay_with_the_engine_and_other_sizes_go_elsewhere(tmp_path: Path, trt: TensorRT) -> None:
