@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from export.errors import ExportError
 from runtime.bundle.folder import MANIFEST
+from runtime.file_locks import lock
 
 
 @contextmanager
@@ -34,11 +34,9 @@ def locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(descriptor):
             report(f"waiting for another process that is writing to {folder}")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor, wait=True)
         yield
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""

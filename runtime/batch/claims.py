@@ -3,11 +3,13 @@
 The lock dies with its process. A file that is left behind says that one was killed, and what else it left is removed.
 """
 
-import fcntl
 import os
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from runtime.file_locks import lock
+from runtime.unfinished import adopt, create, forget, remove
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,7 @@ class Claim:
 
     def release(self) -> None:
         """Let others have it."""
-        with suppress(OSError):
-            os.unlink(self.path)
+        remove(self.path)
         os.close(self.file)
 
 
@@ -28,30 +29,44 @@ def claim(target: str, *others: str) -> Claim | None:
     """Claim the file `target`, in a folder that exists, and with it what is made along with it; None if another process
     has it. Raises OSError.
     """
-    folder, name = os.path.split(target)
-    path = os.path.join(folder, f".{name}.lock")
+    path = _lock_of(target)
     while True:
         file, is_new = _open(path)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            return None
+            free = lock(file)
         except OSError:
             return Claim(path, file)  # there are file systems without locks
+        if not free:
+            if is_new:
+                forget(path)
+            os.close(file)
+            return None
         if _is(path, file):
             if not is_new:
+                adopt(path)
                 for abandoned in (target, *others):
                     _sweep(*os.path.split(abandoned))
             return Claim(path, file)
         os.close(file)  # its owner has just released and removed it
 
 
+def release_abandoned(target: str, *others: str) -> None:
+    """Remove the lock, and what else a killed process left behind, of a result that need not be made."""
+    with suppress(OSError):
+        if os.path.lexists(_lock_of(target)) and (mine := claim(target, *others)):
+            mine.release()
+
+
+def _lock_of(target: str) -> str:
+    folder, name = os.path.split(target)
+    return os.path.join(folder, f".{name}.lock")
+
+
 def _open(path: str) -> tuple[int, bool]:
     """A descriptor of the file, and whether it is new."""
     while True:
         try:
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True
+            return create(path), True
         except FileExistsError:
             with suppress(FileNotFoundError):
                 return os.open(path, os.O_RDWR), False

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -26,6 +26,8 @@ class Found:
     """Where it lies below the folder or pattern that was named, otherwise only its name."""
     real: str
     """The same for every path that leads to this file."""
+    named: bool = True
+    """Whether it was named itself, and not met in a folder."""
 
 
 class Problem(NamedTuple):
@@ -41,16 +43,16 @@ class Inputs:
     """
 
     def __init__(self, arguments: Sequence[str], left_out: Iterable[str] = ()) -> None:
-        self.found: list[Found] = []
         self.problems: list[Problem] = []
         self._left_out = {_identity(path) for path in left_out} - {None}
         self._left_files = {os.path.realpath(path) for path in left_out if os.path.isfile(path)}
-        known = set[str]()
+        known: dict[str, Found] = {}
         for argument in arguments:
             for found in self._expand(argument):
-                if found.real not in known:
-                    known.add(found.real)
-                    self.found.append(found)
+                first = known.setdefault(found.real, found)
+                if found.named and not first.named:
+                    known[found.real] = replace(first, named=True)
+        self.found = list(known.values())
 
     def _expand(self, argument: str) -> Iterator[Found]:
         if argument == STDIN:
@@ -94,7 +96,7 @@ class Inputs:
                     path = os.path.join(folder, entry.name)
                     own = os.path.realpath(path) if entry.is_symlink() else os.path.join(real, entry.name)
                     if own not in self._left_files:
-                        yield Found(path, "/".join(inner), own)
+                        yield Found(path, "/".join(inner), own, named=False)
             folders.extend((path, inner) for path, inner in reversed(below) if match(inner, pattern) != "no")
 
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Status = Literal["restored", "skipped", "failed", "dropped", "busy"]
-"""skipped: it was done before; dropped: the user interrupted it; busy: another process is at it."""
+Status = Literal["restored", "skipped", "failed", "dropped", "busy", "result"]
+"""skipped: it was done before; dropped: the user interrupted it; busy: another process is at it, or it may be the
+result of another photo of this run, which comes first; result: it is one.
+"""
 
 
 @dataclass

@@ -1,5 +1,9 @@
-"""Patterns of paths: `*`, `?` and `[...]` stand for parts of a name, `**` for any number of folders."""
+"""Patterns of paths: `*`, `?` and `[...]` stand for parts of a name, `**` for any number of folders.
 
+A name that is there wins over a pattern: `holiday [2024]/*.jpg` means the folder of that name.
+"""
+
+import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -15,7 +19,8 @@ def is_pattern(argument: str) -> bool:
 def split(pattern: str) -> tuple[str, tuple[str, ...]]:
     """The folder that a pattern starts from ("" for the current one), and its parts below that."""
     parts = pattern.split("/")
-    first = next(index for index, part in enumerate(parts) if is_pattern(part))
+    fixed = (not is_pattern(part) or os.path.isdir("/".join(parts[: index + 1])) for index, part in enumerate(parts))
+    first = next((index for index, is_fixed in enumerate(fixed) if not is_fixed), len(parts) - 1)
     base = "/".join(parts[:first])
     if first and not base:
         base = "/"
@@ -33,4 +38,5 @@ def match(path: Sequence[str], pattern: Sequence[str]) -> Verdict:
     if pattern[0] == "**":
         verdicts = [match(path[skipped:], pattern[1:]) for skipped in range(len(path) + 1)]
         return "yes" if "yes" in verdicts else "below"
-    return match(path[1:], pattern[1:]) if fnmatchcase(path[0], pattern[0]) else "no"
+    same = path[0] == pattern[0] or fnmatchcase(path[0], pattern[0])
+    return match(path[1:], pattern[1:]) if same else "no"

@@ -9,6 +9,8 @@ from pathlib import PurePath
 from typing import Literal
 
 from runtime.batch.inputs import ADDED, STDIN, Found, Problem, is_earlier_result, is_photo
+from runtime.batch.notes import Note, Notes
+from runtime.batch.standing import same_file
 from runtime.errors import RestoreError
 from runtime.photo import SUFFIXES, Format, suffix_of
 from runtime.photo.formats import format_of
@@ -46,6 +48,10 @@ class Job:
     inner: str
     targets: dict[Kind, str]
     """Where to write what; for the photo "-" is stdout."""
+    earlier: Note | None = None
+    """What the photo was made from, where an earlier run made it and it was not named: it is passed over if that is
+    among the photos of this run.
+    """
 
     @property
     def into_stdout(self) -> bool:
@@ -61,9 +67,14 @@ def plan(found: Sequence[Found], wanted: Wanted) -> tuple[list[Job], list[Proble
     """
     _check(wanted, len(found))
     jobs, problems = list[Job](), list[Problem]()
+    notes = cache(Notes)
     for photo in found:
         try:
-            jobs.append(Job(photo.path, photo.inner, _targets(photo, wanted)))
+            targets = _targets(photo, wanted)
+            folder, name = os.path.split(photo.path)
+            in_place = same_file(targets["photo"], photo.path)  # it is done, and not something else
+            earlier = None if photo.named or in_place else notes(folder).of(name)
+            jobs.append(Job(photo.path, photo.inner, targets, earlier))
         except RestoreError as error:
             problems.append(Problem(photo.path, str(error)))
     return _without_conflicts(jobs, {photo.path: photo.real for photo in found}, problems)

@@ -73,6 +73,9 @@ class Report:
     def end(self) -> int:
         """Say the last word; returns the exit code."""
         failed, done = self._counts["failed"], self._counts["restored"] + self._counts["skipped"]
+        if results := self._counts["result"]:
+            what = "1 photo is the result of an earlier run" if results == 1 else f"{results} photos are results"
+            complain(f"{what}{'' if results == 1 else ' of earlier runs'}: passed over", "note")
         if self._stop.signal is not None:
             if self._stop.signal != signal.SIGPIPE:
                 complain(f"{done} of {self._total} photos are done, run again for the rest", "interrupted")

@@ -1,12 +1,16 @@
-"""Ctrl-C: the photos in hand are dropped or finished, and the rest is left for another time."""
+"""Ctrl-C: photos in hand are dropped or finished, and the rest is left for another time; a second one ends at once."""
 
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from runtime.unfinished import remove_all
+
+SHOW_CURSOR = b"\x1b[?25h"
+"""To a terminal on which a bar has hidden it."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Stopped(Exception):
@@ -37,10 +41,14 @@ class Stop:
 
 @contextmanager
 def stopped_by_signals(stop: Stop) -> Iterator[None]:
-    """SIGINT, SIGTERM or SIGHUP ask `stop`; a second one ends the process at once."""
+    """SIGINT, SIGTERM or SIGHUP ask `stop`; a second one, or SIGQUIT, ends the process at once, with nothing left."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop:
+        if stop or number == signal.SIGQUIT:
+            remove_all()
+            with suppress(OSError):
+                if os.isatty(2):
+                    os.write(2, SHOW_CURSOR)
             os._exit(128 + number)
         stop.now(number)
 

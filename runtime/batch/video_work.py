@@ -32,11 +32,17 @@ class VideoWorker(Worker):
         self._stop.check()
         if self._cleans is not None:
             raise PhotoError(f"{job.source} is a video: a clean estimate goes with a photo only")
+        if self._comes_later(job, patient, outcome):
+            return
+        sha256 = hash_of(job.source)
+        if self._is_result(job, sha256):
+            outcome.status = "result"
+            return
         given = self._partner(self._masks, job)
         mask = given.decoded()
         quality = self._settings.quality
         outcome.mask, outcome.settings = given.path, self._settings.record("jpeg")
-        origin = Origin(hash_of(job.source), given.sha256, self._settings.bundle, outcome.settings)
+        origin = Origin(sha256, given.sha256, self._settings.bundle, outcome.settings)
         with self._claimed(job, patient) as mine:
             if not mine:
                 outcome.status = "busy"

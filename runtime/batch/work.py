@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from runtime.batch.claims import claim
+from runtime.batch.claims import claim, release_abandoned
 from runtime.batch.extras import comparison, illumination_picture, mask_picture
 from runtime.batch.masks import Partners
 from runtime.batch.notes import Note, Notes, Origin
@@ -59,10 +59,12 @@ class Worker:
         self._force = force
         self._on_step = on_step
         self._notes: dict[str, Notes] = {}
+        self._seen: set[str] = set()
+        """Hashes of the photos of this run."""
 
     def __call__(self, job: Job, patient: bool = False) -> Outcome:
         """Restore one photo; whatever goes wrong is in the outcome. A photo that another process is at is "busy", or if
-        `patient` is waited for.
+        `patient` is waited for. What an earlier run made is "busy" as well, until the photos have been seen.
         """
         started = perf_counter()
         outcome = Outcome(job.source, job.targets["photo"])
@@ -82,13 +84,20 @@ class Worker:
     def _process(self, job: Job, patient: bool, outcome: Outcome) -> None:
         started = perf_counter()
         self._stop.check()
+        if self._comes_later(job, patient, outcome):
+            return
         data = read_bytes(job.source, self._stop)
+        sha256 = _sha256(data)
+        if self._is_result(job, sha256):
+            outcome.status = "result"
+            return
         mask, clean = self._partner(self._masks, job), self._partner(self._cleans, job)
         outcome.mask, outcome.clean = mask.path, clean.path
         form = self._form(job, data)
         outcome.settings = self._settings.record(form)
-        origin = Origin(_sha256(data), mask.sha256, self._settings.bundle, outcome.settings, clean.sha256)
+        origin = Origin(sha256, mask.sha256, self._settings.bundle, outcome.settings, clean.sha256)
         if not self._wanted(job, origin, outcome):
+            release_abandoned(*job.targets.values())
             outcome.status = "skipped"
             return
         photo = read_photo(data, name=_shown(job.source))
@@ -116,6 +125,22 @@ class Worker:
             outcome.timings |= {part: time for part, time in restored.timings.items() if part != "total"}
             self._write(wanted, photo, restored, origin, form, outcome)
         outcome.status = "restored"
+
+    def _comes_later(self, job: Job, patient: bool, outcome: Outcome) -> bool:
+        """Whether a photo that an earlier run made has to wait until the photos of this run have been seen."""
+        if job.earlier is None or patient:
+            return False
+        self._seen.add(job.earlier.sha256)  # for what was made of it in turn
+        outcome.status = "busy"
+        return True
+
+    def _is_result(self, job: Job, sha256: str) -> bool:
+        """Whether a photo is what an earlier run made of another one of this run, or of another such result."""
+        self._seen.add(sha256)
+        earlier = job.earlier
+        if earlier is None or earlier.sha256 != sha256:  # edited since, it is the user's own
+            return False
+        return earlier.origin.input in self._seen
 
     def _partner(self, partners: Partners | None, job: Job) -> "_Partner":
         if partners is None:

@@ -56,9 +56,11 @@ def restore(
     from runtime.batch.stopping import Stop, stopped_by_signals
     from runtime.batch.video_work import VideoWorker
     from runtime.batch.work import Worker
+    from runtime.file_locks import check_locks
     from runtime.photo import check_encoding
     from runtime.video.frames import is_video
 
+    check_locks()
     if native and working_size is not None:
         raise RestoreError(f"--native means the photo's own size: leave out --working-size {working_size}")
     if format is not None:

@@ -5,7 +5,6 @@
 import os
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from runtime.errors import PhotoError
@@ -13,6 +12,7 @@ from runtime.photo.encoding import encode_into
 from runtime.photo.formats import Format, check_encoding, format_of
 from runtime.photo.image import Photo
 from runtime.photo.reading import FilePath
+from runtime.unfinished import create, remove
 
 _TAKEN = "it exists already (--overwrite replaces it)"
 
@@ -49,7 +49,7 @@ def write_photo(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # opened here, not by its name in pyvips, which takes no names that are not UTF-8; to be read for TIFF
-        with temporary.open("x+b") as file:
+        with open(create(temporary), "r+b") as file:
             encode_into(file, photo, form, quality, f"write {path}")
             file.flush()
             os.fsync(file)  # some disks say only now that they are full
@@ -59,8 +59,7 @@ def write_photo(
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         raise PhotoError(f"cannot write {path}: {_reason(error, path)}") from error
     finally:
-        with suppress(OSError, ValueError):
-            temporary.unlink()
+        remove(temporary)
 
 
 def _publish(temporary: Path, path: Path, overwrite: bool) -> None:

@@ -32,7 +32,7 @@ def test_no_more_are_in_hand_than_asked_for_and_all_are_done() -> None:
             now += 1
             most = max(most, now)
         if int(job.source) < 3:
-            together.wait(10)  # three are in hand at once
+            together.wait(60)  # three are in hand at once
         with lock:
             now -= 1
         return Outcome(job.source, status="restored")

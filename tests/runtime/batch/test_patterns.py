@@ -41,6 +41,26 @@ def test_patterns_match_what_the_shell_would(tree: Path, pattern: str, absolute:
     assert all(photo.path == os.path.join(base, photo.inner) for photo in found)
 
 
+def test_names_that_are_there_win_over_patterns(tree: Path) -> None:
+    for name in ("holiday [2024]/a.jpg", "holiday [2024]/[b]/c.jpg", "holiday 2/a.jpg", "x/[y]/a.jpg", "what?/*/a.jpg"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+
+    def found(pattern: str) -> list[str]:
+        inputs = Inputs([pattern])
+        assert not inputs.problems
+        return [photo.path for photo in inputs.found]
+
+    assert found("holiday [2024]/*.jpg") == ["holiday [2024]/a.jpg"]
+    assert found("holiday [2024]/**/*.jpg") == ["holiday [2024]/a.jpg", "holiday [2024]/[b]/c.jpg"]
+    assert found(f"{tree}/holiday [2024]/[b]/?.jpg") == [f"{tree}/holiday [2024]/[b]/c.jpg"]
+    assert found("holiday [0-9]/*.jpg") == ["holiday 2/a.jpg"]
+    assert found("hol*/[b]/*.jpg") == ["holiday [2024]/[b]/c.jpg"]
+    assert found("?/[y]/a.jpg") == ["x/[y]/a.jpg", "x/y/a.jpg", "z/y/a.jpg"]
+    assert found("what?/*/*.jpg") == ["what?/*/a.jpg"]
+    assert found("holiday [[]2024]/*.jpg") == ["holiday [2024]/a.jpg"]
+
+
 def test_only_folders_that_may_hold_a_match_are_searched() -> None:
     assert match(["x"], ["x", "*.jpg"]) == "below"
     assert match(["y"], ["x", "*.jpg"]) == "no"

@@ -10,59 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.runtime.tiny import load_pixels, picture, save
-
-ROOT = Path(__file__).resolve().parents[3]
-Start = Callable[..., "subprocess.Popen[Any]"]
-
-
-@pytest.fixture
-def start(bundle: Path) -> Start:
-    """Starts `shadowdiffusion restore` on the tiny bundle, after the Python code `first`."""
-
-    def begin(*words: object, first: str = "", **options: Any) -> subprocess.Popen[Any]:
-        code = f"{first}\nfrom runtime.commands.cli import main\nmain()"
-        command = [sys.executable, "-c", code, "restore", *map(str, words), "--bundle", str(bundle), "--threads", "1"]
-        usual: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": heed_interrupts}
-        return subprocess.Popen(command, cwd=ROOT, **usual | options)
-
-    return begin
-
-
-def heed_interrupts() -> None:
-    """What starts programs in the background, and these tests with them, may have told them to ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def finish(process: subprocess.Popen[Any], data: bytes | None = None) -> tuple[int, bytes, str]:
-    """Exit code, stdout, and stderr, in which no traceback belongs."""
-    out, err = process.communicate(data, timeout=120)
-    text = (err or b"").decode()
-    assert "Traceback" not in text
-    return process.returncode, out or b"", text
-
-
-def photos(folder: Path, count: int, size: tuple[int, int] = (9, 9)) -> Path:
-    folder.mkdir()
-    for index in range(count):
-        save(folder / f"{index:03}.png", picture(*size, seed=index))
-    return folder
-
-
-def whole_results(folder: Path) -> set[str]:
-    """The names of the results in a folder, after decoding each."""
-    names = {name for name in os.listdir(folder) if not name.startswith(".")}
-    for name in names:
-        assert load_pixels(folder / name).ndim == 3
-    return names
-
+from tests.runtime.commands.processes import ROOT, Start, finish, photos, whole_results
+from tests.runtime.tiny import picture, save
 
 KILL = """
 import os, signal
@@ -77,7 +31,7 @@ os.{call} = killed
 """
 
 
-@pytest.mark.parametrize("call", ["fsync", "link"])
+@pytest.mark.parametrize("call", ["fsync", "link", "unlink"])
 def test_killed_while_writing_it_leaves_no_part_and_goes_on(start: Start, tmp_path: Path, call: str) -> None:
     source, out = photos(tmp_path / "in", 5), tmp_path / "out"
     code, *_ = finish(start(source, "-o", out, "--jobs", 1, first=KILL.format(call=call)))
@@ -92,21 +46,45 @@ def test_killed_while_writing_it_leaves_no_part_and_goes_on(start: Start, tmp_pa
     assert len(os.listdir(out)) == 5 + 1  # and the notes
 
 
+HELD = """
+import os, sys, threading, time
+from runtime.batch.stopping import Stop
+before, lock, calls = os.fsync, threading.Lock(), 0
+
+def held(file):
+    global calls
+    with lock:
+        calls += 1
+        last = calls > 4
+    while last and not Stop.asked:
+        time.sleep(0.01)
+    before(file)
+
+def now(self, number=None, before=Stop.now):
+    before(self, number)
+    Stop.asked = True
+
+Stop.asked, Stop.now, os.fsync = False, now, held
+"""
+"""From the fifth on, nothing is finished before the process is asked to stop."""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_stops_soon_and_says_how_far_it_came(start: Start, tmp_path: Path, number: int) -> None:
-    source, out = photos(tmp_path / "in", 300), tmp_path / "out"
-    process = start(source, "-o", out)
+    source, out = photos(tmp_path / "in", 20), tmp_path / "out"
+    process = start(source, "-o", out, first=HELD)
     assert process.stdout is not None
-    process.stdout.readline()
+    for _ in range(4):
+        process.stdout.readline()
     process.send_signal(number)
     code, _, errors = finish(process)
     assert code == 128 + number
     done = whole_results(out)
-    assert 1 <= len(done) < 300
-    assert errors == f"interrupted: {len(done)} of 300 photos are done, run again for the rest\n"
+    assert 4 <= len(done) <= 4 + 3
+    assert errors == f"interrupted: {len(done)} of 20 photos are done, run again for the rest\n"
     assert len(os.listdir(out)) == len(done) + 1
     code, text, _ = finish(start(source, "-o", out))
-    assert (code, text.count(b"(done before)"), len(whole_results(out))) == (0, len(done), 300)
+    assert (code, text.count(b"(done before)"), len(whole_results(out))) == (0, len(done), 20)
 
 
 WAITING = """
@@ -187,15 +165,14 @@ def test_through_pipes(start: Start, tmp_path: Path) -> None:
 
 
 def test_nobody_reads_stdout(start: Start, tmp_path: Path) -> None:
-    source = photos(tmp_path / "in", 300)
+    source = photos(tmp_path / "in", 20)
     reader, writer = os.pipe()
     process = start(source, "-o", tmp_path / "out", stdout=writer)
     os.close(writer)
-    os.read(reader, 1)
-    os.close(reader)
+    os.close(reader)  # long before the first line
     code, _, errors = finish(process)
     assert (code, errors) == (128 + signal.SIGPIPE, "")
-    assert 1 <= len(whole_results(tmp_path / "out")) < 300
+    assert 1 <= len(whole_results(tmp_path / "out")) <= 1 + 3
     reader, writer = os.pipe()
     os.close(reader)
     process = start(source / "000.png", "-o", "-", stdout=writer)
