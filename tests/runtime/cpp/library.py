@@ -62,7 +62,7 @@ class Result(Structure):
     ]
 
 
-class NativeError(Exception):
+class CppError(Exception):
     """A status other than OK, and the library's one line."""
 
     def __init__(self, status: int, line: str) -> None:
@@ -97,9 +97,9 @@ class Library:
         self.c.shadowdiffusion_check.argtypes = [c_void_p, POINTER(c_double)]
 
     def demand(self, status: int) -> None:
-        """Raise NativeError unless the status is OK."""
+        """Raise CppError unless the status is OK."""
         if status != 0:
-            raise NativeError(status, self.c.shadowdiffusion_error().decode())
+            raise CppError(status, self.c.shadowdiffusion_error().decode())
 
 
 class Restorer:

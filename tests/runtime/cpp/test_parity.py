@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from itertools import product
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +16,45 @@ import runtime
 from export.engines import cpu_kernels as backend
 from export.engines.build import build_engines
 from export.engines.key import EngineOptions
+from runtime.bundle.folder import Task
 from runtime.bundle.opening import built_in
 from runtime.errors import RestoreError
 from runtime.photo import read_photo
 from tests import cpu_kernels
-from tests.runtime.cpp.library import Library, NativeError, Restorer
+from tests.runtime.cpp.library import CppError, Library, Restorer
 
 pytestmark = pytest.mark.xdist_group("cpp")
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "docs" / "example"
 PHOTOS = sorted((ROOT / "tests" / "data" / "photos").rglob("*.jpg"))
-TASKS = ("shadow", "low-light", "exposure")
+TASKS: tuple[Task, ...] = ("shadow", "low-light", "exposure")
 BACKENDS = ("openvino", "onnxruntime")
 WHOLE = {"uint8": 255, "uint16": 65535, "float32": 1}
 LEAST = 80.0
 """dB. Rounding to 8 bits alone takes a few pixels in 100,000 to another value, which is about 95 dB."""
 
 Pixels = npt.NDArray[Any]
+Pair = tuple[runtime.Restorer, Restorer]
 
 
-@pytest.fixture(scope="module", params=product(TASKS, BACKENDS), ids="-".join)
-def pair(request: pytest.FixtureRequest, library: Library) -> Iterator[tuple[runtime.Restorer, Restorer]]:
-    """A built-in bundle in both runtimes."""
-    task, backend = request.param
+@contextmanager
+def opened(library: Library, task: Task, backend: str) -> Iterator[Pair]:
     try:
-        native = Restorer(library, task=task, threads=2, backend=backend)
-    except NativeError as error:
+        cpp = Restorer(library, task=task, threads=2, backend=backend)
+    except CppError as error:
         if "is unknown here" not in str(error):
             raise
         pytest.skip(f"{backend} was not built in: set ONNXRUNTIME_INCLUDE_DIR to the folder of its header")
-    yield runtime.load(built_in(task), "portable", "cpu", 2), native
-    native.close()
+    yield runtime.load(built_in(task), "portable", "cpu", 2), cpp
+    cpp.close()
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def pair(request: pytest.FixtureRequest, library: Library) -> Iterator[Pair]:
+    """The built-in bundle for shadows in both runtimes."""
+    with opened(library, "shadow", request.param) as both:
+        yield both
 
 
 def psnr(a: Pixels, b: Pixels) -> float:
@@ -58,7 +65,7 @@ def psnr(a: Pixels, b: Pixels) -> float:
     return 200.0 if error == 0 else min(200.0, -10 * np.log10(error))
 
 
-def compare(pair: tuple[runtime.Restorer, Restorer], photo: Pixels, mask: Pixels | None = None, **options: Any) -> None:
+def compare(pair: Pair, photo: Pixels, mask: Pixels | None = None, **options: Any) -> None:
     expected = pair[0](photo, mask, with_prior=True, **options)
     found = pair[1](photo, mask, **options)
     assert expected.mask is not None
@@ -85,23 +92,20 @@ def mask() -> Pixels:
 @pytest.mark.parametrize(
     ("photo", "steps", "seed"), list(zip(PHOTOS, (1, 2, 1, 2, 1, 2), (0, 1, 2**32, 2**64 - 1, 5, 6), strict=True))
 )
-def test_photos(pair: tuple[runtime.Restorer, Restorer], photo: Path, steps: int, seed: int) -> None:
+def test_photos(pair: Pair, photo: Path, steps: int, seed: int) -> None:
     compare(pair, read_photo(photo).pixels, steps=steps, seed=seed)
 
 
-def test_a_mask(pair: tuple[runtime.Restorer, Restorer], example: Pixels, mask: Pixels) -> None:
+def test_a_mask(pair: Pair, example: Pixels, mask: Pixels) -> None:
     compare(pair, example, mask, steps=5, seed=7)
 
 
-def test_a_mask_in_colour_and_part_of_the_strength(
-    pair: tuple[runtime.Restorer, Restorer], example: Pixels, mask: Pixels
-) -> None:
-    coloured = np.repeat(mask[..., None], 3, axis=2) // np.array([1, 2, 3], np.uint8)
-    compare(pair, example, coloured, strength=0.6, working_size=200)
+def test_a_mask_and_part_of_the_strength(pair: Pair, example: Pixels, mask: Pixels) -> None:
+    compare(pair, example, mask, strength=0.6, working_size=200)
 
 
 @pytest.mark.parametrize("kind", ["uint16", "float32"])
-def test_finer_types(pair: tuple[runtime.Restorer, Restorer], example: Pixels, kind: str) -> None:
+def test_finer_types(pair: Pair, example: Pixels, kind: str) -> None:
     values = np.random.default_rng(0).uniform(0, 1 / 256, example.shape) + example / 257
     fine = (values * 65535).astype(np.uint16) if kind == "uint16" else values.astype(np.float32)
     compare(pair, np.ascontiguousarray(fine[::2, ::2]), working_size=128)
@@ -110,52 +114,41 @@ def test_finer_types(pair: tuple[runtime.Restorer, Restorer], example: Pixels, k
 @pytest.mark.parametrize(
     ("height", "width", "size"), [(1, 1, 384), (1, 300, 40), (9, 5, 384), (301, 377, 113), (17, 64, 33)]
 )
-def test_odd_sizes(
-    pair: tuple[runtime.Restorer, Restorer], example: Pixels, height: int, width: int, size: int
-) -> None:
+def test_odd_sizes(pair: Pair, example: Pixels, height: int, width: int, size: int) -> None:
     part = np.ascontiguousarray(example[100 : 100 + height, :width])
     compare(pair, part, working_size=size)
 
 
-def test_grey(pair: tuple[runtime.Restorer, Restorer], example: Pixels) -> None:
+def test_grey(pair: Pair, example: Pixels) -> None:
     compare(pair, np.ascontiguousarray(example[:200, :, 1]))
 
 
-def test_native_size(pair: tuple[runtime.Restorer, Restorer], example: Pixels) -> None:
+def test_native_size(pair: Pair, example: Pixels) -> None:
     compare(pair, np.ascontiguousarray(example[100:260, 100:277]), native=True)
 
 
-def test_a_photo_much_larger_than_the_working_size(pair: tuple[runtime.Restorer, Restorer], example: Pixels) -> None:
+def test_a_photo_much_larger_than_the_working_size(pair: Pair, example: Pixels) -> None:
     large = np.ascontiguousarray(example.repeat(3, axis=0).repeat(3, axis=1)[:1501, :1003])
     compare(pair, large, working_size=96)
 
 
-def test_golden_examples(pair: tuple[runtime.Restorer, Restorer]) -> None:
-    assert pair[1].check() > 100
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task(library: Library, task: Task, backend: str, example: Pixels, mask: Pixels) -> None:
+    with opened(library, task, backend) as pair:
+        assert pair[1].check() > 100
+        compare(pair, example, mask, steps=2, seed=3)
 
 
 @pytest.mark.parametrize(
     "options", [{"steps": 7}, {"strength": 1.5}, {"working_size": 5, "native": True}], ids=lambda options: str(options)
 )
-def test_refusals_are_in_the_same_words(
-    pair: tuple[runtime.Restorer, Restorer], example: Pixels, options: dict[str, Any]
-) -> None:
+def test_refusals_are_in_the_same_words(pair: Pair, example: Pixels, options: dict[str, Any]) -> None:
     with pytest.raises(RestoreError) as expected:
         pair[0](example, **options)
-    with pytest.raises(NativeError) as found:
+    with pytest.raises(CppError) as found:
         pair[1](example, **options)
     assert str(found.value) == str(expected.value)
-
-
-def test_masks_of_another_size_and_black_ones_are_refused_in_the_same_words(
-    pair: tuple[runtime.Restorer, Restorer], example: Pixels, mask: Pixels
-) -> None:
-    for wrong in (np.ascontiguousarray(mask[1:]), np.zeros_like(mask)):
-        with pytest.raises(RestoreError) as expected:
-            pair[0](example, wrong)
-        with pytest.raises(NativeError) as found:
-            pair[1](example, wrong)
-        assert str(found.value) == str(expected.value)
 
 
 def test_an_engine_of_our_cpu_kernels(
@@ -165,37 +158,34 @@ def test_an_engine_of_our_cpu_kernels(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(backend, "race", cpu_kernels.race_won_by("plan"))
     path = shutil.copytree(built_in("shadow"), tmp_path / "bundle")
-    with pytest.raises(NativeError, match="no engine"):
+    with pytest.raises(CppError, match="no engine"):
         Restorer(library, path, threads=2, backend="cpu-kernels")
     engine = build_engines(path, EngineOptions("cpu-kernels"), lambda line: None).engine
-    native, python = Restorer(library, path, threads=2, backend="cpu-kernels"), runtime.load(path, "portable", "cpu", 2)
+    cpp, python = Restorer(library, path, threads=2, backend="cpu-kernels"), runtime.load(path, "portable", "cpu", 2)
     for steps in (1, 5):
-        compare((python, native), example, steps=steps)
-    compare((python, native), example, mask)
-    native.close()
+        compare((python, cpp), example, steps=steps)
+    compare((python, cpp), example, mask)
+    cpp.close()
     compiled = tmp_path / "cache" / "shadowdiffusion" / "openvino"  # where it opened graphs for the check
     if compiled.exists():
         shutil.rmtree(compiled)
-        native = Restorer(library, path, threads=2, backend="cpu-kernels")
-        native(example)
-        native.close()
+        cpp = Restorer(library, path, threads=2, backend="cpu-kernels")
+        cpp(example)
+        cpp.close()
         assert not compiled.exists(), "graphs are opened that the engine has plans of"
     plan = engine.path / "denoiser.plan"
     plan.write_bytes(plan.read_bytes()[:-1])
-    with pytest.raises(NativeError, match=r"denoiser\.plan"):
+    with pytest.raises(CppError, match=r"denoiser\.plan"):
         Restorer(library, path, threads=2, backend="cpu-kernels")
 
 
 def test_damaged_bundles_are_refused_in_the_same_words(library: Library, tmp_path: Path) -> None:
-    with pytest.raises(RestoreError) as expected:
-        runtime.load(tmp_path / "absent")
-    with pytest.raises(NativeError) as found:
+    with pytest.raises(CppError, match=r"absent does not exist: name a folder that holds a manifest\.json"):
         Restorer(library, tmp_path / "absent")
-    assert str(found.value) == str(expected.value)
     (tmp_path / "manifest.json").write_text('{"format_version": 9}')
     with pytest.raises(RestoreError) as expected:
         runtime.load(tmp_path)
-    with pytest.raises(NativeError) as found:
+    with pytest.raises(CppError) as found:
         Restorer(library, tmp_path)
     assert str(found.value) == str(expected.value)
 
@@ -208,7 +198,7 @@ def test_the_callback_cancels(library: Library, example: Pixels) -> None:
         return done < 2
 
     restorer = Restorer(library, threads=2)
-    with pytest.raises(NativeError) as found:
+    with pytest.raises(CppError) as found:
         restorer(example, steps=5, working_size=64, progress=stop)
     assert found.value.status == 5
     assert seen == [(1, 5), (2, 5)]
