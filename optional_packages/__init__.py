@@ -1,4 +1,4 @@
-"""Which packages the extras of pyproject.toml bring, and the command that installs them. Every folder may import this."""
+"""Which packages the extras of pyproject.toml bring, and how to install them. Every folder may import this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every entry point without the packages of the extras: one line that says what to install, and a code that is not 0."""
+"""Every entry point without the packages of the extras: one line that says what to install, and exit code 2."""
 
 from __future__ import annotations
 
