@@ -7,7 +7,11 @@
 Names load on first use, so that importing the package (and `--help`) costs nothing.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""ONNX Runtime sends telemetry from 1.32 on, and begins when it is imported: this comes first (docs/privacy.md)."""
 
 if TYPE_CHECKING:
     from runtime.errors import RestoreError

@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+import runtime  # noqa: F401  before ONNX Runtime, whose telemetry it switches off
+
 # Tests run in parallel processes: with one thread per core in each they would trip over each other.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "VIPS_CONCURRENCY"):
     os.environ.setdefault(_name, "1")

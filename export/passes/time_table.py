@@ -98,8 +98,10 @@ def _frontier(model: ModelProto, timed: set[str]) -> list[str]:
 
 def _evaluate(model: ModelProto, values: Sequence[str], timesteps: Sequence[int]) -> list[npt.NDArray[np.float32]]:
     """The values float32 [R, ...] at R timesteps, by ONNX Runtime, in the float32 that the graph itself would use."""
-    import onnxruntime
     from onnx import ModelProto, TensorProto, helper
+
+    from runtime.backends.onnxruntime_networks import open_session
+    from runtime.engines.store import SessionSettings
 
     part = ModelProto()
     part.CopyFrom(model)
@@ -109,9 +111,7 @@ def _evaluate(model: ModelProto, values: Sequence[str], timesteps: Sequence[int]
     graph.input.extend(inputs)
     graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in values)
     part = drop_dead(part)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(part.SerializeToString(), "cpu", SessionSettings(threads=0, spinning=True, provider_options={}))
     found: list[npt.NDArray[np.float32]] = session.run(values, {TIME: np.asarray(timesteps, np.float32)})
     for name, table in zip(values, found, strict=True):
         if table.shape[:1] != (len(timesteps),):
