@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NoReturn
@@ -76,6 +77,7 @@ def one_line_errors() -> Iterator[None]:
         signal.alarm(5)
         raise SystemExit(128 + stops[0])
 
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr, flush=True)
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
     before = [signal.signal(number, stop) for number in numbers]
     try:

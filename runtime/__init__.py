@@ -10,8 +10,9 @@ Names load on first use, so that importing the package (and `--help`) costs noth
 import os
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"
 """ONNX Runtime sends telemetry from 1.32 on, and begins when it is imported: this comes first (docs/privacy.md)."""
+os.environ.setdefault(TELEMETRY_OFF, "1")
 
 if TYPE_CHECKING:
     from runtime.errors import RestoreError

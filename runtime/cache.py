@@ -1,11 +1,34 @@
 """Where the package keeps what it can make again."""
 
 import os
+import warnings
+from functools import cache
 from pathlib import Path
 
+CHOOSE = "XDG_CACHE_HOME chooses a folder"
 
-def cache_folder(purpose: str) -> Path:
-    """shadowdiffusion/PURPOSE in XDG_CACHE_HOME if that is absolute, else in ~/.cache; it need not exist."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(home) if os.path.isabs(home) else Path.home() / ".cache"
-    return base / "shadowdiffusion" / purpose
+
+def cache_folder(purpose: str) -> Path | None:
+    """The cache's folder for one purpose, which need not exist.
+
+    Args:
+        purpose: Name of a folder.
+
+    Returns:
+        shadowdiffusion/PURPOSE in XDG_CACHE_HOME if that is absolute, else in ~/.cache; None without a home folder, as
+        for a user without an account in a container, of which a warning tells once.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):
+        return Path(base, "shadowdiffusion", purpose)
+    home = os.path.expanduser("~")
+    if os.path.isabs(home):
+        return Path(home, ".cache", "shadowdiffusion", purpose)
+    _warn_once()
+    return None
+
+
+@cache
+def _warn_once() -> None:
+    """Python itself warns again whenever a library has changed the filters of warnings."""
+    warnings.warn(f"there is no cache, since this user has no home folder: {CHOOSE}", stacklevel=1)

@@ -27,7 +27,7 @@ def imports(nodes: list[ast.stmt]) -> Iterator[tuple[str, int]]:
         elif isinstance(node, ast.ImportFrom):
             yield node.module or "", node.lineno
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
-            yield from ((arg.value, node.lineno) for arg in node.args if isinstance(arg, ast.Constant))
+            yield from ((str(arg.value), node.lineno) for arg in node.args if isinstance(arg, ast.Constant))
 
 
 def early(source: str) -> list[int]:
@@ -41,7 +41,9 @@ def early(source: str) -> list[int]:
 
 def test_runtime_is_imported_before_onnx_runtime() -> None:
     """In `runtime` itself it always is, and in the tests: conftest.py begins with it."""
-    files = [path for folder in ("export", "benchmarks", "training", "kernels") for path in (ROOT / folder).rglob("*.py")]
+    files = [
+        path for folder in ("export", "benchmarks", "training", "kernels") for path in (ROOT / folder).rglob("*.py")
+    ]
     assert len(files) > 100
     wrong = {str(path.relative_to(ROOT)): lines for path in files if (lines := early(path.read_text("utf-8")))}
     assert not wrong

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.measurement.machine import ROOT, sources
 from benchmarks.models.random_weights import paper_model, tiny_model
 from benchmarks.models.recover import recovered, sampler_options
 from runtime.bundle.folder import DENOISER, ENGINES, PRIOR, Bundle
 from runtime.bundle.opening import load_bundle
-from runtime.cache import cache_folder
+from runtime.cache import CHOOSE, cache_folder
 from runtime.engines.store import network_digests
 from training.checkpoint import Model
 from training.sampler import SamplerOptions
@@ -134,7 +135,10 @@ def _write_plain(model: Model, folder: Path, report: Report) -> None:
 
 def _kept(name: str, model: Model, source: str, make: Callable[[Path], None]) -> Path:
     """The folder of the cache that `make` has filled, now or before; of two that fill it at once, the first counts."""
-    folder = cache_folder("benchmarks") / f"{name}-{_digest(model, source)}"
+    cache = cache_folder("benchmarks")
+    if cache is None:
+        raise BenchmarkError(f"there is no cache folder to keep the exported networks in: {CHOOSE}")
+    folder = cache / f"{name}-{_digest(model, source)}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder.parent))

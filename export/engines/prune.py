@@ -26,7 +26,7 @@ def prune(path: Path, dry_run: bool, report: Callable[[str], None]) -> dict[str,
     """
     bundle, machine, dropped = load_bundle(path), this_machine(), dict[str, str]()
     for store in reversed(engine_stores(bundle)):  # the cache first: the bundle may be read-only
-        if not store.is_dir():
+        if not os.path.isdir(store):  # Path.is_dir raises for a folder that may not be looked into
             continue
         with locked(bundle.path if store.parent == bundle.path else store, report):
             reasons = {folder: _reason(bundle, folder, machine, report) for folder in engine_folders(store)}

@@ -16,6 +16,7 @@ from export.console import Report
 from export.engines.lock import locked
 from export.errors import ExportError
 from runtime.bundle.folder import Bundle
+from runtime.cache import CHOOSE
 from runtime.engines.store import engine_stores
 
 SCRATCH = ".tmp"
@@ -28,7 +29,7 @@ def writable_store(bundle: Bundle, packed: bool, report: Report) -> Iterator[Pat
     packed: the bundle came as one file, so that its folder is a copy that belongs to the cache. What killed builds
     left is gone. Raises ExportError if neither store can be written.
     """
-    own, cache = engine_stores(bundle)
+    own, *others = engine_stores(bundle)
     if not packed and os.access(own if own.exists() else bundle.path, os.W_OK):
         with locked(bundle.path, report):
             own.mkdir(exist_ok=True)
@@ -40,14 +41,16 @@ def writable_store(bundle: Bundle, packed: bool, report: Report) -> Iterator[Pat
                     own.rmdir()
         return
     why = f"{bundle.path} {'is packed' if packed else 'cannot be written'}"
+    if not others:
+        raise ExportError(f"there is no place for engines: {why}, and there is no cache: {CHOOSE}")
+    cache = others[0]
     try:
         cache.mkdir(parents=True, exist_ok=True)
         if not os.access(cache, os.W_OK):
             raise PermissionError(0, "it is not writable")
     except OSError as error:
-        advice = "set XDG_CACHE_HOME to a folder that can be written"
         raise ExportError(
-            f"there is no place for engines: {why}, nor can the cache {cache} ({error.strerror}): {advice}"
+            f"there is no place for engines: {why}, nor can the cache {cache} ({error.strerror}): {CHOOSE}"
         ) from error
     report(f"{why}: its engines are stored in {cache}")
     with locked(cache, report):

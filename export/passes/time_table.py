@@ -111,7 +111,9 @@ def _evaluate(model: ModelProto, values: Sequence[str], timesteps: Sequence[int]
     graph.input.extend(inputs)
     graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in values)
     part = drop_dead(part)
-    session = open_session(part.SerializeToString(), "cpu", SessionSettings(threads=0, spinning=True, provider_options={}))
+    session = open_session(
+        part.SerializeToString(), "cpu", SessionSettings(threads=0, spinning=True, provider_options={})
+    )
     found: list[npt.NDArray[np.float32]] = session.run(values, {TIME: np.asarray(timesteps, np.float32)})
     for name, table in zip(values, found, strict=True):
         if table.shape[:1] != (len(timesteps),):

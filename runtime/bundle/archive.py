@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from runtime.bundle.folder import ENGINES, MANIFEST, load_folder, parse_manifest
-from runtime.cache import cache_folder
+from runtime.cache import CHOOSE, cache_folder
 from runtime.engines.store import PLAIN_NAME, RECORD, engine_damage, parse_record, read_engine
 from runtime.errors import BundleError
 
@@ -31,10 +31,12 @@ def unpack(path: Path) -> Path:
     Raises BundleError for anything that `python -m export pack` would not have written, and when the cache
     cannot be written.
     """
+    cache = cache_folder(CACHE)
+    if cache is None:
+        raise BundleError(f"cannot unpack {path}: there is no cache folder ({CHOOSE})")
     try:
         with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            folder = cache_folder(CACHE) / digest
+            folder = cache / hashlib.file_digest(file, "sha256").hexdigest()
             if _is_whole(folder):
                 return folder
             with zipfile.ZipFile(file) as archive:
@@ -47,8 +49,8 @@ def unpack(path: Path) -> Path:
     except (NotImplementedError, RuntimeError, ValueError) as error:  # zipfile: unknown version, encryption
         raise BundleError(f"cannot unpack {path}: {error}") from error
     except OSError as error:
-        advice = f"the cache is {cache_folder(CACHE)}; XDG_CACHE_HOME chooses another"
-        raise BundleError(f"cannot unpack {path}: {error.strerror or error} ({advice})") from error
+        where = f"the cache is {cache}; {CHOOSE}"
+        raise BundleError(f"cannot unpack {path}: {error.strerror or error} ({where})") from error
     return folder
 
 

@@ -10,10 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from time import perf_counter
 from typing import NamedTuple, get_args
 
+from runtime import TELEMETRY_OFF
 from runtime.backends.selection import Backend, choose, misfit
 from runtime.bundle.folder import Bundle
 from runtime.bundle.opening import load_bundle
-from runtime.cache import cache_folder
+from runtime.cache import CHOOSE, cache_folder
 from runtime.cores import cores, usable_cores
 from runtime.engines.device import find_cpu, find_gpu
 from runtime.engines.fit import this_machine
@@ -64,11 +65,26 @@ def _machine() -> Iterator[Finding]:
     gpu = find_gpu()
     found = f"{gpu.name}, compute capability {gpu.sm / 10:g}, driver {gpu.driver}" if gpu else "none that CUDA can use"
     yield Finding("gpu", found)
-    cache = cache_folder("checks").parent
-    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    writable = os.access(there, os.W_OK)
-    free = f"{shutil.disk_usage(there).free / GIB:.1f} GiB free"
-    yield Finding("cache", f"{cache}, {free if writable else 'not writable: engines are checked on every start'}")
+    yield Finding("cache", _cache())
+    yield Finding("telemetry", _telemetry())
+
+
+def _cache() -> str:
+    checks = cache_folder("checks")
+    if checks is None:
+        return f"no cache, since this user has no home folder: engines are checked on every start ({CHOOSE})"
+    cache = checks.parent
+    there = next(folder for folder in (cache, *cache.parents) if os.path.exists(folder))
+    if not os.access(there, os.W_OK):
+        return f"{cache}, not writable: engines are checked on every start ({CHOOSE})"
+    return f"{cache}, {shutil.disk_usage(there).free / GIB:.1f} GiB free"
+
+
+def _telemetry() -> str:
+    """Whether ONNX Runtime sends any: these are the values that it takes for a yes."""
+    chosen = os.environ.get(TELEMETRY_OFF, "")
+    state = "off" if chosen.lower() in ("1", "true", "yes") else "on where ONNX Runtime has any"
+    return f"{state} ({TELEMETRY_OFF}={chosen})"
 
 
 def _packages() -> Iterator[Finding]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from math import sqrt
@@ -89,10 +90,9 @@ def quarantine(engine: StoredEngine, device: str | None) -> str | None:
 
 def forget_verdict(engine: StoredEngine) -> None:
     """Let the next load check the engine again."""
-    try:
-        _file(encode_record(engine.record)).unlink(missing_ok=True)
-    except OSError:
-        return
+    with suppress(OSError):
+        if file := _file(encode_record(engine.record)):
+            file.unlink(missing_ok=True)
 
 
 def verdict_of(bundle: Bundle, engine: StoredEngine, device: str, threads: int | None) -> Verdict:
@@ -144,7 +144,9 @@ def _check(
     return Verdict(engine.name if engine else title(None), device, now, least, psnr, problem)
 
 
-def _read(file: Path, device: str) -> Verdict | None:
+def _read(file: Path | None, device: str) -> Verdict | None:
+    if file is None:
+        return None
     try:
         verdict = msgspec.json.decode(file.read_bytes(), type=Verdict)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -152,7 +154,9 @@ def _read(file: Path, device: str) -> Verdict | None:
     return verdict if verdict.device == device else None
 
 
-def _write(file: Path, verdict: Verdict) -> None:
+def _write(file: Path | None, verdict: Verdict) -> None:
+    if file is None:
+        return
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=file.parent)
@@ -166,8 +170,10 @@ def _write(file: Path, verdict: Verdict) -> None:
         return
 
 
-def _file(*subject: bytes) -> Path:
-    return cache_folder("checks") / f"{hashlib.sha256(b''.join(subject)).hexdigest()}.json"
+def _file(*subject: bytes) -> Path | None:
+    """Where the verdict on a subject is remembered, None = nowhere."""
+    checks = cache_folder("checks")
+    return checks and checks / f"{hashlib.sha256(b''.join(subject)).hexdigest()}.json"
 
 
 def _graphs(bundle: Bundle) -> bytes:

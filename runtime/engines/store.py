@@ -138,9 +138,10 @@ def network_digests(bundle: Bundle) -> dict[str, str]:
 
 
 def engine_stores(bundle: Bundle) -> list[Path]:
-    """Where engines of the bundle may be: its own folder, then that of the cache; neither need exist."""
+    """Where engines of the bundle may be: its own folder, then that of the cache, if any; neither need exist."""
+    cache = cache_folder(ENGINES)
     digest = hashlib.sha256(repr(sorted(network_digests(bundle).items())).encode()).hexdigest()
-    return [bundle.path / ENGINES, cache_folder(ENGINES) / digest[:32]]
+    return [bundle.path / ENGINES, *([] if cache is None else [cache / digest[:32]])]
 
 
 def engine_folders(*stores: Path) -> list[Path]:

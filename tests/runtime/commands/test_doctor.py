@@ -39,6 +39,17 @@ def test_a_healthy_machine(whole: Path) -> None:
     assert all(good for _, good in found.values())
 
 
+def test_cache_and_telemetry_are_named(whole: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ("--bundle", str(whole), "--threads", "1")
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "1")
+    found = findings(*asked)
+    assert found["telemetry"] == ("off (ORT_DISABLE_TELEMETRY=1)", True)
+    assert found["cache"][0].startswith(f"{cache / 'shadowdiffusion'}, ")
+    assert found["cache"][0].endswith(" GiB free")
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    assert findings(*asked)["telemetry"][0].startswith("on where ONNX Runtime has any")
+
+
 def test_lines_for_people(whole: Path) -> None:
     result = CliRunner().invoke(app, ["doctor", "--bundle", str(whole), "--threads", "1"])
     assert result.exit_code == 0
