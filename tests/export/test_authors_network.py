@@ -67,6 +67,11 @@ def test_from_the_released_file_to_a_photo(tmp_path: Path) -> None:
     restored = tmp_path / "restored.png"
     call("runtime", "restore", photo, "--mask", shadow, "--bundle", path, "-o", restored, "--working-size", "64")
     assert load_pixels(restored).shape == (61, 90, 3)
+    clean = save(tmp_path / "clean.png", picture(61, 90) // 2 + 100)
+    whole = tmp_path / "whole.png"
+    words: list[str | Path] = ["--mask", shadow, "--bundle", path, "--working-size", "64"]
+    call("runtime", "restore", photo, *words, "--clean", clean, "-o", whole)
+    assert np.abs(load_pixels(whole).astype(int) - load_pixels(restored)).max() > 20
     refused = run("onnx", tmp_path / "I1_E1_gen.pth", "-o", tmp_path / "other")
     assert refused.returncode == 2
     assert "python -m training import-checkpoint" in refused.stderr

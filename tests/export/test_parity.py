@@ -13,6 +13,7 @@ import torch
 
 import runtime
 from export.bundle import _model_info
+from export.illumination import section
 from export.photos import ellipse, synthetic, verification_samples
 from export.schedule import sampling_section
 from export.verify import (
@@ -33,7 +34,7 @@ from runtime.full_size.illumination import log_gain
 from runtime.full_size.resizing import reduced
 from runtime.loop.noise import gaussian
 from training.checkpoint import Model
-from training.degradation import illumination
+from training.degradation import AUTHORS, CLAMPED, IlluminationForm, illumination
 from training.sampler import SamplerOptions, sample
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos" / "val"
@@ -142,12 +143,16 @@ def test_without_prior(model: Model, without: Bundle) -> None:
         runtime.load(without.path, "portable", "cpu", 1)(synthetic(40, 40).transpose(1, 2, 0))
 
 
-@pytest.mark.parametrize("native", [False, True])
-def test_with_a_given_clean_estimate_the_method_is_whole(model: Model, without: Bundle, native: bool) -> None:
+@pytest.mark.parametrize(("native", "form"), [(False, AUTHORS), (True, CLAMPED)])
+def test_with_a_given_clean_estimate_the_method_is_whole(
+    model: Model, without: Bundle, native: bool, form: IlluminationForm
+) -> None:
     """The public call on a bundle without prior, against the reference sampler with that estimate."""
     assert model.denoiser is not None
     pixels, mask = synthetic(61, 83).transpose(1, 2, 0), ellipse(61, 83)[0, 0]
     clean = (pixels * (1 + 0.6 * mask[..., None])).clip(0, 1)
+    info = msgspec.structs.replace(without.manifest.model, illumination=section(form))
+    write_manifest(without.path, msgspec.structs.replace(without.manifest, model=info))
     restorer = runtime.load(without.path, "portable", "cpu", 1)
     choice: dict[str, Any] = {"native": True} if native else {"working_size": 64}
     restored = restorer(pixels, mask, clean=clean, seed=3, with_prior=True, **choice)
@@ -159,7 +164,7 @@ def test_with_a_given_clean_estimate_the_method_is_whole(model: Model, without: 
     def noise(step: int) -> torch.Tensor:
         return torch.from_numpy(gaussian(*y.shape[2:], seed=3, step=step)[None])
 
-    h = illumination(y, x_hat)
+    h = illumination(y, x_hat, form)
     x = sample(model.denoiser, y, m, h, x_hat, noise, SamplerOptions(), model.diffusion).x
     found = unit(x.numpy()).clip(0, 1)[0].transpose(1, 2, 0)[: small.shape[0], : small.shape[1]]
     assert psnr(restored.image, brighten(pixels, small, log_gain(small, found))) >= LOOP_DB

@@ -133,6 +133,15 @@ def test_the_results_are_those_of_the_loop_on_the_cpu(
     assert len(trt.driver.graphs) == 1
 
 
+def test_a_given_clean_estimate_is_used_as_on_the_cpu(tmp_path: Path, trt: TensorRT) -> None:
+    gpu, cpu = loops(made(tmp_path / "b"))
+    y, mask = photos(2)
+    arguments = (y, mask, gpu._bundle.table(2), [3, 4], True, None, 1 - y / 2)
+    found = gpu.restore(*arguments)
+    assert distance(found, cpu.restore(*arguments)) > 100
+    assert np.array_equal(found.clean, 1 - y / 2)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (16, 24), (17, 9), (40, 63)])
 def test_any_size_within_the_profile(tmp_path: Path, trt: TensorRT, size: tuple[int, int]) -> None:
     """Sizes below the profile's 16x16 after padding are refused with the profile in the message."""
