@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from runtime.errors import PhotoError
 from runtime.photo import WHOLE, Photo, read_photo, usable_pixels
-from runtime.photo.metadata import ICC
+from runtime.photo.metadata import ICC, Metadata
 from runtime.photo.reading import usable_profile
 
 Pixels = npt.NDArray[Any]
@@ -124,10 +124,11 @@ def _of_pil(image: Any, what: str) -> Photo:
     except Exception as error:  # PIL raises whatever a decoder does
         raise PhotoError(f"{name} is damaged or cut short: {' '.join(str(error).split())}") from error
     pixels = _upright(pixels, orientation)
-    profile = image.info.get("icc_profile")
-    if profile is not None:
-        profile = usable_profile({ICC: (0, profile)}, 1 if pixels.ndim == 2 else 3, name)
-    return Photo(pixels, None if alpha is None else _upright(alpha, orientation), profile=profile, name=name)
+    embedded = image.info.get("icc_profile")
+    metadata: Metadata = {ICC: (0, embedded)} if embedded else {}
+    profile, notes = usable_profile(metadata, 1 if pixels.ndim == 2 else 3, name)
+    transparency = None if alpha is None else _upright(alpha, orientation)
+    return Photo(pixels, transparency, profile=profile, name=name, notes=tuple(notes))
 
 
 def _bands(image: Any, name: str) -> tuple[Pixels, Pixels | None]:

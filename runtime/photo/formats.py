@@ -1,4 +1,4 @@
-"""The four kinds of image files: how they are told apart, and what each can hold."""
+"""The kinds of image files: how they are told apart, which of them are written, and what those can hold."""
 
 from pathlib import PurePath
 from typing import Literal
@@ -6,11 +6,28 @@ from typing import Literal
 from runtime.errors import PhotoError
 
 Format = Literal["jpeg", "png", "webp", "tiff"]
+"""What is read and written."""
+ReadOnly = Literal["heif", "gif", "jxl", "jp2k", "bmp"]
+"""What is read where the installed libvips can; heif: HEIC and AVIF."""
 
 SUFFIXES: dict[str, Format] = {
     ".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff",
+    ".jpe": "jpeg", ".jfif": "jpeg",
 }  # fmt: skip
 """The format of each file name extension; the first of a format is the usual one."""
+READ_ONLY_SUFFIXES: dict[str, ReadOnly] = {
+    ".heic": "heif", ".heif": "heif", ".hif": "heif", ".avif": "heif", ".gif": "gif", ".jxl": "jxl", ".jp2": "jp2k",
+    ".bmp": "bmp",
+}  # fmt: skip
+TITLES: dict[Format | ReadOnly, str] = {
+    "jpeg": "JPEG", "png": "PNG", "webp": "WebP", "tiff": "TIFF", "heif": "HEIC or AVIF", "gif": "GIF",
+    "jxl": "JPEG XL", "jp2k": "JPEG 2000", "bmp": "BMP",
+}  # fmt: skip
+RAW_SUFFIXES = (
+    ".3fr", ".arw", ".cr2", ".cr3", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw",
+    ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+)  # fmt: skip
+"""Cameras' raw files, which are to be developed by other programs."""
 
 SIDE_LIMIT: dict[Format, int] = {"jpeg": 65535, "webp": 16383}
 LOSSY: tuple[Format, ...] = ("jpeg", "webp")
@@ -19,12 +36,19 @@ QUALITY = 95
 """Of lossy files, unless another is asked for."""
 
 
-def sniff(start: bytes, name: str) -> Format:
-    """The format by a file's first 16 bytes, so that only four known decoders ever see a file. `name` is for the
-    PhotoError when it is none of them.
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"mif3", b"miaf", b"avif"}
+_SEQUENCE_BRANDS = {b"hevc", b"hevx", b"msf1", b"avis"}
+_RAW_STARTS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\0MRM", b"FOVb")
+
+
+def sniff(start: bytes, name: str) -> Format | ReadOnly:
+    """The format by a file's first 16 bytes, so that only known decoders ever see a file. `name` is for the PhotoError
+    when it is none of them.
     """
     if not start:
         raise PhotoError(f"{name} is empty")
+    if start.startswith(_RAW_STARTS) or start[4:12] == b"ftypcrx " or start[:2] + start[8:10] == b"IICR":
+        raise PhotoError(f"{name} holds a camera's raw data: develop it first, and restore the TIFF or JPEG")
     if start.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -33,7 +57,17 @@ def sniff(start: bytes, name: str) -> Format:
         return "webp"
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "tiff"
-    raise PhotoError(f"{name} is not a PNG, JPEG, WebP or TIFF image")
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS | _SEQUENCE_BRANDS:
+        return "heif"
+    if start[:6] in (b"GIF87a", b"GIF89a"):
+        return "gif"
+    if start.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")):
+        return "jxl"
+    if start.startswith((b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
+        return "jp2k"
+    if start[:2] == b"BM" and start[6:10] == bytes(4):
+        return "bmp"
+    raise PhotoError(f"{name} is not a PNG, JPEG, WebP, TIFF, HEIC, AVIF or GIF image")
 
 
 def suffix_of(form: Format) -> str:

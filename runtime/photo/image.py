@@ -22,6 +22,8 @@ class Photo:
     """The ICC profile that says what colours the pixels are; None for sRGB, which may have a profile in `metadata`."""
     name: str = ""
     """What messages call it, "" where nothing is known."""
+    notes: tuple[str, ...] = ()
+    """What was changed or left out as the photo was read, each a phrase about "it" for people."""
 
     def to_srgb(self, values: Array) -> Array:
         """What the networks see: float32 [h, w, 1 or 3] in [0, 1], the photo's pixels at any size -> sRGB-encoded

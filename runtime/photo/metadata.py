@@ -14,10 +14,11 @@ Metadata = dict[str, tuple[int, Any]]
 
 ICC = "icc-profile-data"
 EXIF = "exif-data"
+XMP = "xmp-data"
 _THUMBNAIL = "jpeg-thumbnail-data"
 _IPTC = "iptc-data"
 _PHOTOSHOP = b"Photoshop 3.0\0"
-_KEPT = (ICC, EXIF, _THUMBNAIL, _IPTC, "xmp-data", "photoshop-data", "image-description", "resolution-unit")
+_KEPT = (ICC, EXIF, _THUMBNAIL, _IPTC, XMP, "photoshop-data", "image-description", "resolution-unit")
 """All of EXIF is in its block: the fields that libvips makes of its entries are left aside, because texts that are not
 UTF-8 do not survive in them.
 """

@@ -5,25 +5,34 @@ Pixels stay in the colours of the file, but an EXIF orientation is applied to th
 """
 
 import os
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO, FileIO
-from typing import Any, BinaryIO
+from types import MappingProxyType
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from runtime.errors import PhotoError
-from runtime.photo.adobe_rgb import adobe_rgb, says_adobe_rgb
+from runtime.photo.code_points import CodePoints, of_profile
 from runtime.photo.colour import judge
-from runtime.photo.formats import Format, sniff
+from runtime.photo.formats import TITLES, Format, ReadOnly, sniff
+from runtime.photo.heif_boxes import read_boxes
 from runtime.photo.image import Photo
 from runtime.photo.libvips import load_pyvips, reason
-from runtime.photo.metadata import EXIF, ICC, Metadata, read_metadata
+from runtime.photo.metadata import EXIF, ICC, XMP, Metadata, read_metadata
+from runtime.photo.png_chunks import Chunks, read_chunks
+from runtime.photo.profiles import adobe_rgb, says_adobe_rgb
 from runtime.photo.tiff_exif import read_exif
+from runtime.photo.tiff_pages import main_page
+from runtime.photo.xmp import keep_promises
 
 FilePath = str | os.PathLike[str]
 
+_LOADERS = {"bmp": "magick"}
+"""Named otherwise than their format."""
+_NO_DECODER = "has not been built in"
+"""In what libheif says of codecs it lacks."""
 MAX_PIXELS = 200_000_000
 """Photos with more pixels than this are refused before they are decoded."""
 
@@ -32,7 +41,7 @@ def read_photo(source: FilePath | bytes, max_pixels: int = MAX_PIXELS, name: str
     """Decode a photo from a file, or from its bytes.
 
     `name` is what messages call it: the path, unless given. Raises PhotoError for anything that is not a whole,
-    supported image of acceptable size; warns of a colour profile that cannot be used.
+    supported image of acceptable size.
     """
     if isinstance(source, bytes):
         return _decode(BytesIO(source), name or "the image", max_pixels)
@@ -57,44 +66,139 @@ def opened(path: FilePath, name: str | None = None) -> Iterator[FileIO]:
         raise PhotoError(f"cannot read {name!r}: {error}") from None
 
 
+class _Container(NamedTuple):
+    """What a file says that libvips does not."""
+
+    form: Format | ReadOnly
+    options: Mapping[str, int] = MappingProxyType({})
+    """How libvips finds the photo in it."""
+    code_points: CodePoints | None = None
+    chunks: Chunks | None = None
+    exif: bytes | None = None
+
+
 def _decode(file: BinaryIO, name: str, max_pixels: int) -> Photo:
-    form = sniff(file.read(16), name)
-    exif = read_exif(file) if form == "tiff" else None  # before libvips, which shares the position in the file
+    container = _inspect(file, name)
     pyvips = load_pyvips()
     try:
-        image = _open(file, form)
-        _check_header(name, image, max_pixels)
+        image = _open(file, container, name)
+        _check_header(name, image, max_pixels, container)
         metadata = read_metadata(image)
-        if exif:
-            metadata[EXIF] = pyvips.GValue.blob_type, exif
-        if ICC not in metadata and says_adobe_rgb(image):
-            metadata[ICC] = pyvips.GValue.blob_type, adobe_rgb()
+        if container.exif:
+            metadata[EXIF] = pyvips.GValue.blob_type, container.exif
+        notes = _without_promises(metadata)
         resolution = _plausible(image.xres), _plausible(image.yres)
-        if image.get_typeof("orientation") and image.get("orientation") != 1:
+        turned = image.get_typeof("orientation") and image.get("orientation") != 1
+        adobe = says_adobe_rgb(image)
+        if image.interpretation == "cmyk":
+            image, note = _without_cmyk(image, metadata)
+            notes.append(note)
+        if turned:
             image = image.copy_memory().autorot()  # rows are decoded in order, and turning takes them in another
+        bits = image.get("bits-per-sample") if container.form == "heif" and image.format == "ushort" else 16
+        if bits < 16:
+            image = image | (image >> bits)  # libvips leaves the lower bits empty, so that white is not quite white
         array = image.numpy()
     except (pyvips.Error, UnicodeDecodeError) as error:  # the second is all that is left of a message with other bytes
-        raise PhotoError(f"{name} is damaged or cut short: {reason(error)}") from error
+        raise PhotoError(_why(error, container, name)) from error
     except MemoryError as error:
         raise PhotoError(f"{name} does not fit into memory: {image.width}x{image.height} pixels") from error
     array = array.reshape(image.height, image.width, image.bands)
     colours = 3 if image.bands >= 3 else 1
     pixels = array[..., :3] if colours == 3 else array[..., 0]
     alpha = np.ascontiguousarray(array[..., colours]) if image.bands > colours else None
-    profile = usable_profile(metadata, colours, name)
-    return Photo(np.ascontiguousarray(pixels), alpha, metadata, resolution, profile, name)
+    profile, more = _profile(metadata, container, adobe, colours, name)
+    return Photo(np.ascontiguousarray(pixels), alpha, metadata, resolution, profile, name, (*notes, *more))
 
 
-def usable_profile(metadata: Metadata, bands: int, name: str) -> bytes | None:
-    """What `Photo.profile` should be. A profile that cannot be used is dropped from `metadata`, with a warning."""
+def _inspect(file: BinaryIO, name: str) -> _Container:
+    """Before libvips, which shares the position in the file. Raises PhotoError for what is no single photo."""
+    form = sniff(file.read(16), name)
+    if form == "tiff":
+        return _Container(form, main_page(file, name), exif=read_exif(file))
+    if form == "png":
+        chunks = read_chunks(file)
+        if chunks.frames > 1:
+            raise PhotoError(f"{name} is an animation of {chunks.frames} frames: only single images are supported")
+        return _Container(form, code_points=chunks.code_points, chunks=chunks)
+    if form == "heif":
+        boxes = read_boxes(file)
+        if boxes.moves:
+            raise PhotoError(f"{name} is an animation: only single images are supported")
+        return _Container(form, code_points=boxes.code_points)
+    return _Container(form)
+
+
+def _without_promises(metadata: Metadata) -> list[str]:
+    """What is to be noted after taking out of XMP what it cannot hold."""
+    if XMP not in metadata:
+        return []
+    kind, xmp = metadata[XMP]
+    kept, changed = keep_promises(xmp)
+    if kept:
+        metadata[XMP] = kind, kept
+    else:
+        del metadata[XMP]
+    return ["its gain map, video or other pictures are left out, and what XMP says of them"] if changed else []
+
+
+def _without_cmyk(image: Any, metadata: Metadata) -> tuple[Any, str]:
+    """A CMYK image as sRGB, and what is to be noted of it."""
+    profile = metadata.pop(ICC, (0, b""))[1]
+    is_usable = profile[16:20] == b"CMYK" and int.from_bytes(profile[:4], "big") == len(profile)
+    source = {"embedded": True} if is_usable else {"input_profile": "cmyk"}
+    depth = 16 if image.format == "ushort" else 8
+    converted = image.icc_transform("srgb", intent="relative", black_point_compensation=True, depth=depth, **source)
+    by = "its profile" if is_usable else "the usual profile of libvips, as it has none that can be used"
+    return converted, f"it is converted from CMYK to sRGB by {by}"
+
+
+def _profile(
+    metadata: Metadata, container: _Container, adobe: bool, bands: int, name: str
+) -> tuple[bytes | None, list[str]]:
+    """What `Photo.profile` and `notes` should be: the profile that the colours have, which is put into `metadata`. One
+    that cannot be used is dropped there.
+    """
+    import pyvips
+
+    notes = list[str]()
+    points, chunks = container.code_points, container.chunks
+    found: bytes | None = None
+    if points is not None:
+        points.check(name)
+        if not points.is_unspecified and (container.form == "png" or ICC not in metadata):
+            if points.is_srgb:
+                metadata.pop(ICC, None)
+                return None, notes
+            found = points.profile(bands)
+            if found is None:
+                numbers = f"primaries {points.primaries}, transfer {points.transfer}"
+                notes.append(f"the numbers of its colours are unknown ({numbers}) and left out")
+    if found is None and ICC not in metadata:
+        if chunks is not None and not chunks.has_profile:
+            found = chunks.profile(bands)
+        if found is None and adobe:
+            found = adobe_rgb()
+    if found is not None:
+        metadata[ICC] = pyvips.GValue.blob_type, found
+    profile, more = usable_profile(metadata, bands, name)
+    return profile, [*notes, *more]
+
+
+def usable_profile(metadata: Metadata, bands: int, name: str) -> tuple[bytes | None, list[str]]:
+    """What `Photo.profile` and its notes should be. A profile that cannot be used is dropped from `metadata`. Raises
+    PhotoError for one of HDR.
+    """
     if ICC not in metadata:
-        return None
+        return None, []
     profile: bytes = metadata[ICC][1]
+    if points := of_profile(profile):
+        points.check(name)
     verdict = judge(profile, bands)
     if verdict == "unusable":
         del metadata[ICC]
-        warnings.warn(f"the colour profile of {name} is unusable: its colours are taken for sRGB", stacklevel=2)
-    return profile if verdict == "own" else None
+        return None, ["its colour profile is unusable: its colours are taken for sRGB"]
+    return profile if verdict == "own" else None, []
 
 
 def _plausible(resolution: float) -> float:
@@ -102,30 +206,41 @@ def _plausible(resolution: float) -> float:
     return resolution if 0 < resolution <= 1e6 else 1.0
 
 
-def _open(file: BinaryIO, form: Format) -> Any:
+def _open(file: BinaryIO, container: _Container, name: str) -> Any:
     """A libvips image that decodes row by row, straight into where its pixels are wanted."""
     import pyvips
 
+    loader = f"{_LOADERS.get(container.form, container.form)}load_source"
+    if not pyvips.type_find("VipsOperation", loader):
+        title = TITLES[container.form]
+        raise PhotoError(f"{name} is {title}, which the installed libvips cannot read: convert it to PNG or JPEG")
     if isinstance(file, BytesIO):
         source = pyvips.Source.new_from_memory(file.getbuffer())
     else:  # not the path: pyvips takes no names that are not UTF-8
         file.seek(0)
         source = pyvips.Source.new_from_descriptor(file.fileno())
-    return getattr(pyvips.Image, f"{form}load_source")(source, fail_on="error", access="sequential")
+    return getattr(pyvips.Image, loader)(source, fail_on="error", access="sequential", **container.options)
 
 
-def _check_header(name: str, image: Any, max_pixels: int) -> None:
+def _why(error: Exception, container: _Container, name: str) -> str:
+    """Why libvips did not decode a photo."""
+    text = reason(error)
+    if container.form == "heif" and _NO_DECODER in text:
+        return f"{name} is a HEIC photo (HEVC), which the installed libvips cannot decode: convert it to JPEG or AVIF"
+    return f"{name} is damaged or cut short: {text}"
+
+
+def _check_header(name: str, image: Any, max_pixels: int, container: _Container) -> None:
     """Refuse, before decoding, what the pipeline cannot take."""
     if image.width * image.height > max_pixels:
         size = f"{image.width}x{image.height} = {image.width * image.height / 1e6:.0f} megapixels"
         raise PhotoError(f"{name} is too large: {size}, the limit is {max_pixels / 1e6:g}")
-    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    pages = image.get("n-pages") if image.get_typeof("n-pages") and not container.options else 1
     if pages > 1:
         raise PhotoError(f"{name} holds {pages} pages or frames: only single images are supported")
-    if image.interpretation == "cmyk":
-        raise PhotoError(f"{name} is a CMYK image: convert it to RGB first")
-    depths = {"uchar": ("b-w", "srgb"), "ushort": ("grey16", "rgb16")}
+    depths = {"uchar": ("b-w", "srgb", "cmyk"), "ushort": ("grey16", "rgb16", "cmyk")}
     colours = image.bands - (1 if image.hasalpha() else 0)
-    if image.interpretation not in depths.get(image.format, ()) or colours not in (1, 3):
+    expected = (4,) if image.interpretation == "cmyk" else (1, 3)
+    if image.interpretation not in depths.get(image.format, ()) or colours not in expected:
         kind = f"{image.bands} bands of {image.format}, {image.interpretation}"
         raise PhotoError(f"{name} has pixels of an unsupported kind ({kind}): convert it to 8 or 16 bit grey or RGB")

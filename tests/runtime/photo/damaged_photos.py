@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import random
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -137,6 +136,5 @@ def note(what: str, data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # of broken colour profiles
     numbers = map(int, sys.argv[2:])
     print(dict(Counter(cut(*numbers) if sys.argv[1] == "cut" else flip(*numbers))))

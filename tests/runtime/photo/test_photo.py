@@ -145,9 +145,9 @@ def test_what_is_no_photo_is_named(tmp_path: Path) -> None:
     for name, message in [
         ("absent.jpg", "does not exist"),
         ("empty.jpg", "is empty"),
-        ("text.jpg", "is not a PNG, JPEG, WebP or TIFF"),
+        ("text.jpg", "is not a PNG, JPEG, WebP, TIFF"),
         ("magic.png", "damaged"),
-        ("drawing.svg", "is not a PNG, JPEG, WebP or TIFF"),
+        ("drawing.svg", "is not a PNG, JPEG, WebP, TIFF"),
         (".", "is a folder"),
     ]:
         with pytest.raises(PhotoError, match=message):
@@ -174,12 +174,10 @@ def test_few_bits_and_palettes_are_expanded(tmp_path: Path) -> None:
 
 
 def test_kinds_of_pixels_that_are_not_supported_are_named(tmp_path: Path) -> None:
-    cmyk = pyvips.Image.black(8, 8, bands=4).copy(interpretation="cmyk")
-    cmyk.write_to_file(str(tmp_path / "cmyk.jpg"))
     pyvips.Image.black(8, 8, bands=3).cast("float").write_to_file(str(tmp_path / "float.tif"))
     frames = pyvips.Image.black(8, 16, bands=3).copy(interpretation="srgb")
     frames.write_to_file(str(tmp_path / "pages.tif"), page_height=8)
-    for name, message in [("cmyk.jpg", "CMYK"), ("float.tif", "unsupported kind"), ("pages.tif", "2 pages")]:
+    for name, message in [("float.tif", "unsupported kind"), ("pages.tif", "2 pages")]:
         with pytest.raises(PhotoError, match=message):
             read_photo(tmp_path / name)
 
