@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from benchmarks.kernels.record import KIND
@@ -15,6 +14,7 @@ from benchmarks.pages.markdown import markdown
 from benchmarks.pages.overview import overview
 from benchmarks.pages.results import load, slugs
 from benchmarks.quality.record import QualityRecord
+from runtime.replacing import replaced
 
 QUALITY = "quality"
 
@@ -36,9 +36,8 @@ def write_reports(folder: Path) -> list[Path]:
     for name, text in texts.items():
         file = folder / "reports" / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f".{file.name}.{os.getpid()}")
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(file)
+        with replaced(file) as fresh:
+            fresh.write(text.encode())
         files.append(file)
     return files
 

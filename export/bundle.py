@@ -282,7 +282,7 @@ def folder_beside(target: Path) -> Iterator[Path]:
     """A temporary folder on the target's file system, gone at the end unless it was renamed."""
     parent = target.absolute().parent
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=parent))
     except OSError as error:
         raise ExportError(f"cannot write into {parent}: {error.strerror}") from error
     try:

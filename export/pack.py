@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from runtime.bundle.folder import ENGINES, MANIFEST, Bundle
 from runtime.bundle.opening import load_bundle
 from runtime.engines.store import RECORD, engine_damage, engine_folders, read_engine
 from runtime.errors import BundleError
+from runtime.replacing import replaced
 
 NO_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zip can say
 PLAIN_FILE = 0o100644 << 16
@@ -62,23 +62,16 @@ def _engine_files(bundle: Bundle, report: Report) -> Iterator[str]:
 
 def _write(root: Path, names: list[str], target: Path, progress: Progress) -> int:
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.absolute().parent)
-    except OSError as error:
-        raise ExportError(f"cannot write into {target.absolute().parent}: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for index, name in enumerate(names):
-                progress(index / len(names), name)
-                member = zipfile.ZipInfo(name, NO_DATE)
-                member.external_attr, member.create_system = PLAIN_FILE, 3
-                member.file_size = (root / name).stat().st_size
-                with open(root / name, "rb") as source, archive.open(member, "w") as copy:
-                    shutil.copyfileobj(source, copy, 2**20)
-        os.chmod(temporary, 0o644)
-        size = os.path.getsize(temporary)
-        os.replace(temporary, target)
+        with replaced(target) as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for index, name in enumerate(names):
+                    progress(index / len(names), name)
+                    member = zipfile.ZipInfo(name, NO_DATE)
+                    member.external_attr, member.create_system = PLAIN_FILE, 3
+                    member.file_size = (root / name).stat().st_size
+                    with open(root / name, "rb") as source, archive.open(member, "w") as copy:
+                        shutil.copyfileobj(source, copy, 2**20)
+            size = file.tell()
     except OSError as error:
         raise ExportError(f"cannot write {target}: {error.strerror}") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
     return size

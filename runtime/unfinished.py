@@ -31,7 +31,7 @@ def create(path: str | os.PathLike[str]) -> int:
 
 
 def adopt(path: str | os.PathLike[str]) -> None:
-    """Take over a file that a killed process left behind."""
+    """Take over a file that a killed process left behind, or that a library is about to make."""
     with _turn:
         _paths.add(os.fspath(path))
 

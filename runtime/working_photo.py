@@ -38,6 +38,8 @@ class Restored:
     """Seconds of each part, and "total"; of photos that ran together, each has an equal part of the networks' time."""
     tile: tuple[int, int] | None = None
     """(height, width) in pixels of the tiles that `native` had to use; None: the networks ran in one piece."""
+    notes: tuple[str, ...] = ()
+    """What was changed or left out as the photo was read, each a phrase about "it" for people."""
 
 
 class WorkingPhoto:
@@ -118,7 +120,9 @@ class WorkingPhoto:
             "full size": full_size,
             "total": self._seconds + seconds + full_size,
         }
-        return Restored(image, mask, np.exp(-log_gain(self._seen, found)), prior, timings, result.tile)
+        return Restored(
+            image, mask, np.exp(-log_gain(self._seen, found)), prior, timings, result.tile, self._photo.notes
+        )
 
 
 def _planes(pixels: Array) -> Array:

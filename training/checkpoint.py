@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import secrets
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,7 +89,7 @@ def save_checkpoint(path: str | Path, model: Model) -> None:
         for part, module in parts.items()
         for name, tensor in module.state_dict().items()
     }
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")  # as short as any name of a target
     try:
         metadata = {"format": FORMAT, "version": VERSION, "config": text, "sha256": _digest(text, tensors)}
         save_file(tensors, temporary, metadata)

@@ -32,7 +32,7 @@ def write_pairs(dataset: Dataset, output: Path, count: int, everywhere: bool) ->
     fresh: Path | None = None
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".partial-{output.name}-", dir=output.parent))
+        fresh = Path(tempfile.mkdtemp(prefix=".partial-", dir=output.parent))
         samples = (dataset.sample(index) for index in range(TRIES * count))
         found = islice((sample for sample in samples if everywhere or sample["matte"].max() > SHADOW), count)
         for index in range(count):

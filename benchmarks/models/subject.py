@@ -141,7 +141,7 @@ def _kept(name: str, model: Model, source: str, make: Callable[[Path], None]) ->
     folder = cache / f"{name}-{_digest(model, source)}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder.parent))
+        draft = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
         try:
             make(draft)
             try:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 import typer
 
 from benchmarks.errors import needing
+from runtime.replacing import replaced
 from training.layouts import TASKS, LayoutName, triplets
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of photographed pairs.")]
@@ -88,9 +89,8 @@ def quality(
         text = tables(records)
         print(text, end="")
         if table is not None:
-            fresh = table.with_name(f".partial-{table.name}")
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(table)
+            with replaced(table) as file:
+                file.write(text.encode())
         if pictures is not None:
             pictures.write()
 

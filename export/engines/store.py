@@ -87,13 +87,3 @@ def put_in_place(folder: Path, target: Path) -> None:
             os.rename(old, target)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def write_whole(target: Path, raw: bytes) -> None:
-    """Write beside `target` and rename."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(raw)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)

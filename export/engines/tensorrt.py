@@ -23,7 +23,6 @@ from export.engines.group_norm_plugin import check_plugins, register_plugins
 from export.engines.job import Backend, BuildFailure, Job, Parts
 from export.engines.key import EngineOptions
 from export.engines.layers import record_layers
-from export.engines.store import write_whole
 from export.errors import ExportError
 from export.passes.catalog import GROUP_NORM_PLUGIN, PASSES
 from export.sizes import shape_at
@@ -33,6 +32,7 @@ from runtime.engines.device import find_gpu
 from runtime.engines.fit import AMPERE, MODULES
 from runtime.engines.profile import batch_sizes, image_sizes
 from runtime.engines.store import TITLES, BackendName, EngineKey, NetworkRecord
+from runtime.replacing import replaced
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -115,7 +115,8 @@ class TensorRT:
         except BuildFailure as error:
             raise BuildFailure(f"{name}: {error}", error.log) from error
         if built.timing_cache:
-            write_whole(cache, built.timing_cache)
+            with replaced(cache) as file:
+                file.write(built.timing_cache)
         return built
 
 

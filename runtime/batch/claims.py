@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from runtime.file_locks import lock
+from runtime.replacing import hidden_name, temporary_name
 from runtime.unfinished import adopt, create, forget, remove
 
 
@@ -59,7 +60,7 @@ def release_abandoned(target: str, *others: str) -> None:
 
 def _lock_of(target: str) -> str:
     folder, name = os.path.split(target)
-    return os.path.join(folder, f".{name}.lock")
+    return os.path.join(folder, hidden_name(name, ".lock"))
 
 
 def _open(path: str) -> tuple[int, bool]:
@@ -80,9 +81,9 @@ def _is(path: str, file: int) -> bool:
 
 
 def _sweep(folder: str, name: str) -> None:
-    """Remove what a killed process was writing (see `runtime.photo.writing`)."""
+    """Remove what a killed process was writing."""
     with suppress(OSError):
         for entry in os.listdir(folder or os.curdir):
-            random = entry.removeprefix(f".{name}.").removesuffix(".tmp")
-            if entry == f".{name}.{random}.tmp" and fnmatchcase(random, "[0-9a-f]" * 8):
+            random = entry[-12:-4]
+            if entry == temporary_name(name, random) and fnmatchcase(random, "[0-9a-f]" * 8):
                 os.unlink(os.path.join(folder, entry))

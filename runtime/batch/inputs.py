@@ -1,13 +1,19 @@
-"""Which photos a command line means: files, folders, patterns, and `-` for stdin, in any mix and in a fixed order."""
+"""Which photos and videos a command line means: files, folders, patterns, and `-` for stdin, in any mix and in a fixed
+order.
+"""
 
+import mimetypes
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import NamedTuple
 
 from runtime.batch.patterns import is_pattern, match, split
-from runtime.photo import SUFFIXES
+from runtime.photo.formats import RAW_SUFFIXES, READ_ONLY_SUFFIXES, SUFFIXES
+from runtime.photo.reading import can_read
+from runtime.video.frames import can_read_videos, is_video
 
 STDIN = "-"
 ADDED = (".restored", ".mask", ".illumination", ".compare")
@@ -38,14 +44,16 @@ class Problem(NamedTuple):
 
 
 class Inputs:
-    """What `arguments` mean. Files in folders count if they are named like photos; hidden ones, what was written
-    earlier (`ADDED`) and the folders and files `left_out` do not. A file that is reached twice counts once.
+    """What `arguments` mean. Files in folders count if they are named like photos or videos that can be read; hidden
+    ones, what was written earlier (`ADDED`) and the folders and files `left_out` do not. A file that is reached twice
+    counts once.
     """
 
     def __init__(self, arguments: Sequence[str], left_out: Iterable[str] = ()) -> None:
         self.problems: list[Problem] = []
         self._left_out = {_identity(path) for path in left_out} - {None}
         self._left_files = {os.path.realpath(path) for path in left_out if os.path.isfile(path)}
+        self._passed_over: Counter[str] = Counter()
         known: dict[str, Found] = {}
         for argument in arguments:
             for found in self._expand(argument):
@@ -54,13 +62,24 @@ class Inputs:
                     known[found.real] = replace(first, named=True)
         self.found = list(known.values())
 
+    def passed_over(self) -> list[str]:
+        """Of what was found in folders and cannot be read, a line for people on each kind."""
+        lines = []
+        videos = {suffix: count for suffix, count in self._passed_over.items() if is_video(f"a{suffix}")}
+        if videos:
+            lines.append(f"passed over: {_counted(videos)}; videos need PyAV: pip install 'shadowdiffusion[video]'")
+        if pictures := self._passed_over - Counter(videos):
+            raw = "; develop raw files first" if any(suffix in RAW_SUFFIXES for suffix in pictures) else ""
+            lines.append(f"passed over: {_counted(pictures)}, which cannot be read{raw}")
+        return lines
+
     def _expand(self, argument: str) -> Iterator[Found]:
         if argument == STDIN:
             yield Found(STDIN, "stdin", STDIN)
         elif os.path.isdir(argument):
-            yield from self._several(argument, argument, ("**",), f"holds no photos ({', '.join(SUFFIXES)})")
+            yield from self._several(argument, argument, ("**",), "holds no photos or videos")
         elif is_pattern(argument) and not os.path.lexists(argument):
-            yield from self._several(argument, *split(argument), "matches no photos")
+            yield from self._several(argument, *split(argument), "matches no photos or videos")
         elif name := PurePath(argument).name:
             yield Found(argument, name, os.path.realpath(argument))
         else:
@@ -88,8 +107,13 @@ class Inputs:
                 continue
             entered.add(identity)
             entries = [(entry, [*parts, entry.name]) for entry in self._entries(folder)]
-            photos = [(entry, inner) for entry, inner in entries if _kind(entry) == "photo"]
-            below = [(os.path.join(folder, entry.name), inner) for entry, inner in entries if _kind(entry) == "folder"]
+            kinds = {
+                kind: [pair for pair in entries if _kind(pair[0]) == kind] for kind in ("photo", "folder", "other")
+            }
+            photos = kinds["photo"]
+            below = [(os.path.join(folder, entry.name), inner) for entry, inner in kinds["folder"]]
+            others = (entry.name for entry, inner in kinds["other"] if match(inner, pattern) == "yes")
+            self._passed_over.update(os.path.splitext(name)[1].lower() for name in others)
             real = os.path.realpath(folder) if photos else ""
             for entry, inner in photos:
                 if match(inner, pattern) == "yes":
@@ -110,8 +134,9 @@ class Inputs:
 
 
 def is_photo(name: str) -> bool:
-    """Whether a file is named like a photo."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+    """Whether a file is named like a photo that can be read."""
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix in SUFFIXES or (suffix in READ_ONLY_SUFFIXES and can_read(READ_ONLY_SUFFIXES[suffix]))
 
 
 def is_earlier_result(name: str) -> bool:
@@ -120,7 +145,7 @@ def is_earlier_result(name: str) -> bool:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """Whether it is a "photo", a "folder", or nothing of interest.
+    """Whether it is a "photo" or video, a "folder", an "other" picture or video, or nothing of interest.
 
     A link to nothing that is named like a photo counts as one: reading it says what is wrong.
     """
@@ -130,7 +155,21 @@ def _kind(entry: os.DirEntry[str]) -> str:
         is_file = entry.is_file() or not os.path.exists(entry.path)
     except OSError:
         is_file = True
-    return "photo" if is_file and is_photo(entry.name) and not is_earlier_result(entry.name) else ""
+    if not is_file or is_earlier_result(entry.name):
+        return ""
+    if is_photo(entry.name) or (is_video(entry.name) and can_read_videos()):
+        return "photo"
+    return "other" if _is_picture(entry.name) else ""
+
+
+def _is_picture(name: str) -> bool:
+    """Whether a file is named like any picture or video."""
+    known = os.path.splitext(name)[1].lower() in (*READ_ONLY_SUFFIXES, *RAW_SUFFIXES)
+    return known or is_video(name) or (mimetypes.guess_type(name)[0] or "").startswith("image/")
+
+
+def _counted(suffixes: Mapping[str, int]) -> str:
+    return " and ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
 
 
 def _identity(folder: str) -> Identity | None:

@@ -32,8 +32,9 @@ class Origin:
         for name, shown in inputs.items():
             if getattr(self, name) != getattr(other, name):
                 return f"from another {shown}"
-        names = [name for name in self.settings if self.settings[name] != other.settings.get(name)]
-        return f"with {', '.join(f'{name} {other.settings.get(name)}' for name in names)}" if names else ""
+        names = [name for name in self.settings | other.settings if self.settings.get(name) != other.settings.get(name)]
+        theirs = [f"{name} {other.settings[name]}" if name in other.settings else f"no {name}" for name in names]
+        return f"with {', '.join(theirs)}" if names else ""
 
 
 @dataclass(frozen=True)

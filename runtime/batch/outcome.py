@@ -30,6 +30,8 @@ class Outcome:
     extras: dict[str, str] = field(default_factory=dict)
     """Files written beside the result, by kind."""
     settings: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """What was changed or left out on the way, each a phrase for people."""
     picture: bytes | None = field(default=None, repr=False)
     """What stdout is to get."""
 

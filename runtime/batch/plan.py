@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import PurePath
 from typing import Literal
 
-from runtime.batch.inputs import ADDED, STDIN, Found, Problem, is_earlier_result, is_photo
+from runtime.batch.inputs import ADDED, STDIN, Found, Problem, is_earlier_result
 from runtime.batch.notes import Note, Notes
 from runtime.batch.standing import same_file
 from runtime.errors import RestoreError
 from runtime.photo import SUFFIXES, Format, suffix_of
-from runtime.photo.formats import format_of
+from runtime.photo.formats import RAW_SUFFIXES, READ_ONLY_SUFFIXES, format_of
+from runtime.photo.reading import natural_format
 from runtime.video.frames import CODECS, is_video
 
 Kind = Literal["photo", "mask", "illumination", "compare"]
@@ -140,6 +141,10 @@ def _result(photo: Found, wanted: Wanted) -> str:
         suffix = suffix if suffix.lower() in CODECS else ".mp4"
     elif wanted.format is not None and SUFFIXES.get(suffix.lower()) != wanted.format:
         suffix = suffix_of(wanted.format)
+    elif wanted.format is None and suffix.lower() in READ_ONLY_SUFFIXES:
+        suffix = suffix_of(natural_format(photo.path))
+    elif suffix.lower() in RAW_SUFFIXES:
+        raise RestoreError("it is a camera's raw file: develop it first, and restore the TIFF or JPEG")
     elif suffix.lower() not in SUFFIXES:
         raise RestoreError(f"its name ends in none of {', '.join(SUFFIXES)}: say with --format what to write")
     if wanted.photo is None:
@@ -165,16 +170,19 @@ def _check(wanted: Wanted, count: int) -> None:
         if not _is_file(path) and not os.path.isdir(path) and (kind := _other_kind(path)):
             known = f"name one of {', '.join(SUFFIXES)}, or end it in / if it is to be a folder"
             raise RestoreError(f"{option} {path} is the name of a file that cannot be written ({kind}): {known}")
-    if wanted.photo is not None and wanted.photo != STDOUT and is_photo(wanted.photo) and _is_file(wanted.photo):
+    if wanted.photo is not None and wanted.photo != STDOUT and not is_video(wanted.photo) and _is_file(wanted.photo):
         format_of(PurePath(wanted.photo), wanted.format)
 
 
 def _other_kind(path: str) -> str:
     """The kind of picture that a name stands for, if it is one that is not written; "" for the name of a folder."""
-    kind = mimetypes.guess_type(path)[0] or ""
+    suffix, kind = os.path.splitext(path)[1].lower(), mimetypes.guess_type(path)[0] or ""
+    if suffix in (*READ_ONLY_SUFFIXES, *RAW_SUFFIXES):
+        kind = kind or f"image/{suffix[1:]}"
     return kind if kind.startswith(("image/", "video/")) and not path.endswith("/") else ""
 
 
 def _is_file(path: str) -> bool:
     """Whether an option names a file, which need not exist: by an extension, unless a folder has that name."""
-    return path == STDOUT or ((is_photo(path) or is_video(path)) and not path.endswith("/") and not os.path.isdir(path))
+    is_written = os.path.splitext(path)[1].lower() in SUFFIXES or is_video(path)
+    return path == STDOUT or (is_written and not path.endswith("/") and not os.path.isdir(path))

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 class Report:
     """Tells about `total` photos as they finish; when nobody reads stdout any more, it asks `stop`."""
 
-    def __init__(self, total: int, stop: Stop, *, lines: bool, records: bool) -> None:
-        """lines: print a line for each photo on stdout; records: print JSON there. Errors are always told."""
+    def __init__(self, total: int, stop: Stop, *, lines: bool, records: bool, notes: bool = True) -> None:
+        """lines: print a line for each photo on stdout; records: print JSON there; notes: tell what was left out.
+        Errors are always told.
+        """
+        self._notes = notes
+        self._noted: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._total = total
         self._stop = stop
@@ -62,6 +66,10 @@ class Report:
         if outcome.status == "failed":
             error = outcome.error or ""
             complain(error if outcome.input in error else f"{outcome.input}: {error}")
+        for note in outcome.notes if self._notes else ():
+            self._noted[note] += 1
+            if self._noted[note] == 1:  # of a thousand photos with the same note, the last word gives the number
+                complain(note if outcome.input in note else f"{outcome.input}: {note}", "note")
         if self._records:
             self._deliver(partial(print, json.dumps(outcome.record()), flush=True))
         elif self._lines and outcome.status in ("restored", "skipped"):
@@ -73,6 +81,9 @@ class Report:
     def end(self) -> int:
         """Say the last word; returns the exit code."""
         failed, done = self._counts["failed"], self._counts["restored"] + self._counts["skipped"]
+        for note, times in self._noted.items():
+            if times > 1:
+                complain(f"{times - 1} more: {note}", "note")
         if results := self._counts["result"]:
             what = "1 photo is the result of an earlier run" if results == 1 else f"{results} photos are results"
             complain(f"{what}{'' if results == 1 else ' of earlier runs'}: passed over", "note")

@@ -9,6 +9,7 @@ import msgspec
 from runtime.bundle.folder import NETWORKS, ROWS, Bundle
 from runtime.errors import RestoreError
 from runtime.photo import Format
+from runtime.photo.background import parse_colour
 from runtime.photo.formats import LOSSY
 from runtime.restorer import check_strength
 
@@ -26,6 +27,10 @@ class Settings:
     """None: the photo's own size."""
     quality: int | None
     """Of lossy files; None: the usual."""
+    background: str | None = None
+    """`#rrggbb` below what is transparent, where a format has no transparency; None: such photos are refused."""
+    strip_metadata: bool = False
+    """Whether to leave out all that says who, where and when."""
 
     @classmethod
     def of(
@@ -37,9 +42,11 @@ class Settings:
         working_size: int | None = None,
         native: bool = False,
         quality: int | None = None,
+        background: str | None = None,
+        strip_metadata: bool = False,
     ) -> "Settings":
-        """None stands for the bundle's own choice. Raises RestoreError for steps that it does not have, or a seed or
-        strength that is none.
+        """None stands for the bundle's own choice. Raises RestoreError for steps that it does not have, or a seed,
+        strength or background that is none.
         """
         if not 0 <= seed < 1 << 64:
             raise RestoreError(f"seed {seed} is out of range: choose one from 0 to 2**64 - 1")
@@ -47,7 +54,8 @@ class Settings:
         bundle.table(steps)
         size = None if native else working_size or bundle.manifest.model.working_size
         steps = steps or bundle.manifest.sampling.default_steps
-        return cls(identity(bundle), steps, seed, strength, size, quality)
+        colour = None if background is None else parse_colour(background)
+        return cls(identity(bundle), steps, seed, strength, size, quality, colour, strip_metadata)
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of a Restorer."""
@@ -58,11 +66,22 @@ class Settings:
         """The quality to write a format with."""
         return self.quality if form in LOSSY else None
 
-    def record(self, form: Format) -> dict[str, Any]:
-        """What a result in that format depends on, as JSON."""
+    def record(self, form: Format | None) -> dict[str, Any]:
+        """What a result in that format, None for a video, depends on, as JSON."""
         size = "native" if self.working_size is None else self.working_size
-        fields = {"steps": self.steps, "seed": self.seed, "strength": self.strength, "working_size": size}
-        return fields | ({"quality": self.quality} if form in LOSSY else {})
+        fields: dict[str, Any] = {
+            "steps": self.steps,
+            "seed": self.seed,
+            "strength": self.strength,
+            "working_size": size,
+        }
+        if form is None or form in LOSSY:
+            fields["quality"] = self.quality
+        if form == "jpeg" and self.background is not None:
+            fields["background"] = self.background
+        if self.strip_metadata:
+            fields["strip_metadata"] = True
+        return fields
 
 
 def identity(bundle: Bundle) -> str:

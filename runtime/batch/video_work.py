@@ -41,7 +41,7 @@ class VideoWorker(Worker):
         given = self._partner(self._masks, job)
         mask = given.decoded()
         quality = self._settings.quality
-        outcome.mask, outcome.settings = given.path, self._settings.record("jpeg")
+        outcome.mask, outcome.settings = given.path, self._settings.record(None)
         origin = Origin(sha256, given.sha256, self._settings.bundle, outcome.settings)
         with self._claimed(job, patient) as mine:
             if not mine:
@@ -61,7 +61,7 @@ class VideoWorker(Worker):
                 outcome.tile = restored.tile
                 return restored.image
 
-            note = partial(self._note, target, origin)
+            note = partial(self._note, target, origin, outcome)
             outcome.timings["read"] = perf_counter() - started
             frames_from = perf_counter()
             restore_video(
@@ -72,6 +72,7 @@ class VideoWorker(Worker):
                 quality=quality,
                 progress=self._progress,
                 finished=note,
+                with_metadata=not self._settings.strip_metadata,
             )
             outcome.timings["frames"] = perf_counter() - frames_from
         outcome.status = "restored"

@@ -3,9 +3,8 @@
 import hashlib
 import os
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,10 @@ from runtime.batch.stopping import Stop, Stopped
 from runtime.errors import PhotoError, RestoreError
 from runtime.loop.loop import Progress
 from runtime.photo import Format, Photo, encode_photo, read_photo, write_photo
-from runtime.photo.formats import format_of, sniff
+from runtime.photo.background import composed
+from runtime.photo.encoding import check_fit
+from runtime.photo.formats import check_sides, format_of, sniff
+from runtime.photo.reading import natural_format
 from runtime.working_photo import Restored
 
 PATIENCE = 0.2
@@ -101,6 +103,9 @@ class Worker:
             outcome.status = "skipped"
             return
         photo = read_photo(data, name=_shown(job.source))
+        outcome.notes += photo.notes
+        if self._settings.strip_metadata:
+            photo = photo.stripped()
         mask_photo, clean_photo = mask.decoded(), clean.decoded()
         outcome.height, outcome.width = photo.pixels.shape[:2]
         outcome.timings["read"] = perf_counter() - started
@@ -113,6 +118,7 @@ class Worker:
             if not wanted:
                 outcome.status = "skipped"
                 return
+            self._check_fit(photo, wanted, job, form)
             restored = self._restore(
                 photo,
                 mask_photo,
@@ -178,22 +184,45 @@ class Worker:
     ) -> None:
         started = perf_counter()
         for kind, (path, replaces) in wanted.items():
-            picture = _picture(kind, photo, restored)
+            picture = self._picture(kind, photo, restored, form)
             if path == STDOUT:
                 outcome.picture = encode_photo(picture, form, self._settings.quality_in(form))
                 continue
             quality = self._settings.quality_in(format_of(Path(path)))
-            write_photo(path, picture, replaces, quality=quality, finished=partial(self._note, path, origin))
+            write_photo(path, picture, replaces, quality=quality, finished=partial(self._note, path, origin, outcome))
             if kind != "photo":
                 outcome.extras[kind] = path
         outcome.timings["write"] = perf_counter() - started
 
-    def _note(self, path: str, origin: Origin, file: Path) -> None:
+    def _check_fit(self, photo: Photo, wanted: Iterable[Kind], job: Job, form: Format) -> None:
+        """Raise PhotoError, before the networks run, for what could not be written after them."""
+        if "photo" in wanted:
+            check_fit(self._opaque(photo, form), form, f"write {job.targets['photo']}")
+        if "compare" in wanted:
+            check_sides(photo.pixels.shape, "jpeg", f"write {job.targets['compare']}")
+
+    def _opaque(self, photo: Photo, form: Format) -> Photo:
+        """The photo on its background, if one was asked for and the format needs one."""
+        background = self._settings.background
+        return composed(photo, background) if background is not None and form == "jpeg" else photo
+
+    def _picture(self, kind: Kind, photo: Photo, restored: Restored, form: Format) -> Photo:
+        if kind == "photo":
+            return self._opaque(replace(photo, pixels=restored.image), form)
+        if kind == "compare":
+            after = self._opaque(replace(photo, pixels=restored.image), "jpeg")
+            return comparison(self._opaque(photo, "jpeg"), after.pixels)
+        if kind == "illumination":
+            return illumination_picture(restored.illumination, *photo.pixels.shape[:2])
+        assert restored.mask is not None  # it was asked for
+        return mask_picture(restored.mask)
+
+    def _note(self, path: str, origin: Origin, outcome: Outcome, file: Path) -> None:
         """Note what the file that is about to become `path` was made from."""
         try:
             self._notes_beside(path).add(os.path.basename(path), Note(hash_of(file), origin))
         except OSError as error:
-            warnings.warn(f"{path} will not be known as done: {error.strerror or error}", stacklevel=2)
+            outcome.notes.append(f"{path} will not be known as done: {error.strerror or error}")
 
     def _notes_beside(self, path: str) -> Notes:
         folder = os.path.dirname(path)
@@ -203,7 +232,8 @@ class Worker:
         """The format of the restored photo."""
         if not job.into_stdout:
             return format_of(Path(job.targets["photo"]))
-        return self._format or sniff(data[:16], _shown(job.source))
+        sniff(data[:16], _shown(job.source))  # complain before anything else
+        return self._format or natural_format(data)
 
     def _progress(self, done: int, steps: int) -> None:
         self._stop.check()
@@ -219,6 +249,10 @@ class Worker:
         target = job.targets["photo"]
         try:
             os.makedirs(os.path.dirname(target) or os.curdir, exist_ok=True)
+            for target in job.targets.values():
+                with suppress(FileNotFoundError):
+                    os.lstat(target)  # now, not after the networks, as for a name that is too long
+            target = job.targets["photo"]
             mine = claim(*job.targets.values())
             while mine is None and patient:
                 self._stop.check()
@@ -247,17 +281,6 @@ class _Partner:
 
     def decoded(self) -> Photo | None:
         return None if self.data is None else read_photo(self.data, name=self.name)
-
-
-def _picture(kind: Kind, photo: Photo, restored: Restored) -> Photo:
-    if kind == "photo":
-        return replace(photo, pixels=restored.image)
-    if kind == "compare":
-        return comparison(photo, restored.image)
-    if kind == "illumination":
-        return illumination_picture(restored.illumination, *photo.pixels.shape[:2])
-    assert restored.mask is not None  # it was asked for
-    return mask_picture(restored.mask)
 
 
 def _shown(source: str) -> str:

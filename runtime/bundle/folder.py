@@ -12,7 +12,6 @@ apart. A bundle may also be one zip file: see `runtime.bundle.archive`.
 
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -23,6 +22,7 @@ from msgspec import Meta
 
 from runtime.bundle.gpu_kernels import Kernel
 from runtime.errors import BundleError, RestoreError
+from runtime.replacing import replaced
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -272,15 +272,8 @@ def write_manifest(directory: str | os.PathLike[str], manifest: Manifest) -> Pat
     target = Path(directory) / MANIFEST
     raw = encode_manifest(manifest)
     parse_manifest(raw, str(target))
-    handle, temporary = tempfile.mkstemp(prefix=f".{MANIFEST}.", suffix=".tmp", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replaced(target) as file:
+        file.write(raw)
     return target
 
 

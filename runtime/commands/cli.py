@@ -33,6 +33,7 @@ app.command()(doctor)
 def main() -> None:
     """Run the command line and exit with its code; every error becomes one line on stderr."""
     survive_any_name()
+    _show_warnings_only()
     warnings.showwarning = _show
     try:
         sys.exit(app(prog_name="shadowdiffusion", standalone_mode=False))
@@ -50,6 +51,13 @@ def main() -> None:
 
 def _show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     complain(str(message), "note" if issubclass(category, Note) else "warning")
+
+
+def _show_warnings_only() -> None:
+    """Whatever PYTHONWARNINGS says: a warning, of ours or of a library, ends no photo."""
+    warnings.resetwarnings()
+    for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", kind)
 
 
 @app.callback()

@@ -24,6 +24,8 @@ def restore(
     output: options.Output = None,
     format: options.Format = None,
     quality: options.Quality = None,
+    background: options.Background = None,
+    strip_metadata: options.StripMetadata = False,
     compare: options.Compare = False,
     save_mask: options.SaveMask = None,
     save_illumination: options.SaveIllumination = None,
@@ -78,10 +80,13 @@ def restore(
 
     stop = Stop()
     problems = [*inputs.problems, *unplaced]
-    report = Report(len(work) + len(problems), stop, lines=not (quiet or json or into_stdout), records=json)
+    report = Report(
+        len(work) + len(problems), stop, lines=not (quiet or json or into_stdout), records=json, notes=not quiet
+    )
     if work:
         restorer = _open(bundle, task, backend, device, threads)
-        settings = Settings.of(restorer.bundle, steps, seed, strength, working_size, native, quality)
+        written = quality, background, strip_metadata
+        settings = Settings.of(restorer.bundle, steps, seed, strength, working_size, native, *written)
         choices: dict[str, Any] = {"overwrite": overwrite, "force": force, "on_step": report.step}
         choices |= {"masks": masks, "cleans": cleans}
         photo_worker = Worker(restorer, settings, stop, format=format, **choices)
@@ -90,6 +95,9 @@ def restore(
         def work_on(job: Job, patient: bool = False) -> Outcome:
             return (video_worker if is_video(job.source) else photo_worker)(job, patient)
 
+    if not quiet:
+        for line in inputs.passed_over():
+            complain(line, "note")
     for problem in problems:
         report.refuse(problem)
     if work:

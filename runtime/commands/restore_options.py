@@ -9,7 +9,7 @@ Photos = Annotated[
     list[str],
     typer.Argument(
         metavar="PHOTO...",
-        help="Photos (PNG, JPEG, WebP, TIFF), folders, quoted patterns, videos, or - for stdin.",
+        help="Photos (PNG, JPEG, WebP, TIFF, HEIC, AVIF, GIF), videos, folders, quoted patterns, or - for stdin.",
         show_default=False,
         rich_help_panel="Photos",
     ),
@@ -27,9 +27,17 @@ Output = Annotated[
     ),
 ]
 Format = Annotated[
-    Literal["png", "jpeg", "webp", "tiff"] | None, _result(help="Format of the results.  [default: each photo's own]")
+    Literal["png", "jpeg", "webp", "tiff"] | None,
+    _result(help="Format of the results.  [default: the photo's own]"),
 ]
 Quality = Annotated[int | None, _result(metavar="N", min=1, max=100, help="Of JPEG and WebP.  [default: 95]")]
+Background = Annotated[
+    str | None,
+    _result(metavar="COLOUR", help="Below transparency in JPEG: #rrggbb, white, black, ...  [default: refused]"),
+]
+StripMetadata = Annotated[
+    bool, _result("--strip-metadata", help="Leave out EXIF, XMP, IPTC, thumbnail and comments; the profile stays.")
+]
 Compare = Annotated[bool, _result("--compare", help="Also write before and after, as NAME.compare.jpg.")]
 SaveMask = Annotated[
     str | None, _result(metavar="PATH", help="Also write the shadow that was found: a file, or a folder.")

@@ -7,11 +7,9 @@ written, the engine is checked each time.
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -35,6 +33,7 @@ from runtime.errors import RestoreError
 from runtime.loop.host_loop import HostLoop
 from runtime.loop.loop import pad
 from runtime.loop.noise import gaussian
+from runtime.replacing import replaced
 
 Array = npt.NDArray[np.float32]
 
@@ -159,13 +158,8 @@ def _write(file: Path | None, verdict: Verdict) -> None:
         return
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=file.parent)
-        try:
-            with os.fdopen(handle, "wb") as target:
-                target.write(msgspec.json.encode(verdict))
-            os.replace(temporary, file)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with replaced(file) as target:
+            target.write(msgspec.json.encode(verdict))
     except OSError:
         return
 

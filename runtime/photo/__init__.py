@@ -1,8 +1,8 @@
 """Photos and masks: files or bytes in, pixels and everything that travels with them; and out again.
 
 `read_photo` and `write_photo` (`encode_photo` for bytes) handle PNG, JPEG, WebP and TIFF, 8 and 16 bit, grey or colour,
-with or without transparency. A `Photo` keeps its pixels in the file's own colours; `to_srgb` and `from_srgb` convert
-small images between those and sRGB, which is what the networks know.
+with or without transparency; other formats are read where libvips can. A `Photo` keeps its pixels in the file's own
+colours; `to_srgb` and `from_srgb` convert small images between those and sRGB, which is what the networks know.
 """
 
 from runtime.photo.encoding import encode_photo

@@ -6,10 +6,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from runtime.errors import PhotoError
-from runtime.photo.formats import LOSSY, QUALITY, SIDE_LIMIT, Format, check_encoding
+from runtime.photo.formats import LOSSY, QUALITY, Format, check_encoding, check_sides
 from runtime.photo.image import Photo
 from runtime.photo.libvips import reason
-from runtime.photo.metadata import EXIF, attach
+from runtime.photo.metadata import EXIF, ICC, attach
 from runtime.photo.pixels import Pixels
 from runtime.photo.tiff_exif import insert_exif
 
@@ -36,11 +36,10 @@ def encode_into(file: BinaryIO, photo: Photo, form: Format, quality: int | None,
     import pyvips
 
     check_encoding(form, quality)
-    if max(photo.pixels.shape[:2]) > SIDE_LIMIT.get(form, 1 << 31):
-        raise PhotoError(f"cannot {what}: {form} allows {SIDE_LIMIT[form]} pixels a side; use PNG or TIFF")
-    if photo.alpha is not None and form == "jpeg":
-        raise PhotoError(f"cannot {what}: JPEG has no transparency, which the photo has; use PNG")
+    check_fit(photo, form, what)
     options = _SAVE_OPTIONS[form] | ({"Q": QUALITY if quality is None else quality} if form in LOSSY else {})
+    if photo.metadata.keys() <= {ICC}:
+        options |= {"keep": "icc"}  # libvips would invent EXIF
     in_memory = isinstance(file, BytesIO)
     try:
         target = pyvips.Target.new_to_memory() if in_memory else pyvips.Target.new_to_descriptor(file.fileno())
@@ -53,10 +52,22 @@ def encode_into(file: BinaryIO, photo: Photo, form: Format, quality: int | None,
         insert_exif(file, photo.metadata[EXIF][1])
 
 
+def check_fit(photo: Photo, form: Format, what: str) -> None:
+    """Raise PhotoError, which says that `what` was impossible, unless a format can hold a photo."""
+    check_sides(photo.pixels.shape, form, what)
+    if form == "jpeg" and not _is_opaque(photo):
+        text = "JPEG has no transparency, which the photo has; use PNG, or name a background (--background white)"
+        raise PhotoError(f"cannot {what}: {text}")
+
+
+def _is_opaque(photo: Photo) -> bool:
+    return photo.alpha is None or int(photo.alpha.min()) == np.iinfo(photo.alpha.dtype).max
+
+
 def _as_image(photo: Photo, form: Format) -> Any:
     """A libvips image that is computed while it is saved."""
     image = _view(photo.pixels)
-    if photo.alpha is not None:
+    if photo.alpha is not None and form != "jpeg":
         image = image.bandjoin(_view(photo.alpha))
     deep = image.format == "ushort"
     if deep and form in LOSSY:

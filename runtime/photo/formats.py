@@ -88,6 +88,14 @@ def format_of(path: PurePath, form: Format | None = None) -> Format:
     return chosen
 
 
+def check_sides(shape: tuple[int, ...], form: Format, what: str) -> None:
+    """Raise PhotoError, which says that `what` was impossible, for pixels [H, W, ...] too many for a format."""
+    height, width = shape[:2]
+    if max(height, width) > SIDE_LIMIT.get(form, 1 << 31):
+        size = f"the photo is {width}x{height}, and {form} allows {SIDE_LIMIT[form]} pixels a side"
+        raise PhotoError(f"cannot {what}: {size}; use PNG or TIFF")
+
+
 def check_encoding(form: Format, quality: int | None) -> None:
     """Raise PhotoError unless a file of format `form` can be written at `quality`: 1 to 100, None for the usual."""
     if quality is None:

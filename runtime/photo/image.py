@@ -1,9 +1,9 @@
 """A decoded photo: pixels in the file's own colours, and everything that travels with them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from runtime.photo.colour import Array, from_srgb, to_srgb
-from runtime.photo.metadata import Metadata
+from runtime.photo.metadata import ICC, Metadata
 from runtime.photo.pixels import Pixels
 
 
@@ -24,6 +24,10 @@ class Photo:
     """What messages call it, "" where nothing is known."""
     notes: tuple[str, ...] = ()
     """What was changed or left out as the photo was read, each a phrase about "it" for people."""
+
+    def stripped(self) -> "Photo":
+        """Without anything that travels along but the colour profile, which the pixels need."""
+        return replace(self, metadata={name: value for name, value in self.metadata.items() if name == ICC})
 
     def to_srgb(self, values: Array) -> Array:
         """What the networks see: float32 [h, w, 1 or 3] in [0, 1], the photo's pixels at any size -> sRGB-encoded

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO, FileIO
 from types import MappingProxyType
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast, get_args
 
 import numpy as np
 
@@ -29,8 +29,6 @@ from runtime.photo.xmp import keep_promises
 
 FilePath = str | os.PathLike[str]
 
-_LOADERS = {"bmp": "magick"}
-"""Named otherwise than their format."""
 _NO_DECODER = "has not been built in"
 """In what libheif says of codecs it lacks."""
 MAX_PIXELS = 200_000_000
@@ -47,6 +45,27 @@ def read_photo(source: FilePath | bytes, max_pixels: int = MAX_PIXELS, name: str
         return _decode(BytesIO(source), name or "the image", max_pixels)
     with opened(source, name) as file:
         return _decode(file if file.seekable() else BytesIO(file.readall()), name or os.fspath(source), max_pixels)
+
+
+def natural_format(source: FilePath | bytes) -> Format:
+    """The format that a restored photo takes unless another is asked for: its own, or where that is only read, PNG for
+    transparency or more than 8 bits, and else JPEG. JPEG too for what cannot be read, which reading it will tell.
+    """
+    try:
+        if isinstance(source, bytes):
+            return _natural(BytesIO(source))
+        with opened(source) as file:
+            return _natural(file) if file.seekable() else "jpeg"
+    except (PhotoError, load_pyvips().Error, UnicodeDecodeError):
+        return "jpeg"
+
+
+def _natural(file: BinaryIO) -> Format:
+    container = _inspect(file, "the photo")
+    if container.form in get_args(Format):
+        return cast(Format, container.form)
+    image = _open(file, container, "the photo")
+    return "png" if image.hasalpha() or image.format == "ushort" else "jpeg"
 
 
 @contextmanager
@@ -210,8 +229,7 @@ def _open(file: BinaryIO, container: _Container, name: str) -> Any:
     """A libvips image that decodes row by row, straight into where its pixels are wanted."""
     import pyvips
 
-    loader = f"{_LOADERS.get(container.form, container.form)}load_source"
-    if not pyvips.type_find("VipsOperation", loader):
+    if not can_read(container.form):
         title = TITLES[container.form]
         raise PhotoError(f"{name} is {title}, which the installed libvips cannot read: convert it to PNG or JPEG")
     if isinstance(file, BytesIO):
@@ -219,7 +237,18 @@ def _open(file: BinaryIO, container: _Container, name: str) -> Any:
     else:  # not the path: pyvips takes no names that are not UTF-8
         file.seek(0)
         source = pyvips.Source.new_from_descriptor(file.fileno())
-    return getattr(pyvips.Image, loader)(source, fail_on="error", access="sequential", **container.options)
+    return getattr(pyvips.Image, _loader(container.form))(
+        source, fail_on="error", access="sequential", **container.options
+    )
+
+
+def can_read(form: Format | ReadOnly) -> bool:
+    """Whether the installed libvips has a loader for a format."""
+    return bool(load_pyvips().type_find("VipsOperation", _loader(form)))
+
+
+def _loader(form: Format | ReadOnly) -> str:
+    return f"{'magick' if form == 'bmp' else form}load_source"
 
 
 def _why(error: Exception, container: _Container, name: str) -> str:

@@ -1,9 +1,6 @@
-"""Photos to files. A file appears whole or not at all: it is written under a hidden name beside its target,
-`.NAME.<random>.tmp`, and renamed. Only a process that is killed leaves one behind; nothing ever reads it.
-"""
+"""Photos to files, each whole or not at all (`runtime.replacing`), and never over another file by accident."""
 
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +9,7 @@ from runtime.photo.encoding import encode_into
 from runtime.photo.formats import Format, check_encoding, format_of
 from runtime.photo.image import Photo
 from runtime.photo.reading import FilePath
+from runtime.replacing import temporary_beside
 from runtime.unfinished import create, remove
 
 _TAKEN = "it exists already (--overwrite replaces it)"
@@ -45,7 +43,7 @@ def write_photo(
     path = Path(path)
     form = check_target(path, overwrite, form=form)
     check_encoding(form, quality)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # opened here, not by its name in pyvips, which takes no names that are not UTF-8; to be read for TIFF

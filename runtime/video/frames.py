@@ -1,13 +1,13 @@
 """Videos, through FFmpeg's libraries (PyAV): frames in and out, upright; sound, subtitles and chapters are copied.
 
-An output appears whole or not at all, like a photo: it is written under a hidden temporary name and renamed.
+An output appears whole or not at all, like a photo (`runtime.replacing`).
 """
 
 import os
-import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from fractions import Fraction
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import PhotoError
+from runtime.replacing import temporary_beside
+from runtime.unfinished import adopt, remove
 
 Pixels = npt.NDArray[Any]
 EachFrame = Callable[[Pixels], Pixels]
@@ -38,6 +40,12 @@ def is_video(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in READABLE
 
 
+@cache
+def can_read_videos() -> bool:
+    """Whether PyAV is installed."""
+    return find_spec("av") is not None
+
+
 def restore_video(
     source: Path,
     target: Path,
@@ -47,11 +55,13 @@ def restore_video(
     quality: int | None = None,
     progress: Progress | None = None,
     finished: Callable[[Path], None] = lambda file: None,
+    with_metadata: bool = True,
 ) -> int:
     """Write `source` to `target` with every frame restored; returns how many there were.
 
     Frames keep their times. Those deeper than 8 bits are uint16 for `restore` and written with 10 bits. quality: 1 to
-    100 [90]. `finished` is called with the whole file just before it takes its name. Raises PhotoError where PyAV is
+    100 [90]. `finished` is called with the whole file just before it takes its name. with_metadata: keep title, place
+    and date. Raises PhotoError where PyAV is
     missing, the video is damaged or of an unsupported kind, or the target cannot be written; the target is then as it
     was.
     """
@@ -63,13 +73,16 @@ def restore_video(
         raise PhotoError(f"cannot read {source}: {missing_package(error, 'video')}") from error
     _check_target(source, target, overwrite, quality)
     suffix = target.suffix.lower()
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_beside(target)
+    adopt(temporary)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         first = _first(source)
         with av.open(os.fspath(source)) as given, av.open(os.fspath(temporary), "w", FORMATS[suffix]) as made:
             video = given.streams.video[0]
             output = _output(made, CODECS[suffix], quality or QUALITY, video, first)
+            if with_metadata:
+                made.metadata.update(given.metadata)
             count = _transfer(given, made, video, output, restore, progress)
         finished(temporary)
         os.replace(temporary, target)
@@ -78,8 +91,7 @@ def restore_video(
     except ValueError as error:
         raise PhotoError(f"cannot restore the video {source}: {error}") from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        remove(temporary)
     return count
 
 
@@ -112,7 +124,6 @@ def _transfer(given: Any, made: Any, video: Any, output: Any, restore: EachFrame
     """All packets of one container into another; returns the number of frames."""
     video.thread_type = "AUTO"
     copies = {stream.index: made.add_stream_from_template(stream) for stream in given.streams if stream.type in COPIED}
-    made.metadata.update(given.metadata)
     count = 0
     total = video.frames or _frames(given, video)
     for packet in given.demux():

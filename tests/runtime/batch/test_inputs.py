@@ -83,7 +83,7 @@ def test_what_holds_nothing_is_a_problem_and_the_rest_goes_on() -> None:
     assert [photo.path for photo in inputs.found] == ["in/a.png", "absent.png"]
     assert [problem.name for problem in inputs.problems] == ["empty", "x*.png", "nowhere", ""]
     assert "holds no photos" in inputs.problems[0].message
-    assert inputs.problems[1].message == "matches no photos"
+    assert inputs.problems[1].message == "matches no photos or videos"
     assert "No such file" in inputs.problems[2].message
     assert inputs.problems[3].message == "'' is no name of a file"
 

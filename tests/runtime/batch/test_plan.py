@@ -85,7 +85,11 @@ def test_stdin_and_stdout() -> None:
             {"photo": "x.gif"},
             r"--output x.gif is the name of a file that cannot be written \(image/gif\)",
         ),
-        (["in"], {"illumination": "new/x.BMP"}, "name one of .jpg, .jpeg, .png, .webp, .tif, .tiff, or end it in /"),
+        (
+            ["in"],
+            {"illumination": "new/x.BMP"},
+            "name one of .jpg, .jpeg, .png, .webp, .tif, .tiff, .*, or end it in /",
+        ),
     ],
 )
 def test_places_that_cannot_be_meant(arguments: list[str], wanted: dict[str, str], message: str) -> None:

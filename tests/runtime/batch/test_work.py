@@ -200,10 +200,11 @@ def test_folders_and_files_without_permission(unprivileged: Path) -> None:
     assert restorer.calls == 0  # nothing is computed that could not be written
 
 
-def test_notes_that_cannot_be_written_are_a_warning(job: Job, tmp_path: Path) -> None:
+def test_records_that_cannot_be_written_are_noted(job: Job, tmp_path: Path) -> None:
     (tmp_path / "out" / NOTES).mkdir(parents=True)
-    with pytest.warns(UserWarning, match=r"out/a\.png will not be known as done: Is a directory"):
-        assert restored(job).status == "restored"
+    outcome = restored(job)
+    assert outcome.status == "restored"
+    assert outcome.notes == [f"{tmp_path}/out/a.png will not be known as done: Is a directory"]
     assert read_photo(tmp_path / "out/a.png").pixels.shape == (6, 8, 3)
 
 

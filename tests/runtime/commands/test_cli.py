@@ -148,7 +148,7 @@ def test_records(call: Call, bundle: Path, tmp_path: Path) -> None:
     assert set(good["extras"]) == {"compare"}
     assert records["bad.jpg"]["status"] == "failed"
     assert "is empty" in records["bad.jpg"]["error"]
-    assert records["x*.png"]["error"] == "matches no photos"
+    assert records["x*.png"]["error"] == "matches no photos or videos"
 
 
 def test_existing_results_and_inputs_are_safe(call: Call, bundle: Path, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ NAMES = [
     "Grüße 写真.png".encode(),
     b"latin caf\xe9 \xff.png",
     b"n" * 237 + b".png",
+    b"n" * 251 + b".png",
+    "ü".encode() * 125 + b".png",
 ]
 
 
