@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import NamedTuple
 
+from optional_packages import install_command
 from runtime.batch.patterns import is_pattern, match, split
 from runtime.photo.formats import RAW_SUFFIXES, READ_ONLY_SUFFIXES, SUFFIXES
 from runtime.photo.reading import can_read
@@ -67,7 +68,7 @@ class Inputs:
         lines = []
         videos = {suffix: count for suffix, count in self._passed_over.items() if is_video(f"a{suffix}")}
         if videos:
-            lines.append(f"passed over: {_counted(videos)}; videos need PyAV: pip install 'shadowdiffusion[video]'")
+            lines.append(f"passed over: {_counted(videos)}; videos need PyAV: {install_command('video')}")
         if pictures := self._passed_over - Counter(videos):
             raw = "; develop raw files first" if any(suffix in RAW_SUFFIXES for suffix in pictures) else ""
             lines.append(f"passed over: {_counted(pictures)}, which cannot be read{raw}")

@@ -186,7 +186,7 @@ def _in_another_process(
     if not Path(sys.executable or "").name.lower().startswith(("python", "pypy")):
         raise CheckError(f"it can only be checked from Python itself, this is {sys.executable or 'embedded'}")
     paths = [str(bundle.path.resolve()), str(engine.path.resolve()) if engine else ""]
-    command = [sys.executable, "-c", code, *paths, str(threads or ""), subject]
+    command = [sys.executable, "-W", "ignore", "-c", code, *paths, str(threads or ""), subject]
     try:
         run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONGEST, check=False)
     except subprocess.TimeoutExpired:

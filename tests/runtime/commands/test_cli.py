@@ -171,7 +171,7 @@ def test_bad_photos_are_one_line_and_leave_nothing(call: Call, bundle: Path, tmp
     good = save(tmp_path / "good.png", picture(9, 9))
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "text.png").write_text("hello")
-    (tmp_path / "clip.gif").write_bytes(b"\0\0\0\x18ftypmp42")
+    (tmp_path / "notes.txt").write_bytes(b"\0\0\0\x18ftypmp42")
     whole = save(tmp_path / "whole.jpg", picture(90, 90)).read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     black = save(tmp_path / "black.png", np.zeros((9, 9), np.uint8))
@@ -182,8 +182,8 @@ def test_bad_photos_are_one_line_and_leave_nothing(call: Call, bundle: Path, tmp
         ([tmp_path / "absent.jpg"], "does not exist"),
         ([tmp_path / "empty.jpg"], "is empty"),
         ([tmp_path / "text.png"], "is not a PNG"),
-        ([tmp_path / "clip.gif"], "ends in none of .jpg"),
-        ([tmp_path / "clip.gif", "--format", "png"], "is not a PNG"),
+        ([tmp_path / "notes.txt"], "ends in none of .jpg"),
+        ([tmp_path / "notes.txt", "--format", "png"], "is not a PNG"),
         ([tmp_path / "cut.jpg"], "cut short"),
         ([tmp_path / "folder"], "holds no photos"),
         ([tmp_path / "a*b.jpg"], "matches no photos"),
