@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.errors import BenchmarkError
+from runtime.replacing import replaced
 
 SIDE = 240  # pixels of a tile
 FORMATS = (".png", ".jpg", ".jpeg")
@@ -45,12 +46,11 @@ class Sheet:
         blank = pyvips.Image.black(1, 1, bands=3) + 255
         tiles = [tile for row in self._rows for tile in row + [blank.cast("uchar")] * (across - len(row))]
         sheet = pyvips.Image.arrayjoin(tiles, across=across, shim=6, background=255, halign="centre")
-        fresh = self._path.with_name(f".partial-{self._path.name}")
         try:
-            sheet.copy(interpretation="srgb").write_to_file(str(fresh))
-            fresh.replace(self._path)
+            picture = sheet.copy(interpretation="srgb").write_to_buffer(self._path.suffix)
+            with replaced(self._path) as file:
+                file.write(picture)
         except (pyvips.Error, OSError) as error:
-            fresh.unlink(missing_ok=True)
             raise BenchmarkError(f"cannot write {self._path}: {str(error).strip().splitlines()[-1]}") from None
 
 

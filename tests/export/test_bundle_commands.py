@@ -89,7 +89,7 @@ def test_pack_and_load_round_trip(path: Path, tmp_path: Path) -> None:
     (path / ENGINES / "unknown").mkdir()
     (path / ENGINES / ".left.tmp").mkdir()
     (path / ENGINES / ".left.tmp" / "scratch").touch()
-    for file in ("one.zip", "two.zip"):
+    for file in ("one.zip", "two.zip", "n" * 251 + ".zip"):
         result = call("pack", path, "-o", tmp_path / file)
         assert result.exit_code == 0, result.output
         assert f"engine {broken} is not packed: prior.engine is damaged" in result.stderr

@@ -55,6 +55,15 @@ def rewritten(path: Path, **metadata: Any) -> Path:
     return path
 
 
+def test_a_name_of_any_length_is_written(tmp_path: Path, denoiser: Denoiser) -> None:
+    path = tmp_path / ("n" * 243 + ".safetensors")
+    save_checkpoint(path, Model(denoiser))
+    loaded = load_checkpoints(path).denoiser
+    assert loaded is not None
+    assert equal(loaded, denoiser)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def refused(*paths: Path) -> str:
     with pytest.raises(TrainingError) as caught:
         load_checkpoints(paths)
