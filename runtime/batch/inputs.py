@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import NamedTuple
 
-from optional_packages import install_command
 from runtime.batch.patterns import is_pattern, match, split
 from runtime.photo.formats import RAW_SUFFIXES, READ_ONLY_SUFFIXES, SUFFIXES
 from runtime.photo.reading import can_read
@@ -68,6 +67,8 @@ class Inputs:
         lines = []
         videos = {suffix: count for suffix, count in self._passed_over.items() if is_video(f"a{suffix}")}
         if videos:
+            from optional_packages import install_command
+
             lines.append(f"passed over: {_counted(videos)}; videos need PyAV: {install_command('video')}")
         if pictures := self._passed_over - Counter(videos):
             raw = "; develop raw files first" if any(suffix in RAW_SUFFIXES for suffix in pictures) else ""
