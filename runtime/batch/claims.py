@@ -36,19 +36,20 @@ def claim(target: str, *others: str) -> Claim | None:
         try:
             free = lock(file)
         except OSError:
+            adopt(path)
             return Claim(path, file)  # there are file systems without locks
-        if not free:
-            if is_new:
-                forget(path)
-            os.close(file)
-            return None
-        if _is(path, file):
+        if free and _is(path, file):
             if not is_new:
                 adopt(path)
                 for abandoned in (target, *others):
                     _sweep(*os.path.split(abandoned))
             return Claim(path, file)
-        os.close(file)  # its owner has just released and removed it
+        if is_new:
+            forget(path)
+        os.close(file)
+        if not free:
+            return None
+        # else its owner has just released and removed it
 
 
 def release_abandoned(target: str, *others: str) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from runtime.errors import PhotoError
 from runtime.replacing import temporary_beside
-from runtime.unfinished import adopt, remove
+from runtime.unfinished import create, remove
 
 Pixels = npt.NDArray[Any]
 EachFrame = Callable[[Pixels], Pixels]
@@ -74,11 +74,14 @@ def restore_video(
     _check_target(source, target, overwrite, quality)
     suffix = target.suffix.lower()
     temporary = temporary_beside(target)
-    adopt(temporary)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         first = _first(source)
-        with av.open(os.fspath(source)) as given, av.open(os.fspath(temporary), "w", FORMATS[suffix]) as made:
+        with (
+            open(create(temporary), "r+b") as file,
+            av.open(os.fspath(source)) as given,
+            av.open(file, "w", FORMATS[suffix]) as made,
+        ):
             video = given.streams.video[0]
             output = _output(made, CODECS[suffix], quality or QUALITY, video, first)
             if with_metadata:

@@ -11,6 +11,7 @@ import pytest
 
 from runtime.batch.notes import NOTES
 from tests.runtime.commands.processes import Start, finish, photos, whole_results
+from tests.runtime.video.test_video import film
 
 BLOCKED = """
 import os, sys, threading
@@ -33,8 +34,11 @@ RESTORING = BLOCKED.format(place="import_module('runtime.loop.host_loop').HostLo
 )
 
 
-@pytest.mark.parametrize("first", [WRITING, RESTORING], ids=["writing", "restoring"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("first", "number"),
+    [(WRITING, signal.SIGINT), (WRITING, signal.SIGTERM), (WRITING, signal.SIGHUP), (RESTORING, signal.SIGINT)],
+    ids=["writing-INT", "writing-TERM", "writing-HUP", "restoring-INT"],
+)
 def test_a_second_signal_leaves_nothing_behind(start: Start, tmp_path: Path, first: str, number: int) -> None:
     source, out = photos(tmp_path / "in", 3), tmp_path / "out"
     with start(source, "-o", out, "--jobs", 1, first=first) as process:
@@ -51,6 +55,18 @@ def test_a_second_signal_leaves_nothing_behind(start: Start, tmp_path: Path, fir
         assert process.stderr.read() == b""
     assert finish(start(source, "-o", out))[::2] == (0, "")
     assert len(whole_results(out)) == 3
+
+
+def test_a_video_is_no_exception(start: Start, tmp_path: Path) -> None:
+    video, out = film(tmp_path / "a.mp4", frames=2), tmp_path / "out"
+    first = RESTORING.replace("runtime.loop.host_loop').HostLoop.restore", "runtime.video.frames')._frame")
+    with start(video, "-o", out, first=first) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"blocked\n"
+        assert len(os.listdir(out)) == 2
+        process.send_signal(signal.SIGQUIT)
+        assert process.wait(60) == 128 + signal.SIGQUIT
+        assert os.listdir(out) == []
 
 
 def test_sigquit_ends_at_once_and_leaves_nothing_behind(start: Start, tmp_path: Path) -> None:
