@@ -13,6 +13,7 @@ EXTRAS = {
     "onnx": "export",
     "onnxscript": "export",
     "openvino": "native",
+    "pi_heif": "heic",
     "safetensors": "train,export",
     "scipy": "benchmark",
     "skimage": "benchmark",

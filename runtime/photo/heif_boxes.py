@@ -5,6 +5,7 @@ ISO/IEC 14496-12 (boxes), 23008-12 (HEIF: the primary item and its properties).
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
 from runtime.photo.code_points import CodePoints
@@ -19,11 +20,15 @@ class Boxes(NamedTuple):
     moves: bool = False
     """Whether there is a sequence of images beside the still one."""
     code_points: CodePoints | None = None
+    size: tuple[int, int] = (0, 0)
+    """Width and height, before it is turned; zeros if they are not to be found."""
 
 
 def read_boxes(file: BinaryIO) -> Boxes:
     """The boxes of a HEIF or AVIF file, as far as they are whole."""
-    moves, points, position = False, None, 0
+    moves, position = False, 0
+    points: CodePoints | None = None
+    size_of_image = 0, 0
     while True:
         file.seek(position)
         header = file.read(16)
@@ -37,31 +42,33 @@ def read_boxes(file: BinaryIO) -> Boxes:
             moves = True
         elif kind == b"meta" and start < size <= _LARGEST:
             file.seek(position + start)
-            try:
-                points = _code_points(file.read(size - start)[4:])
-            except (struct.error, IndexError):
-                points = None
+            with suppress(struct.error, IndexError):
+                points, size_of_image = _of_primary(file.read(size - start)[4:])
         if size < start:  # 0: to the end of the file
             break
         position += size
-    return Boxes(moves, points)
+    return Boxes(moves, points, size_of_image)
 
 
-def _code_points(meta: bytes) -> CodePoints | None:
-    """Of the primary item. Raises struct.error or IndexError where a box is cut short."""
+def _of_primary(meta: bytes) -> tuple[CodePoints | None, tuple[int, int]]:
+    """Of the primary item its colours and size. Raises struct.error or IndexError where a box is cut short."""
     boxes = dict(_boxes(meta))
     if not {b"pitm", b"iprp"} <= boxes.keys():
-        return None
+        return None, (0, 0)
     pitm = boxes[b"pitm"]
     (primary,) = struct.unpack_from(">I" if pitm[0] else ">H", pitm, 4)
     inner = dict(_boxes(boxes[b"iprp"]))
     properties = list(_boxes(inner.get(b"ipco", b"")))
+    points: CodePoints | None = None
+    size = 0, 0
     for number in _associated(inner.get(b"ipma", b""), primary):
         kind, data = properties[number - 1] if 0 < number <= len(properties) else (b"", b"")
         if kind == b"colr" and data[:4] == b"nclx":
             primaries, transfer = struct.unpack_from(">HH", data, 4)
-            return CodePoints(primaries, transfer)  # values of the narrow range are widened when they are decoded
-    return None
+            points = CodePoints(primaries, transfer)  # values of the narrow range are widened when they are decoded
+        elif kind == b"ispe":
+            size = struct.unpack_from(">II", data, 4)
+    return points, size
 
 
 def _associated(ipma: bytes, item: int) -> list[int]:

@@ -17,10 +17,12 @@ from runtime.errors import PhotoError
 from runtime.photo.code_points import CodePoints, of_profile
 from runtime.photo.colour import judge
 from runtime.photo.formats import TITLES, Format, ReadOnly, sniff
+from runtime.photo.heic import decode_heic
 from runtime.photo.heif_boxes import read_boxes
 from runtime.photo.image import Photo
 from runtime.photo.libvips import load_pyvips, reason
 from runtime.photo.metadata import EXIF, ICC, XMP, Metadata, read_metadata
+from runtime.photo.pixels import Pixels
 from runtime.photo.png_chunks import Chunks, read_chunks
 from runtime.photo.profiles import adobe_rgb, says_adobe_rgb
 from runtime.photo.tiff_exif import read_exif
@@ -31,6 +33,8 @@ FilePath = str | os.PathLike[str]
 
 _NO_DECODER = "has not been built in"
 """In what libheif says of codecs it lacks."""
+_LARGEST_SIDE = 10_000_000
+"""Of libvips, which says more of others than an error."""
 MAX_PIXELS = 200_000_000
 """Photos with more pixels than this are refused before they are decoded."""
 
@@ -114,20 +118,34 @@ def _decode(file: BinaryIO, name: str, max_pixels: int) -> Photo:
             notes.append(note)
         if turned:
             image = image.copy_memory().autorot()  # rows are decoded in order, and turning takes them in another
-        bits = image.get("bits-per-sample") if container.form == "heif" and image.format == "ushort" else 16
-        if bits < 16:
-            image = image | (image >> bits)  # libvips leaves the lower bits empty, so that white is not quite white
-        array = image.numpy()
+        array = _pixels(image, file, container, name)
     except (pyvips.Error, UnicodeDecodeError) as error:  # the second is all that is left of a message with other bytes
-        raise PhotoError(_why(error, container, name)) from error
+        raise PhotoError(f"{name} is damaged or cut short: {reason(error)}") from error
     except MemoryError as error:
         raise PhotoError(f"{name} does not fit into memory: {image.width}x{image.height} pixels") from error
-    array = array.reshape(image.height, image.width, image.bands)
-    colours = 3 if image.bands >= 3 else 1
+    array = array.reshape(*array.shape[:2], -1)
+    bands = array.shape[2]
+    colours = 3 if bands >= 3 else 1
     pixels = array[..., :3] if colours == 3 else array[..., 0]
-    alpha = np.ascontiguousarray(array[..., colours]) if image.bands > colours else None
+    alpha = np.ascontiguousarray(array[..., colours]) if bands > colours else None
     profile, more = _profile(metadata, container, adobe, colours, name)
     return Photo(np.ascontiguousarray(pixels), alpha, metadata, resolution, profile, name, (*notes, *more))
+
+
+def _pixels(image: Any, file: BinaryIO, container: _Container, name: str) -> Pixels:
+    """All pixels of a libvips image; those of HEIC by other means, where libvips cannot decode it."""
+    import pyvips
+
+    try:
+        array: Pixels = image.numpy()
+    except pyvips.Error as error:
+        if container.form != "heif" or _NO_DECODER not in reason(error):
+            raise
+        array = decode_heic(file, name)
+        if array.shape[:2] != (image.height, image.width):
+            raise PhotoError(f"{name} is damaged: it has another size than its header says") from error
+    bits = image.get("bits-per-sample") if container.form == "heif" and array.dtype == np.uint16 else 16
+    return array | (array >> bits) if bits < 16 else array  # both leave the lower bits empty: white is not quite white
 
 
 def _inspect(file: BinaryIO, name: str) -> _Container:
@@ -139,11 +157,17 @@ def _inspect(file: BinaryIO, name: str) -> _Container:
         chunks = read_chunks(file)
         if chunks.frames > 1:
             raise PhotoError(f"{name} is an animation of {chunks.frames} frames: only single images are supported")
+        if chunks.code_points:
+            chunks.code_points.check(name)
         return _Container(form, code_points=chunks.code_points, chunks=chunks)
     if form == "heif":
         boxes = read_boxes(file)
+        if max(boxes.size) > _LARGEST_SIDE:
+            raise PhotoError(f"{name} is damaged: its header says {boxes.size[0]}x{boxes.size[1]} pixels")
         if boxes.moves:
             raise PhotoError(f"{name} is an animation: only single images are supported")
+        if boxes.code_points:
+            boxes.code_points.check(name)
         return _Container(form, code_points=boxes.code_points)
     return _Container(form)
 
@@ -183,16 +207,14 @@ def _profile(
     notes = list[str]()
     points, chunks = container.code_points, container.chunks
     found: bytes | None = None
-    if points is not None:
-        points.check(name)
-        if not points.is_unspecified and (container.form == "png" or ICC not in metadata):
-            if points.is_srgb:
-                metadata.pop(ICC, None)
-                return None, notes
-            found = points.profile(bands)
-            if found is None:
-                numbers = f"primaries {points.primaries}, transfer {points.transfer}"
-                notes.append(f"the numbers of its colours are unknown ({numbers}) and left out")
+    if points and not points.is_unspecified and (container.form == "png" or ICC not in metadata):
+        if points.is_srgb:
+            metadata.pop(ICC, None)
+            return None, notes
+        found = points.profile(bands)
+        if found is None:
+            numbers = f"primaries {points.primaries}, transfer {points.transfer}"
+            notes.append(f"the numbers of its colours are unknown ({numbers}) and left out")
     if found is None and ICC not in metadata:
         if chunks is not None and not chunks.has_profile:
             found = chunks.profile(bands)
@@ -249,14 +271,6 @@ def can_read(form: Format | ReadOnly) -> bool:
 
 def _loader(form: Format | ReadOnly) -> str:
     return f"{'magick' if form == 'bmp' else form}load_source"
-
-
-def _why(error: Exception, container: _Container, name: str) -> str:
-    """Why libvips did not decode a photo."""
-    text = reason(error)
-    if container.form == "heif" and _NO_DECODER in text:
-        return f"{name} is a HEIC photo (HEVC), which the installed libvips cannot decode: convert it to JPEG or AVIF"
-    return f"{name} is damaged or cut short: {text}"
 
 
 def _check_header(name: str, image: Any, max_pixels: int, container: _Container) -> None:

@@ -1,0 +1,34 @@
+"""Pixels of HEIC photos where the installed libvips has no decoder for HEVC, as that of pip, for its patents."""
+
+from typing import BinaryIO
+
+import numpy as np
+
+from runtime.errors import PhotoError
+from runtime.photo.pixels import Pixels
+
+
+def decode_heic(file: BinaryIO, name: str) -> Pixels:
+    """The primary image of a HEIC file, upright, by libheif as the package pi-heif brings it.
+
+    Args:
+        file: The whole file.
+        name: What messages call it.
+
+    Returns:
+        uint8, or uint16 with the lower bits empty, [H, W] or [H, W, C].
+
+    Raises:
+        PhotoError: pi-heif is missing, or the file is damaged.
+    """
+    try:
+        import pi_heif
+    except ImportError as error:
+        from optional_packages import missing_package
+
+        raise PhotoError(f"cannot decode {name}, which is HEIC: {missing_package(error, 'heic')}") from error
+    file.seek(0)
+    try:
+        return np.asarray(pi_heif.open_heif(file.read(), convert_hdr_to_8bit=False))
+    except (ValueError, RuntimeError, EOFError, SyntaxError, OSError) as error:
+        raise PhotoError(f"{name} is damaged or cut short: {' '.join(str(error).split())}") from error
