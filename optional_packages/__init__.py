@@ -12,7 +12,7 @@ EXTRAS = {
     "ml_dtypes": "export",
     "onnx": "export",
     "onnxscript": "export",
-    "openvino": "native",
+    "openvino": "cpp",
     "pi_heif": "heic",
     "safetensors": "train,export",
     "scipy": "benchmark",

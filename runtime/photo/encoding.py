@@ -9,7 +9,7 @@ from runtime.errors import PhotoError
 from runtime.photo.formats import LOSSY, QUALITY, Format, check_encoding, check_sides
 from runtime.photo.image import Photo
 from runtime.photo.libvips import reason
-from runtime.photo.metadata import EXIF, ICC, attach
+from runtime.photo.metadata import EXIF, ICC, Metadata, attach
 from runtime.photo.pixels import Pixels
 from runtime.photo.tiff_exif import insert_exif
 
@@ -75,7 +75,18 @@ def _as_image(photo: Photo, form: Format) -> Any:
         deep = False
     space = ("grey16" if deep else "b-w") if image.bands < 3 else ("rgb16" if deep else "srgb")
     image = image.copy(interpretation=space, xres=photo.resolution[0], yres=photo.resolution[1])
+    if form == "webp" and image.bands < 3 and ICC in photo.metadata:
+        return _coloured(image, photo.metadata)
     attach(image, photo.metadata, form)
+    return image
+
+
+def _coloured(image: Any, metadata: Metadata) -> Any:
+    """A grey image as the sRGB that WebP stores it as, where its profile would not fit any more."""
+    attach(image, {ICC: metadata[ICC]}, "webp")
+    image = image.icc_transform("srgb", embedded=True, intent="relative", black_point_compensation=True)
+    image.remove(ICC)
+    attach(image, {name: value for name, value in metadata.items() if name != ICC}, "webp")
     return image
 
 

@@ -44,6 +44,23 @@ def test_grey_follows_its_own_curve() -> None:
     assert np.abs(from_srgb(colours, grey(1.8), 1) - values).max() < 1 / 255
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_of_a_profile_keeps_its_look_in_webp(dtype: Any) -> None:
+    """WebP has no grey, and a profile of grey would be none for its pixels."""
+    pixels = np.repeat(np.linspace(0.1, 1, 32), 32).reshape(32, 32) * np.iinfo(dtype).max
+    metadata = {
+        "icc-profile-data": (pyvips.GValue.blob_type, grey(1.4)),
+        "xmp-data": (pyvips.GValue.blob_type, b"<x/>"),
+    }
+    photo = Photo(pixels.round().astype(dtype), metadata=metadata, profile=grey(1.4))
+    written = read_photo(encode_photo(photo, "webp", 100))
+    assert written.notes == ()
+    assert written.profile is None
+    assert written.metadata["xmp-data"][1] == b"<x/>"
+    expected = photo.to_srgb((photo.pixels[..., None] / np.iinfo(dtype).max).astype(np.float32))
+    assert np.abs(written.pixels / 255 - expected).max() < 3 / 255
+
+
 def test_without_a_profile_values_are_srgb() -> None:
     values = np.random.default_rng(2).random((4, 5, 3)).astype(np.float32)
     assert np.array_equal(Photo(np.zeros((9, 9, 3), np.uint8)).to_srgb(values), values)

@@ -95,6 +95,21 @@ def test_what_is_restored_is_what_is_shown(tmp_path: Path) -> None:
         assert np.abs(255 - given.astype(int) - made).mean() < 3
 
 
+def test_title_and_place_can_be_left_out(tmp_path: Path) -> None:
+    source, target = film(tmp_path / "in.mp4", frames=2), tmp_path / "out.mp4"
+    restore_video(source, target, lambda pixels: pixels, with_metadata=False)
+    with av.open(str(target)) as container:
+        assert "title" not in container.metadata
+    assert b"a pan" in source.read_bytes()
+    assert b"a pan" not in target.read_bytes()
+
+
+def test_a_name_of_any_length_is_written(tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 251 + ".mp4")
+    restore_video(film(tmp_path / "in.mp4", frames=2), target, lambda pixels: pixels)
+    assert {file.name for file in tmp_path.iterdir()} == {"in.mp4", target.name}
+
+
 def test_frames_are_upright(tmp_path: Path) -> None:
     source, target = film(tmp_path / "in.mp4", turned=90), tmp_path / "out.mp4"
     shapes = set[tuple[int, ...]]()
