@@ -2,7 +2,7 @@
 do.
 """
 
-__all__ = ["BundleError", "Note", "OutOfMemoryError", "PhotoError", "RestoreError"]
+__all__ = ["BundleError", "OutOfMemoryError", "PhotoError", "RestoreError"]
 
 
 class RestoreError(Exception):
@@ -19,7 +19,3 @@ class PhotoError(RestoreError):
 
 class OutOfMemoryError(RestoreError):
     """An image was too large for the memory of this machine, or of its GPU; a smaller one may fit."""
-
-
-class Note(UserWarning):
-    """Something that the caller may want to know, although nothing is wrong: a warning of the mildest kind."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import Note, PhotoError
+from runtime.errors import PhotoError
 from runtime.full_size.brightening import brighten
 from runtime.full_size.illumination import log_gain
 from runtime.full_size.resizing import enlarged, fitted, reduced
@@ -39,7 +39,7 @@ class Restored:
     tile: tuple[int, int] | None = None
     """(height, width) in pixels of the tiles that `native` had to use; None: the networks ran in one piece."""
     notes: tuple[str, ...] = ()
-    """What was changed or left out as the photo was read, each a phrase about "it" for people."""
+    """What was changed or left out as photo and mask were read, each a phrase for people, with "it" for the photo."""
 
 
 class WorkingPhoto:
@@ -62,6 +62,7 @@ class WorkingPhoto:
         """
         started = perf_counter()
         self._photo = as_photo(image, "photo")
+        self._notes = self._photo.notes
         pixels = self._photo.pixels
         self._height, self._width = height, width = pixels.shape[:2]
         size = max(height, width) if working_size is None else working_size
@@ -73,7 +74,7 @@ class WorkingPhoto:
         self._seconds = perf_counter() - started
 
     def _mask(self, mask: Source, everywhere: bool) -> Array:
-        """A mask at the working size; what is odd about it is a warning."""
+        """A mask at the working size; a doubtful one is a warning."""
         given = as_photo(mask, "mask")
         name = given.name or "the mask"
         plane = mask_plane(given, name)
@@ -83,7 +84,7 @@ class WorkingPhoto:
             if not fits(plane.shape[:2], size):
                 turned = " (turned by 90 degrees?)" if fits(plane.shape[::-1], size) else ""
                 raise PhotoError(f"{sizes}{turned}: they must have the same proportions")
-            warnings.warn(f"{sizes}: the mask is resized", Note, stacklevel=2)
+            self._notes += (f"{sizes}: the mask is resized",)
         small = fitted(plane, *self._seen.shape[:2])
         if not everywhere and (doubt := doubts(small, self._seen)):
             warnings.warn(f"{name} {doubt}", stacklevel=2)
@@ -120,9 +121,7 @@ class WorkingPhoto:
             "full size": full_size,
             "total": self._seconds + seconds + full_size,
         }
-        return Restored(
-            image, mask, np.exp(-log_gain(self._seen, found)), prior, timings, result.tile, self._photo.notes
-        )
+        return Restored(image, mask, np.exp(-log_gain(self._seen, found)), prior, timings, result.tile, self._notes)
 
 
 def _planes(pixels: Array) -> Array:

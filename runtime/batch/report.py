@@ -84,7 +84,8 @@ class Report:
         for note, times in self._noted.items():
             if times > 1:
                 complain(f"{times - 1} more: {note}", "note")
-        if results := self._counts["result"]:
+        results = self._counts["result"]
+        if results and self._notes:
             what = "1 photo is the result of an earlier run" if results == 1 else f"{results} photos are results"
             complain(f"{what}{'' if results == 1 else ' of earlier runs'}: passed over", "note")
         if self._stop.signal is not None:

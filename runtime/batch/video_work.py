@@ -59,6 +59,7 @@ class VideoWorker(Worker):
                 outcome.height, outcome.width = frame.shape[:2]
                 restored = restorer(frame, mask, **self._settings.arguments(), with_mask=False)
                 outcome.tile = restored.tile
+                outcome.notes += (note for note in restored.notes if note not in outcome.notes)
                 return restored.image
 
             note = partial(self._note, target, origin, outcome)

@@ -103,7 +103,6 @@ class Worker:
             outcome.status = "skipped"
             return
         photo = read_photo(data, name=_shown(job.source))
-        outcome.notes += photo.notes
         if self._settings.strip_metadata:
             photo = photo.stripped()
         mask_photo, clean_photo = mask.decoded(), clean.decoded()
@@ -128,6 +127,7 @@ class Worker:
                 progress=self._progress,
             )
             outcome.tile = restored.tile
+            outcome.notes += restored.notes
             outcome.timings |= {part: time for part, time in restored.timings.items() if part != "total"}
             self._write(wanted, photo, restored, origin, form, outcome)
         outcome.status = "restored"

@@ -16,7 +16,7 @@ from runtime.commands.info_command import info
 from runtime.commands.restore_command import restore
 from runtime.commands.restore_options import ENDING
 from runtime.commands.sectioned_help import SectionedCommand
-from runtime.errors import Note, RestoreError
+from runtime.errors import RestoreError
 
 app = typer.Typer(
     add_completion=False,
@@ -34,7 +34,7 @@ def main() -> None:
     """Run the command line and exit with its code; every error becomes one line on stderr."""
     survive_any_name()
     _show_warnings_only()
-    warnings.showwarning = _show
+    warnings.showwarning = lambda message, *_, **__: complain(str(message), "warning")
     try:
         sys.exit(app(prog_name="shadowdiffusion", standalone_mode=False))
     except RestoreError as error:
@@ -47,10 +47,6 @@ def main() -> None:
             raise
         complain(f"{error.format_message()} (see --help)")
     sys.exit(2)
-
-
-def _show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    complain(str(message), "note" if issubclass(category, Note) else "warning")
 
 
 def _show_warnings_only() -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 import runtime
 from runtime.bundle.folder import write_manifest
 from runtime.bundle.opening import load_bundle
-from runtime.errors import Note, PhotoError
+from runtime.errors import PhotoError
 from runtime.photo import Photo, read_photo
 from runtime.shadow_masks import doubts, fits, mask_plane
 from tests.runtime.tiny import picture, save, write_bundle
@@ -157,8 +157,8 @@ def test_a_mask_of_another_size_is_resized_with_a_note(restorer: runtime.Restore
     photo = picture(HEIGHT, WIDTH)
     mask = np.zeros(size, np.uint8)
     mask[:, size[1] // 2 :] = 255
-    with pytest.warns(Note, match=rf"the mask is {size[1]}x{size[0]} pixels, the photo 40x30: the mask is resized"):
-        restored = restorer(photo, mask, with_prior=True)
+    restored = restorer(photo, mask, with_prior=True)
+    assert restored.notes == (f"the mask is {size[1]}x{size[0]} pixels, the photo 40x30: the mask is resized",)
     own = np.zeros((HEIGHT, WIDTH), np.uint8)
     own[:, WIDTH // 2 :] = 255
     expected = restorer(photo, own, with_prior=True)

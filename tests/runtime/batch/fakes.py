@@ -42,7 +42,7 @@ class FakeRestorer:
         whole = np.iinfo(photo.pixels.dtype).max
         plane = np.full((height, width), 0.5, np.float32) if arguments["with_mask"] else None
         light = np.full((2, 2, 3), 0.5, np.float32)
-        return Restored(whole - photo.pixels, plane, light, None, {"diffusion": 0.0, "total": 0.0})
+        return Restored(whole - photo.pixels, plane, light, None, {"diffusion": 0.0, "total": 0.0}, notes=photo.notes)
 
 
 def jobs_of(*arguments: object, output: Path | None = None, **wanted: Any) -> list[Job]:

@@ -23,10 +23,10 @@ def test_one_mask_for_a_whole_folder(call: Call, bundle: Path, restorer: runtime
     save(folder / "small.png", picture(15, 20))
     save(folder / "other.png", picture(30, 30))
     mask = save(folder / "shadow.png", SHADOW)  # among the photos, and none of them
-    run = call("restore", folder, "--bundle", bundle, "-o", tmp_path / "out", "--mask", mask, "-q")
+    run = call("restore", folder, "--bundle", bundle, "-o", tmp_path / "out", "--mask", mask)
     assert run.code == 1
     note, error, summary = sorted(run.err.splitlines(), key=lambda line: ("note" not in line, "other.png" not in line))
-    assert note == f"note: mask {mask} is 40x30 pixels, the photo 20x15: the mask is resized"
+    assert note == f"note: {folder}/small.png: mask {mask} is 40x30 pixels, the photo 20x15: the mask is resized"
     assert error.startswith(f"error: {folder}/other.png: mask {mask} is 40x30 pixels, the photo 30x30: ")
     assert summary == "error: 1 of 4 photos failed"
     assert names(tmp_path / "out") == ["a.png", "b.png", "small.png"]
