@@ -82,6 +82,9 @@ Problem contradiction(const Manifest& manifest) {
     if (Problem problem = file_problem(manifest)) return problem;
     const Illumination& limits = manifest.model.illumination;
     if (!(limits.floor < limits.ceiling)) return text("illumination floor ", limits.floor, " is not below its ceiling");
+    for (const auto& [key, table] : sampling.tables)
+        if (limits.floor == 0 && std::ranges::any_of(table, [](const Step& step) { return step.rho == 0; }))
+            return "an illumination floor of 0 needs rho above 0 at every step";
     if (sampling.start.has_value() != sampling.start_alpha_bar.has_value())
         return "start and start_alpha_bar must be given together";
     if (!sampling.tables.contains(std::to_string(sampling.default_steps))) {

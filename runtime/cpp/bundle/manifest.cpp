@@ -47,8 +47,10 @@ std::size_t one_of(Object& object, std::string_view name, const std::array<std::
 
 Illumination illumination_of(const Value& value, const std::string& path) {
     Object object(value, path);
-    const Illumination found{object.number("epsilon", ABOVE_ZERO), object.number("floor", ABOVE_ZERO),
-                             object.number("ceiling", ABOVE_ZERO)};
+    Illumination found{object.number("epsilon", ABOVE_ZERO), object.number("floor", FROM_ZERO),
+                       object.number("ceiling", ABOVE_ZERO), 0};
+    const bool stated = object.find("photo_epsilon") != nullptr;
+    found.photo_epsilon = (stated ? object.number_or_null("photo_epsilon", FROM_ZERO) : std::nullopt).value_or(found.epsilon);
     object.done();
     return found;
 }

@@ -22,9 +22,10 @@ inline constexpr std::string_view GOLDEN_INPUT = "golden/input.npz";
 inline constexpr std::string_view GOLDEN_EXPECTED = "golden/expected.npz";
 inline constexpr std::string_view ENGINES = "engines";
 
-// h = clamp((y + epsilon) / (clean + epsilon), floor, ceiling), images sRGB-encoded in [0, 1].
+// h = clamp((y + photo_epsilon) / (clean + epsilon), floor, ceiling), images sRGB-encoded in [0, 1].
 struct Illumination {
     double epsilon, floor, ceiling;
+    double photo_epsilon;  // epsilon where the manifest does not state it; 0 in the authors' form
 };
 
 struct ModelInfo {

@@ -15,10 +15,10 @@ HWY_INLINE Vector all(float value) { return hn::Set(Floats(), value); }
 
 HWY_INLINE Vector between(Vector v, float low, float high) { return hn::Min(hn::Max(v, all(low)), all(high)); }
 
-void illumination_of(std::size_t count, const float* y, const float* clean, float epsilon, float floor, float ceiling,
-                     float* h) {
+void illumination_of(std::size_t count, const float* y, const float* clean, float added, float epsilon, float floor,
+                     float ceiling, float* h) {
     const auto quotient = [&](Vector above, Vector below) HWY_ATTR {
-        return between(hn::Div(hn::Add(above, all(epsilon)), hn::Add(below, all(epsilon))), floor, ceiling);
+        return between(hn::Div(hn::Add(above, all(added)), hn::Add(below, all(epsilon))), floor, ceiling);
     };
     map(count, h, quotient, y, clean);
 }
@@ -95,11 +95,11 @@ constexpr std::size_t GRAIN = 1 << 14;  // values: what stays in a core's cache
 }  // namespace
 
 void illumination(ConstPlanes y, ConstPlanes clean, const Illumination& limits, Planes h, Workers& workers) {
-    const auto epsilon = static_cast<float>(limits.epsilon), floor = static_cast<float>(limits.floor),
-               ceiling = static_cast<float>(limits.ceiling);
+    const auto added = static_cast<float>(limits.photo_epsilon), epsilon = static_cast<float>(limits.epsilon),
+               floor = static_cast<float>(limits.floor), ceiling = static_cast<float>(limits.ceiling);
     workers.over(h.values.size(), GRAIN, [&](std::size_t begin, std::size_t end) {
         HWY_DYNAMIC_DISPATCH(illumination_of)
-        (end - begin, &y.values[begin], &clean.values[begin], epsilon, floor, ceiling, &h.values[begin]);
+        (end - begin, &y.values[begin], &clean.values[begin], added, epsilon, floor, ceiling, &h.values[begin]);
     });
 }
 

@@ -10,7 +10,7 @@ namespace shadowdiffusion {
 
 inline constexpr float CONFIDENT = 0.9f;  // a mask value from which a pixel counts as surely degraded
 
-// h = clamp((y + epsilon) / (clean + epsilon), floor, ceiling): how much darker y is than the clean photo.
+// h = clamp((y + photo_epsilon) / (clean + epsilon), floor, ceiling): how much darker y is than the clean photo.
 void illumination(ConstPlanes y, ConstPlanes clean, const Illumination& limits, Planes h, Workers& workers);
 
 // 1 where the prior's matte reaches `threshold`, else 0: the shadow when nobody has drawn it. `mask` may be `matte`.

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from msgspec.structs import replace
 
 import runtime
 from export.engines import cpu_kernels as backend
 from export.engines.build import build_engines
 from export.engines.key import EngineOptions
-from runtime.bundle.folder import Task
-from runtime.bundle.opening import built_in
+from runtime.bundle.folder import Illumination, Task, write_manifest
+from runtime.bundle.opening import built_in, load_bundle
 from runtime.errors import RestoreError
 from runtime.photo import read_photo
 from tests import cpu_kernels
@@ -149,6 +150,30 @@ def test_refusals_are_in_the_same_words(pair: Pair, example: Pixels, options: di
     with pytest.raises(CppError) as found:
         pair[1](example, **options)
     assert str(found.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_authors_degradation_form(
+    library: Library, backend: str, example: Pixels, mask: Pixels, tmp_path: Path
+) -> None:
+    """On a photo that is nearly black in one half, where the usual form gives something else."""
+    path = Path(shutil.copytree(built_in("shadow"), tmp_path / "authors"))
+    manifest = load_bundle(path).manifest
+    form = Illumination(5e-5, 0.0, 1e5, 0.0)
+    write_manifest(path, replace(manifest, model=replace(manifest.model, illumination=form)))
+    dark = example.copy()
+    dark[:, : example.shape[1] // 2] //= 64
+    try:
+        native = Restorer(library, path, threads=2, backend=backend)
+    except NativeError as error:
+        if "is unknown here" not in str(error):
+            raise
+        pytest.skip(f"{backend} was not built in")
+    ours = runtime.load(path, "portable", "cpu", 2)
+    compare((ours, native), dark, mask, steps=2)
+    native.close()
+    usual = runtime.load(built_in("shadow"), "portable", "cpu", 2)
+    assert psnr(usual(dark, mask, steps=2).image, ours(dark, mask, steps=2).image) < LEAST
 
 
 def test_an_engine_of_our_cpu_kernels(
