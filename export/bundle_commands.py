@@ -1,10 +1,10 @@
-"""Commands for a finished bundle: inspect, prune, pack, verify."""
+"""Commands for a finished bundle: inspect, prune, pack, verify, debug."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -144,6 +144,60 @@ def verify(
             raise ExportError(worst)
 
 
+def debug(
+    bundle: Bundle,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Stored engine to look into, by its name in inspect.  [default: the graphs of --precision]",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["fp16", "bf16", "int8", "fp8"],
+        typer.Option(help="Of the graphs, where no engine is named: of one that was not stored, for example."),
+    ] = "fp16",
+    backend: Annotated[
+        Literal["tensorrt", "tensorrt-rtx", "onnxruntime"], typer.Option(help="What those graphs are for.")
+    ] = "tensorrt-rtx",
+    photo: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Photo for the inputs; may be repeated.  [default: the example photo]",
+            metavar="PATH",
+            show_default=False,
+        ),
+    ] = None,
+    least: Annotated[
+        float | None,
+        typer.Option(
+            help="Signal-to-noise ratio that every layer must keep.  [default: by precision, 10 to 40]",
+            metavar="DB",
+            show_default=False,
+        ),
+    ] = None,
+    search: Annotated[
+        bool,
+        typer.Option("--search/--no-search", help="Find the layers that must go back to float32, if one departs."),
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Find the first layer of an engine that departs from the float32 networks.
+
+    Every value of the engine's graphs is compared on the inputs of real loops, by Polygraphy and ONNX Runtime on the
+    CPU, which rounds where the graphs say. The engine itself does not run: layers that differ on a GPU alone are not
+    found.
+    """
+    with one_line_errors():
+        from export.debugging import debug as look
+        from export.debugging import lines
+        from export.results import show
+
+        found = look(bundle, engine, backend, precision, photo or [], least, search, reporter(), terminal_bar)
+        show(found, lines(found), as_json)
+
+
 EXAMPLES: dict[Callable[..., None], str] = {
     inspect: """Examples:
 
@@ -158,6 +212,10 @@ EXAMPLES: dict[Callable[..., None], str] = {
     pack: """Example:
 
   python -m export pack bundles/shadow -o shadow.zip
+""",
+    debug: """Example:
+
+  python -m export debug bundles/shadow --precision fp16
 """,
     verify: """Examples:
 

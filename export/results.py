@@ -2,7 +2,8 @@
 
 `build-engine` prints `bundle`, `engine` (its name), `path`, `built` (false for a stored one) and the fields of a
 `runtime.engines.store.EngineRecord`; `inspect` prints a BundleFacts or an EngineFacts of `export.inspection`, by
-`kind`. Errors are a line on stderr and exit code 2 instead; only `verify` prints its object as well.
+`kind`; `debug` prints a Debugged of `export.debugging`. Errors are a line on stderr and exit code 2 instead; only
+`verify` prints its object as well.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ EXTRAS = {
     "onnxscript": "export",
     "openvino": "cpp",
     "pi_heif": "heic",
+    "polygraphy": "debug",
     "safetensors": "train,export",
     "scipy": "benchmark",
     "skimage": "benchmark",

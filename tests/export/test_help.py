@@ -23,7 +23,7 @@ from tests.export.command_line import environment, run
 from tests.runtime.tiny import picture, save
 from training.checkpoint import Model, save_checkpoint
 
-VERBS = ("onnx", "kernels", "build-engine", "inspect", "prune", "pack", "verify")
+VERBS = ("onnx", "kernels", "build-engine", "inspect", "prune", "pack", "verify", "debug")
 SLOW = {"kernels", "build-engine"}
 
 
@@ -67,6 +67,8 @@ def workplace(bundle: Bundle, model: Model, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in SLOW])
 def test_examples_run(verb: str, workplace: Path, exported: None) -> None:
+    if verb == "debug":
+        pytest.importorskip("polygraphy")
     for arguments in examples(verb):
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
