@@ -100,6 +100,7 @@ def debug(
         BundleError: the bundle is damaged.
     """
     import onnx
+    import polygraphy  # noqa: F401  (before the work that is lost without it)
 
     from export.precision.mixed import LAYERS, single_graph
     from export.precision.prepare import prepare

@@ -69,6 +69,7 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["build-engine", "bundle", "--backend", "onnxruntime"],
         ["inspect", "bundle"],
         ["verify", "bundle", "--against", CHECKPOINT],
+        ["debug", "bundle"],
     ],
     "benchmarks": [
         *([name, "--smoke"] for name in MEASURED),

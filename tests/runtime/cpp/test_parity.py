@@ -165,7 +165,7 @@ def test_the_authors_degradation_form(
     dark[:, : example.shape[1] // 2] //= 64
     try:
         native = Restorer(library, path, threads=2, backend=backend)
-    except NativeError as error:
+    except CppError as error:
         if "is unknown here" not in str(error):
             raise
         pytest.skip(f"{backend} was not built in")
