@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import secrets
-import zipfile
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from training.degradation import CLAMPED, DegradationConfig, DegradationPrior, IlluminationForm
 from training.denoiser import Denoiser, DenoiserConfig
 from training.errors import TrainingError
+from training.foreign_files import is_pytorch, no_checkpoint
 from training.schedule import DiffusionConfig
 
 FORMAT, VERSION = "shadowdiffusion", "1"
@@ -92,7 +93,10 @@ def save_checkpoint(path: str | Path, model: Model) -> None:
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")  # as short as any name of a target
     try:
         metadata = {"format": FORMAT, "version": VERSION, "config": text, "sha256": _digest(text, tensors)}
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as every new file's; safetensors makes files that their owner alone may read
         save_file(tensors, temporary, metadata)
+        temporary.chmod(stat.S_IMODE(mode))
         os.replace(temporary, target)
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"cannot write checkpoint {target}: {error}") from error
@@ -159,12 +163,12 @@ def _load(path: Path) -> Model:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    if not path.is_file():
-        raise TrainingError(f"checkpoint {path} does not exist")
-    if zipfile.is_zipfile(path) or path.suffix in (".pth", ".pt"):
-        advice = "convert the authors' denoiser first (python -m training import-checkpoint)"
-        raise TrainingError(f"{path} is a file of PyTorch, not a {FORMAT} checkpoint: {advice}")
     try:
+        if problem := no_checkpoint(path):
+            raise TrainingError(problem)
+        if is_pytorch(path):
+            advice = "convert the authors' denoiser first (python -m training import-checkpoint)"
+            raise TrainingError(f"{path} is a file of PyTorch, not a {FORMAT} checkpoint: {advice}")
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             kind, version = metadata.get("format"), metadata.get("version")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from math import log10
 from pathlib import Path
 
 import torch
@@ -18,9 +19,12 @@ from training.checkpoint import Model, save_checkpoint
 from training.degradation import AUTHORS
 from training.denoiser import INPUT_CHANNELS, PAPER, Denoiser, DenoiserConfig
 from training.errors import TrainingError
+from training.foreign_files import is_pytorch, is_safetensors, no_checkpoint
 from training.schedule import DiffusionConfig, betas
 
 PREFIX = "denoise_fn."
+WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")
+"""Under what other programs store a state dict beside other things; of several the first, which is the average."""
 SCHEDULE_BUFFERS = frozenset(
     {
         "betas",
@@ -68,22 +72,41 @@ def import_checkpoint(pth: str | Path, out: str | Path, task: str = "shadow", gr
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise TrainingError(f"checkpoint {path} does not exist")
+    try:
+        if problem := no_checkpoint(path):
+            raise TrainingError(problem)
+        if is_safetensors(path):
+            advice = "python -m export onnx takes checkpoints as they are"
+            raise TrainingError(f"{path} is no file of the authors: {advice}")
+        if not is_pytorch(path):
+            raise TrainingError(f"{path} is not a checkpoint: it does not begin as files of PyTorch do")
+    except OSError as error:
+        raise TrainingError(f"cannot read {path}: {error.strerror}") from error
     if zipfile.is_zipfile(path) and (damaged := _damaged_member(path)):
         raise TrainingError(f"{path} is damaged: {damaged} in it has another checksum than when it was written")
-    if path.suffix == ".safetensors":
-        raise TrainingError(f"{path} is no file of the authors: python -m export onnx takes checkpoints as they are")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever its zip reader and unpickler raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TrainingError(f"{path} is truncated or not a PyTorch state dict: {reason}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise TrainingError(f"{path} is not a plain state dict of tensors: give the *_gen.pth file")
-    if state and all(key.startswith("module.") for key in state):  # saved from inside DataParallel
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    return state
+        # Its own texts advise to load such files without protection.
+        if found := re.search(r"(?:GLOBAL |class )([\w.]+)", str(error)):
+            raise TrainingError(
+                f"{path} holds code ({found[1]}), which is refused: ask for a file of tensors alone, as "
+                "torch.save(network.state_dict()) writes it"
+            ) from error
+        raise TrainingError(f"{path} is truncated or damaged: download it again") from error
+    tensors = _unwrapped(state)
+    if tensors is None:
+        raise TrainingError(f"{path} is not a state dict of tensors: give the *_gen.pth file")
+    return {key.removeprefix("module."): value for key, value in tensors.items()}  # saved from inside DataParallel
+
+
+def _unwrapped(state: object) -> dict[str, Tensor] | None:
+    """The tensors of a state dict, which may be wrapped in others, or None."""
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        return None
+    if all(isinstance(value, Tensor) for value in state.values()):
+        return state
+    return next((found for name in WRAPPERS if name in state and (found := _unwrapped(state[name])) is not None), None)
 
 
 def _damaged_member(path: Path) -> str | None:
@@ -102,9 +125,13 @@ def _diffusion(found: Tensor | None, path: Path) -> DiffusionConfig:
         return ours
     if found.dim() != 1 or not len(found):
         raise TrainingError(f"{path} has betas of shape {tuple(found.shape)}, not [T]")
-    start, end = (float(f"{float(value):.6g}") for value in (found[0], found[-1]))  # 1e-4, not float32's 9.9999997e-5
+    if not found.is_floating_point():
+        raise TrainingError(f"{path} has betas of type {found.dtype}, which are no fractions")
+    kind = torch.finfo(found.dtype)
+    digits = min(6, int(-log10(kind.eps)))  # 1e-4, not float32's 9.9999997e-5; half precision has 3 digits
+    start, end = (float(f"{float(value):.{digits}g}") for value in (found[0], found[-1]))
     config = DiffusionConfig(len(found), start, end)
-    if not torch.allclose(found.double(), betas(config), rtol=1e-5, atol=0.0):
+    if not torch.allclose(found.double(), betas(config), rtol=max(1e-5, kind.eps), atol=kind.tiny * kind.eps):
         raise TrainingError(f"{path} has betas that are not linear from {start} to {end}: only linear ones are known")
     return config
 

@@ -144,6 +144,6 @@ def test_nobody_builds_an_engine(public: Path) -> None:
     assert run.returncode == 2
     errors = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
     assert errors == [
-        "error: there is no place for engines: bundle cannot be written, and there is no cache: XDG_CACHE_HOME chooses a "
-        "folder"
+        "error: there is no place for engines: bundle cannot be written, and there is no cache: "
+        "XDG_CACHE_HOME chooses a folder"
     ]

@@ -7,6 +7,9 @@ network computes is compared with the same network written out as function calls
 from __future__ import annotations
 
 import math
+import os
+import pickle
+import stat
 from pathlib import Path
 
 import pytest
@@ -289,8 +292,8 @@ def test_each_kind_of_file_names_the_command_that_takes_it(tmp_path: Path) -> No
 
 
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
-    assert "plain state dict" in refused(tmp_path, [1, 2])
-    assert "plain state dict" in refused(tmp_path, {"epoch": 1, "optimizer": {}})
+    for state in ([1, 2], {"epoch": 1, "optimizer": {}}, {"model": 3}, {1: torch.ones(1)}):
+        assert "not a state dict of tensors" in refused(tmp_path, state)
     assert "lacks the tensor denoise_fn.downs.0.weight" in refused(tmp_path, {})
     path = written(tmp_path / "x_gen.pth", released())
     path.write_bytes(path.read_bytes()[:5000])
@@ -314,5 +317,79 @@ class Surprise:
 
 
 def test_nothing_is_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "not a PyTorch state dict" in refused(tmp_path, released() | {"betas": Surprise()})
+    said = refused(tmp_path, released() | {"betas": Surprise()})
+    assert "holds code (print), which is refused" in said.replace("builtins.", "")
+    assert "weights_only" not in said
+    old = tmp_path / "old_gen.pth"
+    torch.save({"betas": Surprise()}, old, _use_new_zipfile_serialization=False)
+    with pytest.raises(TrainingError, match=r"holds code \((builtins\.)?print\)"):
+        import_checkpoint(old, tmp_path / "out.safetensors")
+    old.write_bytes(pickle.dumps(Surprise()))
+    with pytest.raises(TrainingError, match=r"holds code|truncated or damaged") as caught:
+        import_checkpoint(old, tmp_path / "out.safetensors")
+    assert "weights_only" not in str(caught.value)
     assert "unpickled" not in capsys.readouterr().out
+
+
+FOREIGN = {
+    "page": (b"\n<!DOCTYPE html><html><body>404</body></html>", "is an HTML page, not a checkpoint: download"),
+    "xml": (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "is an HTML page, not a checkpoint: download"),
+    "pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+        "is a Git LFS pointer, not a checkpoint: run git lfs pull",
+    ),
+    "empty": (b"", "is empty, not a checkpoint"),
+    "text": (b"hello", None),
+    "photo": (b"\xff\xd8\xff\xe0" + bytes(100), None),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path: Path, name: str) -> None:
+    """By whatever reads checkpoints: the importer, and the exporter with all others."""
+    raw, words = FOREIGN[name]
+    path = tmp_path / "x_gen.pth"
+    path.write_bytes(raw)
+    for read in (lambda: import_checkpoint(path, tmp_path / "out.safetensors"), lambda: load_checkpoints(path)):
+        with pytest.raises(TrainingError) as caught:
+            read()
+        said = str(caught.value)
+        assert "\n" not in said
+        assert "weights_only" not in said
+        assert words is None or words in said
+
+
+@pytest.mark.parametrize("wrapper", ["params_ema", "params", "state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_wrapped_state_dicts_are_read(tmp_path: Path, wrapper: str, prefix: str) -> None:
+    state = {prefix + name: tensor for name, tensor in released(betas=linear_betas()).items()}
+    wrapped = {wrapper: state, "epoch": 3, "optimizer": {"lr": 1e-4}}
+    if wrapper == "params_ema":  # the average goes first
+        wrapped["params"] = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
+    model = import_checkpoint(written(tmp_path / "x_gen.pth", wrapped), tmp_path / "out.safetensors")
+    assert model.denoiser is not None
+    torch.testing.assert_close(model.denoiser.stem.weight.detach(), network()["downs.0.weight"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_read_with_its_schedule(tmp_path: Path, dtype: torch.dtype) -> None:
+    state = {name: tensor.to(dtype) for name, tensor in released(betas=linear_betas()).items()}
+    model = import_checkpoint(written(tmp_path / "x_gen.pth", state), tmp_path / "out.safetensors")
+    assert model.diffusion == DiffusionConfig()
+    again = load_checkpoints(tmp_path / "out.safetensors").denoiser
+    assert again is not None
+    weight = network()["downs.0.weight"].to(dtype).float()
+    torch.testing.assert_close(again.stem.weight.detach(), weight, rtol=0, atol=0)
+    (tmp_path / "out.safetensors").unlink()
+    assert "not linear" in refused(tmp_path, state | {"betas": (linear_betas() ** 2 * 50).to(dtype)})
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_checkpoint_has_the_mode_of_new_files(tmp_path: Path, mask: int) -> None:
+    source, out = written(tmp_path / "x_gen.pth", released()), tmp_path / "out.safetensors"
+    before = os.umask(mask)
+    try:
+        import_checkpoint(source, out)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o666 & ~mask
