@@ -67,7 +67,7 @@ def doubts(mask: Array, photo: Array) -> str:
     mask, photo = mask[::step, ::step], photo[::step, ::step]
     inside = mask >= 0.5
     if inside.all():
-        return "marks the whole photo as shadow, so nothing tells how bright it should be (white marks shadow)"
+        return "marks the whole photo as shadow: no lit part is left to match (white marks shadow)"
     radius = max(1, round(BAND * max(mask.shape)))
     light = to_linear(photo) @ LUMINANCE + DARK
     share = _windows(inside, radius)
@@ -98,7 +98,7 @@ def _plane(mask: Photo, name: str) -> Pixels:
     lit: Pixels = np.asarray(pixels.any(axis=2))
     if not lit.all() and _all(pixels[lit], pixels[lit][0]):
         return lit
-    raise PhotoError(f"{name} is in colour, which says nothing about shadow: {HOW}")
+    raise PhotoError(f"{name} is in colour: {HOW}")
 
 
 def _all(values: Pixels, value: Any) -> bool:

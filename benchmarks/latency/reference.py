@@ -44,19 +44,24 @@ class ReferenceLoop:
         seeds: Sequence[int],
         with_mask: bool = False,
         progress: Progress | None = None,
+        clean: Array | None = None,
     ) -> Working:
         """As `Loop`."""
         multiple, (height, width) = self._subject.bundle.manifest.model.multiple, images.shape[2:]
-        images, masks = pad(images, multiple), None if masks is None else pad(masks, multiple)
+        padded = [None if each is None else pad(each, multiple) for each in (masks, clean)]
+        images = pad(images, multiple)
         parts = []
         with torch.no_grad(), _full_precision():
             for index, seed in enumerate(seeds):
                 one = slice(index, index + 1)
-                parts.append(self._one(images[one], None if masks is None else masks[one], len(table), seed))
-        x, clean, mask, h = (np.concatenate(arrays)[:, :, :height, :width] for arrays in zip(*parts, strict=True))
-        return Working(np.clip((x + 1) / 2, 0, 1), clean, mask if with_mask else None, h, 0.0, 0.0)
+                mask, given = (None if each is None else each[one] for each in padded)
+                parts.append(self._one(images[one], mask, given, len(table), seed))
+        x, found, refined, h = (np.concatenate(arrays)[:, :, :height, :width] for arrays in zip(*parts, strict=True))
+        return Working(np.clip((x + 1) / 2, 0, 1), found, refined if with_mask else None, h, 0.0, 0.0)
 
-    def _one(self, image: Array, mask: Array | None, steps: int, seed: int) -> tuple[Array, Array, Array, Array]:
+    def _one(
+        self, image: Array, mask: Array | None, given: Array | None, steps: int, seed: int
+    ) -> tuple[Array, Array, Array, Array]:
         model, options = self._subject.bundle.manifest.model, replace(self._subject.options, steps=steps)
         y = self._up(image)
         if mask is None:
@@ -64,7 +69,8 @@ class ReferenceLoop:
             found = np.ones_like(image[:, :1]) if model.everywhere else self._prior(y, blind)[1].cpu().numpy()
             mask = confident_mask(found, model.matte_threshold)
         seen = self._up(mask)
-        clean = self._prior(y, seen)[0]
+        clean = self._prior(y, seen)[0] if given is None else self._up(given)
+        options = options if given is None else replace(options, data_consistency=True)
         h = illumination(y, clean, self._subject.model.illumination)
         noise, diffusion = self._noise(image, seed), self._subject.model.diffusion
         result = sample(self._denoiser, y, seen, h, clean, noise, options, diffusion)

@@ -113,7 +113,8 @@ Json = Annotated[bool, _run("--json", help="Print one JSON object per photo, eac
 Quiet = Annotated[bool, _run("--quiet", "-q", help="Print errors only.")]
 
 ENDING = """\
-Folders are searched with all below them, and mirrored under --output. Hidden files and earlier results are left out.
+Folders are searched with all below them, and mirrored under --output. Hidden files and earlier results of these
+photos are left out.
 
 Run again, it does what is missing: a result is done if it was made from the same photo, mask, bundle and settings, as
 .shadowdiffusion.jsonl beside it says, and was not changed since. What else exists is replaced only with --overwrite.
