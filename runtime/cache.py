@@ -1,9 +1,10 @@
 """Where the package keeps what it can make again."""
 
 import os
-import warnings
 from functools import cache
 from pathlib import Path
+
+from runtime.errors import tell
 
 CHOOSE = "XDG_CACHE_HOME chooses a folder"
 
@@ -31,4 +32,4 @@ def cache_folder(purpose: str) -> Path | None:
 @cache
 def _warn_once() -> None:
     """Python itself warns again whenever a library has changed the filters of warnings."""
-    warnings.warn(f"there is no cache, since this user has no home folder: {CHOOSE}", stacklevel=1)
+    tell(f"there is no cache, since this user has no home folder: {CHOOSE}")

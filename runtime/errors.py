@@ -2,7 +2,10 @@
 do.
 """
 
-__all__ = ["BundleError", "OutOfMemoryError", "PhotoError", "RestoreError"]
+import logging
+import warnings
+
+__all__ = ["BundleError", "OutOfMemoryError", "PhotoError", "RestoreError", "tell"]
 
 
 class RestoreError(Exception):
@@ -19,3 +22,16 @@ class PhotoError(RestoreError):
 
 class OutOfMemoryError(RestoreError):
     """An image was too large for the memory of this machine, or of its GPU; a smaller one may fit."""
+
+
+def tell(text: str, stacklevel: int = 1) -> None:
+    """Warn of something, and end nothing: where warnings are errors (PYTHONWARNINGS=error), it is logged instead.
+
+    Args:
+        text: One line.
+        stacklevel: As of `warnings.warn`.
+    """
+    try:
+        warnings.warn(text, stacklevel=stacklevel + 1)
+    except UserWarning:
+        logging.getLogger("shadowdiffusion").warning(text)

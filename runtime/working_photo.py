@@ -1,6 +1,5 @@
 """A photo on its way: reduced to the working size before the networks, carried back to its own size after them."""
 
-import warnings
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import PhotoError
+from runtime.errors import PhotoError, tell
 from runtime.full_size.brightening import brighten
 from runtime.full_size.illumination import log_gain
 from runtime.full_size.resizing import enlarged, fitted, reduced
@@ -87,7 +86,7 @@ class WorkingPhoto:
             self._notes += (f"{sizes}: the mask is resized",)
         small = fitted(plane, *self._seen.shape[:2])
         if not everywhere and (doubt := doubts(small, self._seen)):
-            warnings.warn(f"{name} {doubt}", stacklevel=2)
+            tell(f"{name} {doubt}", stacklevel=2)
         return _planes(small[..., None])
 
     def _clean(self, clean: Source, size: int) -> Array:

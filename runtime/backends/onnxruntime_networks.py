@@ -1,7 +1,6 @@
 """The two networks of a bundle, run by ONNX Runtime on the CPU or on CUDA."""
 
 import threading
-import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle
 from runtime.bundle.time_table import read_rows
 from runtime.cores import check_threads, cores, usable_cores
 from runtime.engines.store import Device, Provider, SessionSettings, StoredEngine
-from runtime.errors import BundleError, RestoreError
+from runtime.errors import BundleError, RestoreError, tell
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -149,11 +148,8 @@ def _provider(device: Device) -> Provider:
     except ImportError as error:
         raise RestoreError(f"ONNX Runtime is missing ({error}): pip install onnxruntime") from error
     if all(map(_is_installed, ("onnxruntime", "onnxruntime-gpu"))):
-        warnings.warn(
-            "onnxruntime and onnxruntime-gpu are both installed, which disables the GPU: uninstall both, "
-            "then install one",
-            stacklevel=2,
-        )
+        both = "onnxruntime and onnxruntime-gpu are both installed, which disables the GPU"
+        tell(f"{both}: uninstall both, then install one", stacklevel=2)
     available = onnxruntime.get_available_providers()
     if device == "cpu" or (device == "auto" and "CUDAExecutionProvider" not in available):
         return "cpu"

@@ -1,6 +1,5 @@
 """The networks at the photo's own size: in one piece where that can be done, else on tiles as large as possible."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from runtime.backends.networks import Networks
 from runtime.bundle.folder import Bundle, ModelInfo, Step
-from runtime.errors import OutOfMemoryError
+from runtime.errors import OutOfMemoryError, tell
 from runtime.loop.host_loop import HostLoop
 from runtime.loop.loop import Loop, Progress, Working
 from runtime.loop.memory import available_memory, own_memory
@@ -115,7 +114,7 @@ class NativeLoop:
         down, across = (tile_count(*pair) for pair in zip(whole, choice.tile, strict=True))
         grid = f"{across}x{down} overlapping tiles of {choice.tile[1]}x{choice.tile[0]} pixels"
         text = f"native size {whole[1]}x{whole[0]} is run on {grid}, not quite as good as in one piece: {choice.reason}"
-        warnings.warn(text, stacklevel=3)
+        tell(text, stacklevel=3)
         return HostLoop(self._bundle, TiledNetworks(self.networks, choice.tile, multiple))
 
     def _smaller(self, choice: Choice, whole: Size, error: OutOfMemoryError) -> Choice:

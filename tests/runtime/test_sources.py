@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from PIL import Image
 import runtime
 from runtime.errors import PhotoError
 from runtime.photo import read_photo
+from runtime.restorer import Restorer
 from tests.runtime.photo.profiles import ADOBE_RGB
+from tests.runtime.photo.test_colour import icc_segment, jpeg
 from tests.runtime.tiny import picture, save
 
 PHOTO = picture(30, 40)
@@ -170,3 +173,16 @@ def test_files_that_end_too_soon_are_one_line(restorer: runtime.Restorer, tmp_pa
     for source, message in sources:
         with pytest.raises(PhotoError, match=message):
             restorer(source)
+
+
+def test_nothing_that_is_told_ends_a_run(restorer: Restorer, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As with PYTHONWARNINGS=error: notes are in the result, and a doubtful mask is logged."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg(picture(12, 16), icc_segment(b"rubbish" * 99)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        restored = restorer(path, np.full((24, 32), 255, np.uint8))
+    assert restored.notes[0] == "its colour profile is unusable: its colours are taken for sRGB"
+    assert "the mask is resized" in restored.notes[1]
+    (told,) = (record.message for record in caplog.records if record.name == "shadowdiffusion")
+    assert "marks the whole photo as shadow" in told
