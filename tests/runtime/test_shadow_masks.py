@@ -16,11 +16,13 @@ import runtime
 from runtime.bundle.folder import write_manifest
 from runtime.bundle.opening import load_bundle
 from runtime.errors import PhotoError
+from runtime.full_size.resizing import fitted, reduced
 from runtime.photo import Photo, read_photo
 from runtime.shadow_masks import doubts, fits, mask_plane
 from tests.runtime.tiny import picture, save, write_bundle
 
 HEIGHT, WIDTH = 30, 40
+EXAMPLE = Path(__file__).parents[2] / "docs" / "example"
 
 
 def drawn() -> Any:
@@ -197,6 +199,16 @@ def test_an_inverted_mask_is_doubted(restorer: runtime.Restorer, tmp_path: Path)
     file = save(tmp_path / "m.png", ~SHADOW * np.uint8(255))
     with pytest.warns(UserWarning, match=f"^mask {file} marks what is brighter"):
         restorer(photo, file)
+
+
+def test_a_mask_drawn_by_hand_on_a_real_photo_is_not_doubted_and_its_inverse_is() -> None:
+    photo = read_photo(EXAMPLE / "shadow.jpg")
+    mask = mask_plane(read_photo(EXAMPLE / "shadow.mask.png"), "m")
+    for size in (96, 200, 504):
+        seen = reduced(photo.pixels, size)
+        small = fitted(mask, *seen.shape[:2])
+        assert doubts(small, seen) == ""
+        assert "inverted" in doubts(1 - small, seen)
 
 
 def test_light_on_both_sides_of_the_border_tells_a_mask_from_its_inverse() -> None:

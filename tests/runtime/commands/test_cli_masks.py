@@ -11,6 +11,7 @@ import runtime
 from runtime.bundle.opening import load_bundle
 from tests.runtime.commands.command_line import Call, names, refused
 from tests.runtime.tiny import load_pixels, make_sampling, picture, save, write_bundle
+from tests.runtime.video.test_video import film, frames
 
 SHADOW = (np.arange(40) > 20) * np.full((30, 1), 255, np.uint8)
 
@@ -48,6 +49,31 @@ def test_a_mask_that_is_probably_inverted_is_a_warning(call: Call, bundle: Path,
     run = call("restore", photo, "--bundle", bundle, "--mask", mask)
     expected = f"warning: mask {mask} marks what is brighter than its surroundings: it may be inverted"
     assert (run.code, run.err) == (0, f"{expected} (white marks shadow)\n")
+
+
+def test_the_mask_of_a_video_keeps_to_the_same_rules(call: Call, bundle: Path, tmp_path: Path) -> None:
+    clip = film(tmp_path / "clip.mp4", frames=2)
+    whole = np.zeros((96, 128), np.uint8)
+    whole[:, 64:] = 255
+    masks = {"whole": whole, "labels": whole // 255, "half": whole[::2, ::2], "other": 255 - whole}
+    results = {}
+    for name, mask in masks.items():
+        out = tmp_path / f"{name}.mp4"
+        words = ["--mask", save(tmp_path / f"{name}.png", mask), "-o", out, "--bundle", bundle, "--json"]
+        run = call("restore", clip, *words)
+        assert run.code == 0
+        told = [f"mask {tmp_path}/half.png is 64x48 pixels, the photo 128x96: the mask is resized"]
+        assert json.loads(run.out)["notes"] == (told if name == "half" else [])
+        results[name] = np.stack(frames(out)).astype(int)
+    assert np.array_equal(results["labels"], results["whole"])
+    half, other = (np.abs(results[name] - results["whole"]).mean() for name in ("half", "other"))
+    assert half < other / 3
+    colour = save(tmp_path / "colour.png", picture(96, 128))
+    run = call("restore", clip, "--mask", colour, "-o", tmp_path / "c.mp4", "--bundle", bundle)
+    refused(run, f"mask {colour} is in colour", code=1)
+    run = call("restore", clip, "--clean", colour, "-o", tmp_path / "c.mp4", "--bundle", bundle)
+    refused(run, "a clean estimate goes with a photo only", code=1)
+    assert not (tmp_path / "c.mp4").exists()
 
 
 def test_a_clean_estimate_takes_the_place_of_the_prior(call: Call, tmp_path: Path) -> None:
