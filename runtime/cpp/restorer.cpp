@@ -7,6 +7,7 @@
 #include "bundle/golden_example.h"
 #include "clock.h"
 #include "errors.h"
+#include "forks.h"
 #include "loop/loop.h"
 #include "loop/native_loop.h"
 #include "text.h"
@@ -24,7 +25,7 @@ struct Restorer::Parts {
     Workers workers;
     std::unique_ptr<Loop> loop;
     NativeLoop native;
-    std::mutex mutex;
+    WaitedForMutex mutex;
     std::vector<std::unique_ptr<Arena>> idle;  // kept for the next photo, one for each that was in hand at once
 
     // An arena for one photo.

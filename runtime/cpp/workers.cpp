@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
+#include <new>
 
 namespace shadowdiffusion {
 
@@ -30,10 +32,32 @@ bool spin(const Done& done) {
 
 Workers::Workers(unsigned threads) {
     if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
+    others_ = threads - 1;
+    begin_threads();
+    others_ = static_cast<unsigned>(threads_.size());
+}
+
+void Workers::begin_threads() {
     try {
-        for (unsigned i = 1; i < threads; ++i) threads_.emplace_back([this] { serve(); });
-    } catch (const std::system_error&) {  // no more threads can be had: fewer do as well
+        threads_.reserve(others_);
+        while (threads_.size() < others_) threads_.emplace_back([this] { serve(); });
+    } catch (const std::exception&) {  // no more threads can be had: fewer do as well
     }
+}
+
+// A loop is waited for, so that no worker is amid a part of it.
+void Workers::before_fork() noexcept { turn_.lock(); }
+
+void Workers::in_parent() noexcept { turn_.unlock(); }
+
+// The threads are gone, and with them whoever held a lock. What would wait for them is left where it is.
+void Workers::in_child() noexcept {
+    new (&mutex_) std::mutex;
+    new (&begin_) std::condition_variable;
+    new (&end_) std::condition_variable;
+    new (&threads_) std::vector<std::thread>;
+    generation_ = 0;
+    turn_.unlock();
 }
 
 Workers::~Workers() {
@@ -47,11 +71,12 @@ Workers::~Workers() {
 
 void Workers::run(Task task, std::size_t count, std::size_t grain) {
     grain = std::max<std::size_t>(grain, 1);
-    if (threads_.empty() || count <= grain) {
+    if (others_ == 0 || count <= grain) {
         if (count > 0) task.call(task.part, 0, count);
         return;
     }
     const std::lock_guard turn(turn_);
+    if (threads_.empty()) begin_threads();  // in the child of a fork
     {
         const std::lock_guard lock(mutex_);
         task_ = task, count_ = count, grain_ = grain;

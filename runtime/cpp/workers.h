@@ -8,18 +8,18 @@
 #include <thread>
 #include <vector>
 
+#include "forks.h"
+
 namespace shadowdiffusion {
 
-// May be called from several threads, which take turns. Allocates nothing after its construction.
-class Workers {
+// May be called from several threads, which take turns, and in the child of a fork, which begins threads of its own with its
+// first loop. Allocates nothing otherwise after its construction.
+class Workers final : AtFork {
   public:
     // threads: of the caller and of this together; 0: one per core.
     explicit Workers(unsigned threads = 0);
     ~Workers();
-    Workers(const Workers&) = delete;
-    Workers& operator=(const Workers&) = delete;
-
-    unsigned threads() const { return static_cast<unsigned>(threads_.size()) + 1; }
+    unsigned threads() const { return others_ + 1; }
 
     // Calls part(begin, end) for ranges of `grain` that together make up [0, count), in any order, on any thread.
     // `part` must not throw.
@@ -36,6 +36,10 @@ class Workers {
         const void* part = nullptr;
         void (*call)(const void*, std::size_t, std::size_t) = nullptr;
     };
+    void before_fork() noexcept override;
+    void in_parent() noexcept override;
+    void in_child() noexcept override;
+    void begin_threads();
     void run(Task task, std::size_t count, std::size_t grain);
     void take_parts();
     void serve();
@@ -47,6 +51,7 @@ class Workers {
     std::size_t count_ = 0, grain_ = 1;
     std::atomic<std::size_t> next_ = 0, busy_ = 0, generation_ = 0;
     bool stopping_ = false;
+    unsigned others_ = 0;  // threads beside the caller's, at most
     std::vector<std::thread> threads_;
 };
 

@@ -10,6 +10,7 @@
 #include "backends/openings.h"
 #include "cpu/network.h"
 #include "errors.h"
+#include "forks.h"
 #include "text.h"
 
 namespace shadowdiffusion {
@@ -110,12 +111,12 @@ class CpuKernelGraphs final : public Graphs {
     const std::string title_;
     std::map<std::string, std::filesystem::path, std::less<>> plans_;  // by the name of the graph
     std::function<std::unique_ptr<Graphs>()> open_others_;
-    std::mutex others_mutex_;
+    AbandonedMutex others_mutex_;
     std::unique_ptr<Graphs> others_;
     Workers& workers_;
-    std::mutex turn_;           // of chains
+    AbandonedMutex turn_;       // of chains
     std::vector<float> joint_;  // what the first of a chain leaves to the second
-    Openings<CpuNetwork> openings_;  // last: they end before what they use
+    Openings<CpuNetwork, InChild::kept> openings_;  // last: they end before what they use
 };
 
 }  // namespace

@@ -155,7 +155,7 @@ class OnnxRuntimeGraphs final : public Graphs {
 
     const std::string title_ = "ONNX Runtime on the CPU";
     OrtOwned<OrtMemoryInfo> memory_;
-    Openings<Session> sessions_;
+    Openings<Session, InChild::opened_again> sessions_;
 };
 
 }  // namespace

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "backends/onnxruntime_opening.h"
 #include "errors.h"
-#include "shared_library.h"
 #include "text.h"
 
 namespace shadowdiffusion {
@@ -17,22 +17,15 @@ constexpr std::uint32_t OLDEST = 16;
 struct Library {
     const OrtApi* api = nullptr;
     OrtEnv* environment = nullptr;
-    std::string version;
 };
 
 Library open() {
-    const SharedLibrary shared(
-        "ONNX Runtime",
-        library_candidates("SHADOWDIFFUSION_ONNXRUNTIME", SHADOWDIFFUSION_ONNXRUNTIME_LIBRARY,
-                           {"libonnxruntime.so.1", "libonnxruntime.so"}),
-        "install it, or set SHADOWDIFFUSION_ONNXRUNTIME to the folder of libonnxruntime.so.1, which in the pip package is "
-        "onnxruntime/capi");
+    const SharedLibrary shared = open_onnxruntime();
     const OrtApiBase* base = shared.function<decltype(&OrtGetApiBase)>("OrtGetApiBase")();
     Library library;
-    library.version = base->GetVersionString();
     library.api = base->GetApi(std::min<std::uint32_t>(OLDEST, ORT_API_VERSION));
     if (library.api == nullptr)
-        throw RestoreError(text("ONNX Runtime ", library.version, " (", shared.path(), ") is too old: 1.", OLDEST,
+        throw RestoreError(text("ONNX Runtime ", base->GetVersionString(), " (", shared.path(), ") is too old: 1.", OLDEST,
                                 " or newer is needed"));
     OrtStatus* status = library.api->CreateEnv(ORT_LOGGING_LEVEL_FATAL, "shadowdiffusion", &library.environment);
     if (status != nullptr) {
@@ -54,8 +47,6 @@ const Library& library() {
 const OrtApi& onnxruntime() { return *library().api; }
 
 OrtEnv* onnxruntime_environment() { return library().environment; }
-
-const std::string& onnxruntime_version() { return library().version; }
 
 void demand(OrtStatus* status) {
     if (status == nullptr) return;

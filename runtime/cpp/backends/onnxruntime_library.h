@@ -8,15 +8,10 @@
 
 namespace shadowdiffusion {
 
-// The functions of ONNX Runtime, and what lives as long as the process: opened once. In this order it is looked for: the
-// file, or the folder, that the environment variable SHADOWDIFFUSION_ONNXRUNTIME names, and nowhere else if it is set;
-// what ONNXRUNTIME_LIBRARY was when this was built; libonnxruntime.so.1 and libonnxruntime.so, as the loader finds them.
-// Throws RestoreError where there is none, or one older than 1.16.
+// The functions of ONNX Runtime, and its environment, which lives as long as the process: opened once (open_onnxruntime). Throws
+// RestoreError where there is none, or one older than 1.16.
 const OrtApi& onnxruntime();
 OrtEnv* onnxruntime_environment();
-
-// Version of the library, such as 1.22.0. Throws as `onnxruntime`.
-const std::string& onnxruntime_version();
 
 // Throws std::runtime_error with its message unless a call went well.
 void demand(OrtStatus* status);

@@ -8,6 +8,7 @@
 #include "backends/openings.h"
 #include "cache.h"
 #include "errors.h"
+#include "forks.h"
 #include "text.h"
 
 namespace shadowdiffusion {
@@ -40,7 +41,7 @@ std::vector<std::string> names_of(const std::vector<ov::Output<const ov::Node>>&
     return names;
 }
 
-class OpenVinoGraphs final : public Graphs {
+class OpenVinoGraphs final : public Graphs, AtFork {
   public:
     OpenVinoGraphs(const Bundle& bundle, unsigned threads)
         : bundle_(bundle), openings_([this](const std::string& name) { return open(name); }) {
@@ -76,6 +77,8 @@ class OpenVinoGraphs final : public Graphs {
     }
 
   private:
+    void in_child() noexcept override { static_cast<void>(core_.release()); }  // its threads are gone, so that it cannot end
+
     static void infer(Graph& graph, std::span<const Input> inputs, std::span<const Output> outputs) {
         for (const Input& input : inputs) graph.request.set_tensor(std::string(input.name), tensor(input));
         for (const Output& output : outputs) graph.request.set_tensor(std::string(output.name), tensor(output));
@@ -111,20 +114,25 @@ class OpenVinoGraphs final : public Graphs {
     ov::CompiledModel compile(const std::string& path, const std::string& sha256) {
         const std::filesystem::path folder = cache_folder("openvino") / sha256;
         const FolderLock lock(folder);
+        {
+            const std::lock_guard begin(core_mutex_);
+            if (!core_) core_ = std::make_unique<ov::Core>();
+        }
         ov::AnyMap cached = settings_;
         cached.emplace(ov::cache_dir(folder.string()));
         try {
-            return core_.compile_model(path, "CPU", cached);
+            return core_->compile_model(path, "CPU", cached);
         } catch (const std::exception&) {
-            return core_.compile_model(path, "CPU", settings_);
+            return core_->compile_model(path, "CPU", settings_);
         }
     }
 
     const Bundle& bundle_;
     const std::string title_ = "OpenVINO on the CPU";
-    ov::Core core_;
+    std::unique_ptr<ov::Core> core_ = std::make_unique<ov::Core>();
+    AbandonedMutex core_mutex_;
     ov::AnyMap settings_;
-    Openings<Graph> openings_;
+    Openings<Graph, InChild::opened_again> openings_;
 };
 
 }  // namespace

@@ -15,14 +15,15 @@ endif()
 
 # Its header is all that the build needs: the library is looked for when the program runs.
 set(ONNXRUNTIME_LIBRARY "" CACHE FILEPATH "ONNX Runtime's library, to look at first when the program runs")
+set_property(SOURCE backends/onnxruntime_opening.cpp PROPERTY COMPILE_DEFINITIONS
+    SHADOWDIFFUSION_ONNXRUNTIME_LIBRARY="${ONNXRUNTIME_LIBRARY}")
 if(SHADOWDIFFUSION_ONNXRUNTIME)
     find_path(ONNXRUNTIME_INCLUDE_DIR onnxruntime_c_api.h PATH_SUFFIXES onnxruntime onnxruntime/core/session
         DOC "Folder of onnxruntime_c_api.h")
     if(ONNXRUNTIME_INCLUDE_DIR)
         message(STATUS "ONNX Runtime: on (${ONNXRUNTIME_INCLUDE_DIR})")
         target_sources(shadowdiffusion_core PRIVATE backends/onnxruntime.cpp backends/onnxruntime_library.cpp)
-        target_compile_definitions(shadowdiffusion_core PRIVATE SHADOWDIFFUSION_WITH_ONNXRUNTIME
-            SHADOWDIFFUSION_ONNXRUNTIME_LIBRARY="${ONNXRUNTIME_LIBRARY}")
+        target_compile_definitions(shadowdiffusion_core PRIVATE SHADOWDIFFUSION_WITH_ONNXRUNTIME)
         target_include_directories(shadowdiffusion_core SYSTEM PRIVATE ${ONNXRUNTIME_INCLUDE_DIR})
     else()
         message(STATUS "ONNX Runtime: off, onnxruntime_c_api.h is not found: set ONNXRUNTIME_INCLUDE_DIR to its folder")

@@ -1,6 +1,7 @@
 # The networks' own CPU kernels, and the library that Python's runtime loads, which needs nothing but them.
 add_library(shadowdiffusion_cpu_kernels STATIC
     files.cpp
+    forks.cpp
     workers.cpp
     bundle/json.cpp
     cpu/attention.cpp

@@ -15,6 +15,7 @@
 #include "cpu/plan.h"
 #include "cpu/pointwise.h"
 #include "cpu/scratch.h"
+#include "forks.h"
 #include "workers.h"
 
 namespace shadowdiffusion {
@@ -77,7 +78,7 @@ class CpuNetwork {
     Plan plan_;
     Workers& workers_;
     std::vector<Panels> panels_;  // by step
-    std::mutex turn_;
+    WaitedForMutex turn_;
 
     std::size_t height_ = 0, width_ = 0;  // of the image for which what follows is
     std::vector<Channels> maps_;

@@ -10,6 +10,7 @@
 
 #include "backends/networks.h"
 #include "bundle/bundle.h"
+#include "forks.h"
 #include "loop/loop.h"
 #include "workers.h"
 
@@ -61,7 +62,7 @@ class NativeLoop final : public Loop {
     Networks& networks_;
     Loop& loop_;
     Workers& workers_;
-    std::mutex turn_;
+    AbandonedMutex turn_;
     std::map<Size, Choice> known_;
     std::int64_t held_ = 0;  // bytes that the networks keep for the next image
 };

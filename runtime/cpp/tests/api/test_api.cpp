@@ -7,30 +7,9 @@
 #include <thread>
 #include <vector>
 
+#include "api/opened.h"
+
 namespace {
-
-struct Opened {
-    explicit Opened(const char* task = nullptr) {
-        shadowdiffusion_settings settings;
-        shadowdiffusion_settings_init(&settings);
-        settings.task = task;
-        REQUIRE_MESSAGE(shadowdiffusion_open(nullptr, &settings, &restorer) == SHADOWDIFFUSION_OK, shadowdiffusion_error());
-    }
-    ~Opened() { shadowdiffusion_close(restorer); }
-    Opened(const Opened&) = delete;
-    Opened& operator=(const Opened&) = delete;
-    shadowdiffusion_restorer* restorer = nullptr;
-};
-
-std::vector<std::uint8_t> picture(std::size_t count) {
-    std::vector<std::uint8_t> pixels(count);
-    for (std::size_t i = 0; i < count; ++i) pixels[i] = static_cast<std::uint8_t>((i * 37 + i / 96 * 11) % 256);
-    return pixels;
-}
-
-shadowdiffusion_photo photo_of(const std::vector<std::uint8_t>& pixels, std::size_t height, std::size_t width) {
-    return {pixels.data(), SHADOWDIFFUSION_UINT8, height, width, 3, 0};
-}
 
 std::string error() { return shadowdiffusion_error(); }
 

@@ -1,14 +1,17 @@
 // The C interface: the same as the executor, and a line for whatever is wrong.
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <thread>
 
 #include "cpu/grid.h"
 #include "cpu/header.h"
 #include "cpu/plan_file.h"
 #include "cpu/running.h"
+#include "forking.h"
 #include "shadowdiffusion_cpu.h"
 #include "temporary.h"
 
@@ -150,4 +153,25 @@ TEST_CASE("arguments that cannot be right are refused in a line, and the network
     Arguments right;
     CHECK(right.complaint(network.get()) == "");
     sdcpu_close(nullptr);
+}
+
+TEST_CASE("a network that was opened before a fork runs in the child, also amid runs of another thread") {
+    const PlanOnDisk file(small_plan().bytes());
+    char error[200] = "";
+    const Network network(sdcpu_open(file.path.c_str(), 3, error, sizeof error));
+    REQUIRE(network);
+    Arguments before;
+    REQUIRE(before.complaint(network.get()) == "");
+    const auto same = [&] {
+        Arguments arguments;
+        return arguments.run(network.get()) == SDCPU_OK && arguments.outputs == before.outputs;
+    };
+    CHECK(in_child(same) == 0);
+    std::atomic<bool> stop = false;
+    std::thread other([&] {
+        while (!stop) same();
+    });
+    for (int i = 0; i < 10; ++i) CHECK(in_child([&] { return same() && same(); }) == 0);
+    stop = true;
+    other.join();
 }
