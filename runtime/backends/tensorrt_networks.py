@@ -59,8 +59,7 @@ class TensorRTNetworks(GraphNetworks):
 
     def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
         """Outputs of one engine. Raises RestoreError."""
-        with self.lock:
-            self.cuda.enter()
+        with self.lock, self.cuda.current():
             try:
                 outputs = self.network(name).run(inputs, wanted)
             except BaseException:

@@ -4,9 +4,12 @@ Not run on a GPU yet: the tests give it a driver made of Python functions.
 """
 
 import ctypes
+import gc
 import struct
 import weakref
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,8 @@ ADVICE = "use a smaller working size, or end other programs on the GPU"
 class Cuda:
     """The first GPU that CUDA programs see, its primary context (which TensorRT uses too), and two streams.
 
-    Raises RestoreError where there is no driver or no GPU, and from every call that the driver refuses.
+    A thread uses all of it inside `current`. Raises RestoreError where there is no driver or no GPU, and from every
+    call that the driver refuses.
     """
 
     def __init__(self, load: Callable[[str], Any] = ctypes.CDLL) -> None:
@@ -34,6 +38,7 @@ class Cuda:
         except OSError as error:
             raise RestoreError(f"there is no NVIDIA driver here ({error}): use the CPU backend") from error
         device, self._context = ctypes.c_int(), ctypes.c_void_p()
+        self._freed, self._recording = deque[tuple[str, tuple[Any, ...]]](), False
         self.call("cuInit", 0)
         self.call("cuDeviceGet", ctypes.byref(device), 0)
         major, minor = ctypes.c_int(), ctypes.c_int()
@@ -41,17 +46,40 @@ class Cuda:
         self.call("cuDeviceGetAttribute", ctypes.byref(minor), MINOR, device)
         self.sm = 10 * major.value + minor.value
         """Compute capability times ten."""
+        release = ctypes.c_int()
+        self.call("cuDriverGetVersion", ctypes.byref(release))
+        self.release = release.value // 1000, release.value % 1000 // 10
+        """The CUDA release of the driver, such as (13, 0)."""
         self.call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), device)
         # never released: TensorRT holds it as well, until the process ends
-        self.enter()
-        self.stream = self._new_stream()
-        """Handle of the stream for everything, as TensorRT takes it."""
-        self.upload_stream = self._new_stream()
-        """One more, for uploads beside what the other computes."""
+        with self.current():
+            self.stream = self._new_stream()
+            """Handle of the stream for everything, as TensorRT takes it."""
+            self.upload_stream = self._new_stream()
+            """One more, for uploads beside what the other computes."""
 
-    def enter(self) -> None:
-        """Make the context that of the calling thread, which needs it before anything else here."""
-        self.call("cuCtxSetCurrent", self._context)
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make the context that of the calling thread; afterwards the thread has its own again, or none as before."""
+        self.call("cuCtxPushCurrent_v2", self._context)
+        try:
+            yield
+        finally:
+            self._driver.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Keep what ends a capture away from it: nothing is freed meanwhile, and the garbage collector rests."""
+        collecting = gc.isenabled()
+        gc.disable()
+        self._recording = True
+        try:
+            yield
+        finally:
+            self._recording = False
+            if collecting:
+                gc.enable()
+            self._free()
 
     def upload(self, address: int, array: Array, stream: int | None = None) -> None:
         """Queue a copy of a contiguous array to the device; the array must live until the stream was waited for."""
@@ -78,7 +106,7 @@ class Cuda:
     def settle(self) -> None:
         """Wait for both streams, whatever became of their work: memory that it used may then be used again."""
         for stream in (self.upload_stream, self.stream):
-            self.release("cuStreamSynchronize", ctypes.c_void_p(stream))
+            self.attempt("cuStreamSynchronize", ctypes.c_void_p(stream))
 
     def allocate(self, size: int) -> "Buffer":
         """Device memory of `size` bytes. Raises OutOfMemoryError with the figures where there is not enough."""
@@ -92,9 +120,26 @@ class Cuda:
         self._check("cuMemAlloc_v2", code)
         return Buffer(self, address.value, size)
 
-    def release(self, name: str, *arguments: Any) -> None:
-        """End something by the driver's function for it, which may fail: nothing can be done about it."""
-        self._driver.cuCtxSetCurrent(self._context)  # the garbage collector may run in any thread
+    def free(self, name: str, *arguments: Any) -> None:
+        """Free something by the driver's function for it, from any thread, once nothing is being recorded.
+
+        The function may fail: nothing can be done about it.
+        """
+        self._freed.append((name, arguments))
+        if not self._recording:
+            self._free()
+
+    def _free(self) -> None:
+        while self._freed:
+            try:
+                name, arguments = self._freed.popleft()
+            except IndexError:  # another thread was faster
+                return
+            with suppress(RestoreError), self.current():  # finalizers run in any thread
+                self.attempt(name, *arguments)
+
+    def attempt(self, name: str, *arguments: Any) -> None:
+        """Call a function of the driver that may fail."""
         getattr(self._driver, name)(*arguments)
 
     def call(self, name: str, *arguments: Any) -> None:
@@ -125,7 +170,7 @@ class Buffer:
         self.address = address
         self.size = size
         # the driver clears up after a process
-        weakref.finalize(self, cuda.release, "cuMemFree_v2", pointer(address)).atexit = False
+        weakref.finalize(self, cuda.free, "cuMemFree_v2", pointer(address)).atexit = False
 
 
 class Pinned:
@@ -137,7 +182,7 @@ class Pinned:
     def __init__(self, cuda: Cuda, size: int) -> None:
         address = ctypes.c_void_p()
         cuda.call("cuMemHostAlloc", ctypes.byref(address), ctypes.c_size_t(size), 0)
-        weakref.finalize(self, cuda.release, "cuMemFreeHost", address).atexit = False
+        weakref.finalize(self, cuda.free, "cuMemFreeHost", address).atexit = False
         self.bytes = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address.value or 0))
 
 
@@ -147,7 +192,7 @@ class Event:
     def __init__(self, cuda: Cuda) -> None:
         self._cuda, self._handle = cuda, ctypes.c_void_p()
         cuda.call("cuEventCreate", ctypes.byref(self._handle), 0)
-        weakref.finalize(self, cuda.release, "cuEventDestroy_v2", self._handle).atexit = False
+        weakref.finalize(self, cuda.free, "cuEventDestroy_v2", self._handle).atexit = False
 
     def record(self, stream: int) -> None:
         """Mark what the stream has been given so far."""

@@ -21,12 +21,13 @@ class Graph:
 
     def __init__(self, cuda: Cuda, enqueue: Callable[[], None]) -> None:
         self._cuda, self._handle = cuda, ctypes.c_void_p()
-        recorded = _record(cuda, enqueue)
+        with cuda.recording():
+            recorded = _record(cuda, enqueue)
         try:
             cuda.call("cuGraphInstantiateWithFlags", ctypes.byref(self._handle), recorded, ctypes.c_ulonglong(0))
         finally:
-            cuda.release("cuGraphDestroy", recorded)
-        weakref.finalize(self, cuda.release, "cuGraphExecDestroy", self._handle).atexit = False
+            cuda.attempt("cuGraphDestroy", recorded)
+        weakref.finalize(self, cuda.free, "cuGraphExecDestroy", self._handle).atexit = False
 
     def launch(self) -> None:
         """Queue all of it once more, on the memory it was recorded with."""
@@ -39,9 +40,9 @@ def _record(cuda: Cuda, enqueue: Callable[[], None]) -> ctypes.c_void_p:
     try:
         enqueue()
     except BaseException:
-        cuda.release("cuStreamEndCapture", stream, ctypes.byref(graph))
+        cuda.attempt("cuStreamEndCapture", stream, ctypes.byref(graph))
         if graph.value:
-            cuda.release("cuGraphDestroy", graph)
+            cuda.attempt("cuGraphDestroy", graph)
         raise
     cuda.call("cuStreamEndCapture", stream, ctypes.byref(graph))
     return graph

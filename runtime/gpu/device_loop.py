@@ -21,7 +21,7 @@ from runtime.gpu.cuda_kernels import CudaKernels
 from runtime.gpu.device_networks import DeviceNetworks
 from runtime.gpu.layout import Shape
 from runtime.gpu.plan import Plan
-from runtime.gpu.program import KernelNames, Program
+from runtime.gpu.program import Program, kernel_names
 from runtime.gpu.slot import Slot
 from runtime.gpu.workspace import Workspace
 from runtime.loop.host_loop import HostLoop
@@ -49,7 +49,7 @@ class DeviceLoop:
         self._bundle, self._say = bundle, say
         self._engine, self._cuda = networks, networks.cuda
         self._kernels = CudaKernels(bundle, networks.cuda)
-        self._names = KernelNames(bundle.manifest, networks)
+        self._names = kernel_names(bundle.manifest, networks)
         self._kernels.require(self._names.all())
         light = bundle.manifest.model.illumination
         if light.added_to_photo != light.epsilon:
@@ -84,8 +84,7 @@ class DeviceLoop:
         photos = Photos(pad(images, multiple), None if masks is None else pad(masks, multiple), seeds)
         results = Results(images.shape, with_mask, self.title)
         whole = len(images) // largest * largest
-        with self._engine.lock:
-            self._cuda.enter()
+        with self._engine.lock, self._cuda.current():
             for first, end in ((0, whole), (whole, len(images))):  # batches of one shape, then what is left
                 size = min(largest, end - first)
                 parts = [slice(start, start + size) for start in range(first, end, max(1, size))]
@@ -136,8 +135,10 @@ class DeviceLoop:
                 raise RestoreError(why)
             space.graphs[plan] = Graph(self._cuda, program.run)
         except RestoreError as error:
-            self.without_graphs = str(error)
-            self._say(f"{self.title} runs in single launches, without CUDA graphs: {error}")
+            if plan in space.refused or space.uncapturable:  # once may be an accident, such as another thread's work
+                self.without_graphs = str(error)
+                self._say(f"{self.title} runs in single launches, without CUDA graphs: {error}")
+            space.refused.add(plan)
         return space.graphs.get(plan)
 
     def _ready(self, shape: Shape, plan: Plan, batches: int) -> tuple[Workspace, Program]:

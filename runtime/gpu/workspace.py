@@ -46,8 +46,8 @@ class Workspace:
         self.cuda, self._networks, self._slots = networks.cuda, networks, list[Slot]()
         layouts = (self.incoming, self.outgoing, inner)
         self._buffers = [self.cuda.allocate(layout.size) for layout in layouts]
-        self.launched, self.graphs = set[Plan](), dict[Plan, Graph]()
-        """What has run here in single launches, and what has been captured since."""
+        self.launched, self.graphs, self.refused = set[Plan](), dict[Plan, Graph](), set[Plan]()
+        """Plans that have run here in single launches, that have been captured since, and whose capture failed once."""
         at = self.at = dict[str, int]()
         for layout, buffer in zip(layouts, self._buffers, strict=True):
             at |= layout.addresses(buffer.address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,15 +32,14 @@ def restorer(bundle: Path) -> runtime.Restorer:
 
 
 @pytest.fixture
-def trt(monkeypatch: pytest.MonkeyPatch) -> Iterator[TensorRT]:
+def trt(monkeypatch: pytest.MonkeyPatch) -> TensorRT:
     """Both modules of TensorRT, made in Python, on a GPU made in Python."""
     driver = Driver()
     monkeypatch.setattr(tensorrt_networks, "Cuda", lambda: Cuda(driver.load))
     module = TensorRT(driver)
     monkeypatch.setitem(sys.modules, "tensorrt", module)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", module.for_rtx())
-    yield module
-    driver.threads.add(threading.get_ident())  # memory is given back afterwards, perhaps in another thread
+    return module
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ WATCH = 0xA5
 NO_NUMBER = 0xFF  # float32 and float16 of these bytes are NaN
 CUBIN = b"cubin of "
 """What a stand-in for a compiled kernel begins with; the name of its variant follows."""
-ANYWHERE = ("cuInit", "cuDevice", "cuCtxSetCurrent", "cuGetErrorName")
+ANYWHERE = ("cuInit", "cuDevice", "cuDriver", "cuCtx", "cuGetErrorName")
+CONTEXT = 0xC0DE
 UNSAFE = ("cuMemAlloc_v2", "cuMemFree_v2", "cuMemHostAlloc", "cuMemFreeHost", "cuStreamSynchronize")
 """Calls that a capture does not survive."""
 
@@ -92,8 +93,8 @@ class Driver:
     calls: names of all calls. done: how often each kind of work ran on the device, kernels by their variant's name.
     """
 
-    def __init__(self, size: int = 2**30, sm: int = 90) -> None:
-        self.size, self.sm = size, sm
+    def __init__(self, size: int = 2**30, sm: int = 90, release: int = 13000) -> None:
+        self.size, self.sm, self.release = size, sm, release
         self.memory: dict[int, Memory] = {}
         self.pinned: dict[int, Memory] = {}
         self.streams: dict[int, list[tuple[str, Work]]] = {}
@@ -103,7 +104,8 @@ class Driver:
         self.capture: Captured | None = None
         self.refused: dict[str, int] = {}
         self.in_capture: dict[str, int] = {}
-        self.threads = set[int]()
+        self.contexts: dict[int, list[int | None]] = {}
+        """The contexts that each thread has pushed, the current one last."""
         self.calls: list[str] = []
         self.done = Counter[str]()
         self.lenient = False
@@ -124,7 +126,7 @@ class Driver:
             self.calls.append(name)
             if name in self.refused:
                 return self.refused[name]
-            if not name.startswith(ANYWHERE) and threading.get_ident() not in self.threads:
+            if not name.startswith(ANYWHERE) and self.current() != CONTEXT:
                 return INVALID_CONTEXT
             refused = name in (*self.in_capture, *UNSAFE) and name != "cuStreamEndCapture"
             if self.capture is not None and refused:
@@ -133,6 +135,10 @@ class Driver:
             return int(work(*arguments) or 0)
 
         return call
+
+    def current(self) -> int | None:
+        """The context of the calling thread."""
+        return (self.contexts.get(threading.get_ident()) or [None])[-1]
 
     def used(self) -> int:
         return sum(memory.size for memory in self.memory.values())
@@ -177,11 +183,20 @@ class Driver:
         value._obj.value = {75: self.sm // 10, 76: self.sm % 10}[attribute]
 
     def _cuDevicePrimaryCtxRetain(self, context: Any, device: Any) -> None:
-        context._obj.value = 0xC0DE
+        context._obj.value = CONTEXT
 
-    def _cuCtxSetCurrent(self, context: Any) -> None:
-        assert context.value == 0xC0DE
-        self.threads.add(threading.get_ident())
+    def _cuDriverGetVersion(self, version: Any) -> None:
+        version._obj.value = self.release
+
+    def _cuCtxPushCurrent(self, context: Any) -> None:
+        self.contexts.setdefault(threading.get_ident(), []).append(context.value)
+
+    def _cuCtxPopCurrent(self, context: Any) -> int:
+        stack = self.contexts.get(threading.get_ident(), [])
+        if not stack:
+            return INVALID_CONTEXT
+        context._obj.value = stack.pop()
+        return 0
 
     def _cuStreamCreate(self, stream: Any, flags: int) -> None:
         assert flags == 1

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,10 @@ import pytest
 from runtime.errors import OutOfMemoryError, RestoreError
 from runtime.gpu.cuda import Cuda, Event, Pinned
 from runtime.gpu.cuda_graph import Graph
-from tests.runtime.fake_gpu import Driver
+from tests.runtime.fake_gpu import CONTEXT, Driver
+
+CALLERS = 0xCA11
+"""A context that the thread had before."""
 
 
 @pytest.fixture
@@ -23,8 +28,15 @@ def driver() -> Driver:
     return Driver(size=4 * 2**20)
 
 
-def test_what_goes_up_comes_down_once_the_stream_was_waited_for(driver: Driver) -> None:
+@pytest.fixture
+def cuda(driver: Driver) -> Iterator[Cuda]:
+    """Its context is that of this thread."""
     cuda = Cuda(driver.load)
+    with cuda.current():
+        yield cuda
+
+
+def test_what_goes_up_comes_down_once_the_stream_was_waited_for(cuda: Cuda) -> None:
     sent = np.arange(6, dtype=np.float32).reshape(2, 3)
     received = np.zeros_like(sent)
     buffer = cuda.allocate(sent.nbytes)
@@ -101,8 +113,8 @@ CHECKS = [check_copies_and_fills, check_events, check_graph]
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_the_driver_is_used_right(driver: Driver, check: Any) -> None:
-    check(Cuda(driver.load))
+def test_the_driver_is_used_right(driver: Driver, cuda: Cuda, check: Any) -> None:
+    check(cuda)
     gc.collect()
     assert not driver.memory
     assert not driver.pinned
@@ -114,12 +126,14 @@ def test_the_driver_is_used_right(driver: Driver, check: Any) -> None:
 @pytest.mark.xdist_group("cuda")
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_real_driver_does_the_same(check: Any) -> None:
-    check(Cuda())
+    cuda = Cuda()
+    with cuda.current():
+        check(cuda)
 
 
-def test_an_event_that_nobody_waits_for_leaves_the_streams_apart(driver: Driver) -> None:
+def test_an_event_that_nobody_waits_for_leaves_the_streams_apart(cuda: Cuda) -> None:
     """The driver made in Python would show a wait that is missing."""
-    cuda, sent, received = Cuda(driver.load), np.ones(1, np.float32), np.zeros(1, np.float32)
+    sent, received = np.ones(1, np.float32), np.zeros(1, np.float32)
     buffer = cuda.allocate(4)
     cuda.upload(buffer.address, sent, cuda.upload_stream)
     cuda.download(received, buffer.address)
@@ -127,8 +141,7 @@ def test_an_event_that_nobody_waits_for_leaves_the_streams_apart(driver: Driver)
     assert np.isnan(received).all()
 
 
-def test_memory_is_given_back_with_its_buffer_in_any_thread(driver: Driver) -> None:
-    cuda = Cuda(driver.load)
+def test_memory_is_given_back_with_its_buffer_in_any_thread(driver: Driver, cuda: Cuda) -> None:
     held = [cuda.allocate(1000), cuda.allocate(24)]
     assert driver.used() == 1024
     thread = threading.Thread(target=held.pop)
@@ -141,8 +154,7 @@ def test_memory_is_given_back_with_its_buffer_in_any_thread(driver: Driver) -> N
     assert driver.used() == 0
 
 
-def test_too_little_memory_is_said_with_figures_and_advice(driver: Driver) -> None:
-    cuda = Cuda(driver.load)
+def test_too_little_memory_is_said_with_figures_and_advice(driver: Driver, cuda: Cuda) -> None:
     kept = cuda.allocate(3 * 2**20)
     words = r"\(2 MiB are needed, 1 of 4 MiB are free\): use a smaller working size"
     with pytest.raises(OutOfMemoryError, match=words):
@@ -150,28 +162,87 @@ def test_too_little_memory_is_said_with_figures_and_advice(driver: Driver) -> No
     assert kept.size == 3 * 2**20
 
 
-def test_another_thread_enters_first(driver: Driver) -> None:
+def test_the_context_is_needed_in_every_thread_and_the_callers_own_comes_back(driver: Driver) -> None:
+    driver.contexts[threading.get_ident()] = [CALLERS]
     cuda = Cuda(driver.load)
-    errors: list[str] = []
+    assert driver.current() == CALLERS
+    words = "cuMemAlloc_v2 failed with CUDA_ERROR_INVALID_CONTEXT; use the CPU backend"
+    with pytest.raises(RestoreError, match=words):
+        cuda.allocate(1)
+    with cuda.current():
+        buffer = cuda.allocate(1)
+        with cuda.current():
+            assert cuda.allocate(1)
+        assert driver.current() == CONTEXT
+    assert driver.current() == CALLERS
+    with pytest.raises(OutOfMemoryError), cuda.current():
+        cuda.allocate(2**30)
+    assert driver.current() == CALLERS
+    del buffer  # freed without the context
+    assert driver.current() == CALLERS
+    assert not driver.memory
+    refused: list[str] = []
 
-    def work() -> None:
+    def elsewhere() -> None:
         try:
             cuda.allocate(1)
         except RestoreError as error:
-            errors.append(str(error))
-        cuda.enter()
-        cuda.allocate(1)
+            refused.append(str(error))
+        with cuda.current():
+            cuda.allocate(1)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=elsewhere)
     thread.start()
     thread.join()
-    assert errors == [
-        "the GPU cannot be used: cuMemAlloc_v2 failed with CUDA_ERROR_INVALID_CONTEXT; use the CPU backend"
-    ]
+    assert "CUDA_ERROR_INVALID_CONTEXT" in refused[0]
 
 
-def test_a_fault_on_the_device_is_named(driver: Driver) -> None:
-    cuda = Cuda(driver.load)
+def test_a_gpu_that_fails_to_start_leaves_the_callers_context(driver: Driver) -> None:
+    driver.contexts[threading.get_ident()] = [CALLERS]
+    driver.refused["cuStreamCreate"] = 700
+    with pytest.raises(RestoreError, match="cuStreamCreate failed"):
+        Cuda(driver.load)
+    assert driver.contexts[threading.get_ident()] == [CALLERS]
+
+
+class Cycle:
+    """Holds a buffer that only the garbage collector frees."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        self.buffer, self.itself = cuda.allocate(64), self
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_nothing_is_freed_while_a_graph_is_recorded(driver: Driver, cuda: Cuda, collecting: bool) -> None:
+    """Neither what the garbage collector would find nor what goes with its last reference: both break a capture."""
+    kept, held = cuda.allocate(16), [cuda.allocate(32)]
+    gone = weakref.ref(cycle := Cycle(cuda))
+    del cycle
+
+    def enqueue() -> None:
+        assert not gc.isenabled()
+        held.clear()
+        junk = [[index] for index in range(10_000)]  # more than the collector waits for
+        for item in junk:
+            item.append(item)  # type: ignore[arg-type]
+        cuda.fill(kept.address, 1.0, 4)
+
+    was = gc.isenabled()
+    try:
+        (gc.enable if collecting else gc.disable)()
+        graph = Graph(cuda, enqueue)
+        assert gc.isenabled() == collecting
+    finally:
+        (gc.enable if was else gc.disable)()
+    assert driver.used() <= 16 + 64  # what was dropped meanwhile is free by now
+    gc.collect()
+    assert gone() is None
+    assert driver.used() == 16
+    graph.launch()
+    cuda.synchronize()
+
+
+def test_a_fault_on_the_device_is_named(driver: Driver, cuda: Cuda) -> None:
     driver.refused["cuStreamSynchronize"] = 700
     with pytest.raises(RestoreError, match="cuStreamSynchronize failed with CUDA_ERROR_ILLEGAL_ADDRESS"):
         cuda.synchronize()
@@ -181,8 +252,7 @@ def test_a_fault_on_the_device_is_named(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("refused", ["cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiateWithFlags"])
-def test_a_capture_that_fails_leaves_nothing_behind(driver: Driver, refused: str) -> None:
-    cuda = Cuda(driver.load)
+def test_a_capture_that_fails_leaves_nothing_behind(driver: Driver, cuda: Cuda, refused: str) -> None:
     buffer = cuda.allocate(16)
     (driver.in_capture if refused == "cuStreamEndCapture" else driver.refused)[refused] = 901
     with pytest.raises(RestoreError, match=f"{refused} failed with CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"):
@@ -192,8 +262,7 @@ def test_a_capture_that_fails_leaves_nothing_behind(driver: Driver, refused: str
     assert not any(driver.streams.values())
 
 
-def test_an_error_between_beginning_and_end_ends_the_capture(driver: Driver) -> None:
-    cuda = Cuda(driver.load)
+def test_an_error_between_beginning_and_end_ends_the_capture(driver: Driver, cuda: Cuda) -> None:
     buffer = cuda.allocate(16)
 
     def enqueue() -> None:

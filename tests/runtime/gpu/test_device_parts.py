@@ -71,7 +71,8 @@ def test_constants_are_where_kernels_look_for_them(tmp_path: Path) -> None:
     driver, table = Driver(), bundle.table(5)
     cuda = Cuda(driver.load)
     times = np.arange(5 * 70, dtype=np.float32).reshape(5, 1, 70)
-    constants = DeviceConstants(cuda, bundle.manifest, table, times)
+    with cuda.current():
+        constants = DeviceConstants(cuda, bundle.manifest, table, times)
 
     def at(address: int, kind: Any, count: int) -> Any:
         return driver.at(address, count * np.dtype(kind).itemsize).view(kind)
