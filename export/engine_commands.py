@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from export.bundle_commands import Bundle
-from export.console import fail, one_line_errors, reporter, terminal_bar
+from export.console import one_line_errors, reporter, terminal_bar
+from export.sms import sm_list
 from runtime.engines.store import BackendName, Precision, Provider
 
 Backend = Annotated[
@@ -101,27 +99,6 @@ EXAMPLE = """Example, which needs no GPU:
 """
 
 
-class BuildEngineCommand(TyperCommand):
-    """Takes the numbers that follow --sm as its values, wherever it stands: --sm 80 86 89."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As the base class does, with the SMs joined."""
-        return super().parse_args(ctx, join_sms(args))
-
-
-def join_sms(arguments: Sequence[str]) -> list[str]:
-    """["--sm", "80", "86", "B"] -> ["--sm", "80,86", "B"]: a folder whose name is a number is written ./86."""
-    joined, taking = list[str](), False
-    for argument in arguments:
-        number = re.fullmatch(r"[0-9][0-9.,]*", argument) is not None
-        if number and taking:
-            joined[-1] += f",{argument}"
-            continue
-        taking = argument.startswith("--sm=") or (number and joined[-1:] == ["--sm"])
-        joined.append(argument)
-    return joined
-
-
 def build_engine(
     bundle: Bundle,
     backend: Backend,
@@ -159,7 +136,7 @@ def build_engine(
             precision=precision,
             profile=profile,
             batch=batch,
-            sm=_sm_list(sm or []),
+            sm=sm_list(sm or []),
             optimization_level=optimization_level,
             workspace=workspace,
             force=force,
@@ -191,10 +168,3 @@ def build_engine(
         print(f"  {'kept in float32':16} {name}: {', '.join(kept)}")
     for note in record.notes:
         print(f"  {note.exactness:16} {note.name}: {note.detail}")
-
-
-def _sm_list(texts: list[str]) -> tuple[int, ...]:
-    parts = [part for text in texts for part in text.replace(",", " ").split()]
-    if wrong := [part for part in parts if not (part.isascii() and part.isdigit())]:
-        fail(f"SM {wrong[0]!r} is not a compute capability such as 89 (for 8.9)")
-    return tuple(map(int, parts))

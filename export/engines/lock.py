@@ -32,14 +32,30 @@ def locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
 
     An OSError of what is done under the lock becomes an ExportError.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = _open_locked(folder, report)
     try:
-        if not lock(descriptor):
-            report(f"waiting for another process that is writing to {folder}")
-            lock(descriptor, wait=True)
         yield
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise ExportError(f"cannot write to {folder}: {error.strerror or error}{where}") from error
     finally:
+        os.close(descriptor)
+
+
+def _open_locked(folder: Path, report: Callable[[str], None]) -> int:
+    """A descriptor of `folder` that holds its lock. The holder before may have put another folder in its place."""
+    while True:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise ExportError(f"cannot open {folder}: {error.strerror}") from error
+        try:
+            if not lock(descriptor):
+                report(f"waiting for another process that is writing to {folder}")
+                lock(descriptor, wait=True)
+            if folder.exists() and os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)

@@ -28,6 +28,9 @@ def prune(path: Path, dry_run: bool, report: Callable[[str], None]) -> dict[str,
     for store in reversed(engine_stores(bundle)):  # the cache first: the bundle may be read-only
         if not os.path.isdir(store):  # Path.is_dir raises for a folder that may not be looked into
             continue
+        if path.is_file() and store.parent == bundle.path:
+            report(f"{path} is a packed bundle, which is never changed: the engines in it stay")
+            continue
         with locked(bundle.path if store.parent == bundle.path else store, report):
             reasons = {folder: _reason(bundle, folder, machine, report) for folder in engine_folders(store)}
             dropped |= {folder.name: reason for folder, reason in reasons.items() if reason}

@@ -83,6 +83,18 @@ def test_a_prune_that_fails_leaves_what_the_next_one_drops(path: Path, monkeypat
     assert not stored_engines(load_bundle(path))
 
 
+def test_prune_leaves_a_packed_bundle_as_it_is(path: Path, tmp_path: Path) -> None:
+    """Its unpacked copy in the cache too, which would differ from it otherwise."""
+    name, packed = add_engine(path, batch="1:1:1"), tmp_path / "b.zip"
+    assert call("pack", path, "-o", packed).exit_code == 0
+    copy = load_bundle(packed)
+    (copy.path / ENGINES / name / "prior.engine").write_bytes(b"")
+    result = call("prune", packed)
+    assert (result.exit_code, result.stdout) == (0, "nothing to drop\n")
+    assert "is a packed bundle, which is never changed: the engines in it stay" in result.stderr
+    assert (copy.path / ENGINES / name).is_dir()
+
+
 def test_pack_and_load_round_trip(path: Path, tmp_path: Path) -> None:
     name, broken = add_engine(path), add_engine(path, batch="1:1:1")
     (path / ENGINES / broken / "prior.engine").write_bytes(b"")

@@ -10,11 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from export.__main__ import app
-from export.engine_commands import EXAMPLE, join_sms
+from export.engine_commands import EXAMPLE
 from export.engines import build as build_module
 from export.engines.conflicts import check_options
 from export.engines.key import EngineOptions
 from export.errors import ExportError
+from export.sms import join_sms
 
 
 @pytest.mark.parametrize(
