@@ -12,6 +12,7 @@ from export import bundle_commands, engine_commands
 from export.bundle import Task as TaskName
 from export.console import one_line_errors, reporter, terminal_bar
 from export.passes.catalog import choose
+from export.sms import SmCommand, sm_list
 
 app = typer.Typer(name="python -m export", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -22,7 +23,7 @@ EXAMPLE = """Example:
 
 KERNELS_EXAMPLE = """Example:
 
-  python -m export kernels bundles/shadow --sm 80 --sm 90
+  python -m export kernels bundles/shadow --sm 80 90
 """
 
 Checkpoints = Annotated[
@@ -174,25 +175,29 @@ def onnx(
         show(Exported(str(output), size, round(seconds, 2), manifest.verification, manifest.notes), lines, as_json)
 
 
-@app.command(epilog=KERNELS_EXAMPLE)
+@app.command(cls=SmCommand, epilog=KERNELS_EXAMPLE)
 def kernels(
     bundle: bundle_commands.Folder,
     sm: Annotated[
-        list[int] | None,
+        list[str] | None,
         typer.Option(
-            help="Compute capability times ten, such as 90; may be repeated.  [default: all supported]",
+            help="Compute capabilities, such as 80 90 (for 8.0 and 9.0).  [default: all supported]",
+            metavar="SM...",
             show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compile the GPU kernels and add them to a bundle; needs no GPU."""
+    """Compile the GPU kernels that a bundle needs and add them to it; needs no GPU.
+
+    Kernels that it has for other compute capabilities stay, and are compiled again if they are of another version.
+    """
     started = time.perf_counter()
     with one_line_errors():
         from export.kernels import add_kernels
         from export.results import Compiled, show
 
-        manifest = add_kernels(bundle, sm or (), reporter(), terminal_bar)
+        manifest = add_kernels(bundle, sm_list(sm or []), reporter(), terminal_bar)
         files = [build.file for kernel in manifest.kernels for build in kernel.builds]
         size, seconds = sum(manifest.files[file].size for file in files), time.perf_counter() - started
         result = Compiled(str(bundle), len(manifest.kernels), len(files), size, round(seconds, 2))
@@ -200,7 +205,7 @@ def kernels(
         show(result, [f"{bundle}: {made}"], as_json)
 
 
-app.command(cls=engine_commands.BuildEngineCommand, epilog=engine_commands.EXAMPLE)(engine_commands.build_engine)
+app.command(cls=SmCommand, epilog=engine_commands.EXAMPLE)(engine_commands.build_engine)
 for command, example in bundle_commands.EXAMPLES.items():
     app.command(epilog=example)(command)
 

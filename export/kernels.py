@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.console import Bar, Report, quiet_bar
+from export.engines.lock import writing
 from export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -25,11 +26,18 @@ FOLDER = "kernels"
 def add_kernels(
     target: Path, capabilities: Sequence[int] = (), report: Report = lambda line: None, bar: Bar = quiet_bar
 ) -> Manifest:
-    """Compile the kernels for these compute capabilities (times ten; none = all supported) into a bundle.
+    """Compile the kernels that a bundle needs for these compute capabilities (times ten; none = all supported).
 
-    Kernels that the bundle already has are replaced. Returns the new manifest. Raises ExportError for an
-    unsupported capability and BundleError for a bundle that does not verify.
+    Those that it has for other capabilities stay; they are compiled again if the new ones are of another version.
+    Returns the new manifest. Raises ExportError for an unsupported capability, a packed bundle or a disk that cannot
+    be written, and BundleError for a bundle that does not verify.
     """
+    target = target.resolve()
+    with writing(target, report):
+        return _add(target, capabilities, report, bar)
+
+
+def _add(target: Path, capabilities: Sequence[int], report: Report, bar: Bar) -> Manifest:
     import msgspec
 
     from export.bundle import folder_beside, put_in_place
@@ -37,25 +45,53 @@ def add_kernels(
     from kernels.errors import KernelError
     from runtime.bundle.folder import MANIFEST, hash_files, write_manifest
     from runtime.bundle.opening import load_bundle
+    from runtime.gpu.program import needed_kernels
 
-    target = target.resolve()
     manifest = load_bundle(target).manifest
     light = manifest.model.illumination
     if light.added_to_photo != light.epsilon:
         raise ExportError(f"{target} has the authors' degradation form, which the GPU kernels do not compute")
+    names, asked = sorted(needed_kernels(manifest.sampling)), sorted(set(capabilities or SUPPORTED))
+    had = {build.sm for kernel in manifest.kernels for build in kernel.builds}
     with folder_beside(target) as folder:
-        try:
+
+        def compiled(sms: Sequence[int]) -> list[Kernel]:
             with bar("compiling") as progress:
-                records = build(folder / FOLDER, capabilities or SUPPORTED, report=report, progress=progress)
+                return [_described(record) for record in build(folder / FOLDER, sms, names, report, progress)]
+
+        try:
+            kernels = compiled(asked)
+            others = {kernel.name: kernel for kernel in manifest.kernels}
+            stay = sorted(had - {*asked})
+            if not all(_same(kernel, others.get(kernel.name), stay) for kernel in kernels):
+                report(f"the bundle's kernels for SM {', '.join(map(str, stay))} are of another version")
+                stay = [sm for sm in stay if sm in SUPPORTED]
+                others = {kernel.name: kernel for kernel in compiled(stay)} if stay else {}
         except KernelError as error:
             raise ExportError(str(error)) from error
-        old = shutil.ignore_patterns(FOLDER, MANIFEST)
-        shutil.copytree(target, folder, dirs_exist_ok=True, ignore=old)
-        kernels = [_described(record) for record in records]
+        shutil.copytree(target, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FOLDER, MANIFEST))
+        for index, kernel in enumerate(kernels):
+            kept = [build for sm in stay for build in others[kernel.name].builds if build.sm == sm]
+            for file in (build.file for build in kept if not (folder / build.file).exists()):
+                (folder / file).parent.mkdir(exist_ok=True)
+                shutil.copy2(target / file, folder / file)
+            builds = sorted([*kernel.builds, *kept], key=lambda build: build.sm)
+            kernels[index] = msgspec.structs.replace(kernel, builds=builds)
         manifest = msgspec.structs.replace(manifest, files=hash_files(folder), kernels=kernels)
         write_manifest(folder, manifest)
         put_in_place(folder, target, force=True)
     return manifest
+
+
+def _same(kernel: Kernel, other: Kernel | None, sms: Sequence[int]) -> bool:
+    """Whether builds of `other` for `sms` can stand beside those of `kernel`, in one record."""
+    import msgspec
+
+    if not sms:
+        return True
+    if other is None or not {*sms} <= {build.sm for build in other.builds}:
+        return False
+    return msgspec.structs.replace(other, builds=[]) == msgspec.structs.replace(kernel, builds=[])
 
 
 def _described(record: Record) -> Kernel:
@@ -63,7 +99,15 @@ def _described(record: Record) -> Kernel:
     from runtime.bundle.gpu_kernels import Kernel, KernelArgument, KernelBuild
 
     builds = [
-        KernelBuild(build.sm, f"{FOLDER}/{build.file}", build.registers, build.spilled, build.shared)
+        KernelBuild(
+            sm=build.sm,
+            file=f"{FOLDER}/{build.file}",
+            registers=build.registers,
+            spilled=build.spilled,
+            shared=build.shared,
+            cuda=build.cuda,
+            driver=build.driver,
+        )
         for build in record.builds
     ]
     return Kernel(

@@ -1,11 +1,12 @@
 """Compile every kernel variant to machine code for every supported GPU generation, without a GPU.
 
-    DIRECTORY/sm_80/prior_step_fp16_nhwc.cubin  ...  sm_120/...
+    DIRECTORY/sm_80/prior_step_packed_fp16.cubin  ...  sm_120/...
 
 Each file comes with a record of all that a launcher without Triton needs: entry point, arguments in order, grid,
-threads and shared memory. Cubins rather than PTX, because a driver older than the compiler refuses its PTX. Line
-tables are left out, and with them every path, so two builds of the same source with the same Triton are equal
-byte by byte. Compute capability 9.0 and later are compiled for their own features (sm_90a, ...), which run on
+threads and shared memory. Cubins rather than PTX, because a driver older than the compiler refuses its PTX. Of the two
+assemblers in the Triton package all machine code comes from `ptxas`, of CUDA 12, since what CUDA 13's assembles needs a
+later driver. Line tables are left out, and with them every path, so two builds of the same source with the same Triton
+are equal byte by byte. Compute capability 9.0 and later are compiled for their own features (sm_90a, ...), which run on
 that capability only.
 
     python -m kernels.ahead_of_time DIRECTORY [--sm 90 ...]     builds there and prints the records as JSON
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -32,18 +33,19 @@ from optional_packages import missing_package
 SUPPORTED = (80, 86, 89, 90, 100, 120)
 """Compute capabilities, times ten: A100, RTX 30, RTX 40 and L4, H100, B200, RTX 50."""
 
-OPERATIONS = (
-    "noise",
-    "start_state",
-    "prior_step",
-    "prior_coefficients",
-    "confident_mask",
-    "mask_update",
-    "pixels",
-    "group_norm_silu",
-    "guided_upsample",
-)
-"""The files that have variants."""
+PTX_VERSIONS = {80: 70, 86: 71, 87: 74, 89: 78, 90: 80, 100: 86, 101: 86, 103: 88, 120: 87, 121: 88}
+"""The first version of PTX, times ten, that has a compute capability ("Release Notes" in "Parallel Thread Execution
+ISA"): whoever assembles it may be older than Triton.
+"""
+
+DRIVERS = {12: 525, 13: 580}
+"""The least NVIDIA driver that loads machine code of a CUDA release, by its major version: Table 1 of "Minor Version
+Compatibility" in "CUDA Compatibility". Support for the GPU itself may need a later one, without which it is no GPU to
+CUDA at all.
+"""
+
+OPERATIONS = ("start_state", "prior_step", "prior_coefficients", "confident_mask", "mask_update")
+"""The files that have variants: kernels that `runtime.gpu` launches."""
 
 SCRATCH = (("global_scratch", "*i8", 1), ("profile_scratch", "*i8", 1))
 """What Triton 3.6 appends to every kernel's arguments: two pointers that these kernels never follow; pass null."""
@@ -53,12 +55,15 @@ SCRATCH = (("global_scratch", "*i8", 1), ("profile_scratch", "*i8", 1))
 class Build:
     """One cubin. sm: compute capability times ten. file: POSIX path below the build folder. registers: per thread.
 
-    spilled: bytes of local memory per thread. shared: bytes of dynamic shared memory per program. wide: "loads"
-    if tensors are read in 128-bit accesses, "stores" if they are written in those and none by 8 or 16 bits.
+    cuda, driver: the assembler's major CUDA release, and the first NVIDIA driver that loads that. spilled: bytes
+    of local memory per thread. shared: bytes of dynamic shared memory per program. wide: "loads" if tensors are read in
+    128-bit accesses, "stores" if they are written in those and none by 8 or 16 bits.
     """
 
     sm: int
     file: str
+    cuda: int
+    driver: int
     registers: int
     spilled: int
     shared: int
@@ -91,6 +96,11 @@ def all_variants() -> list[Variant]:
     return [variant for module in modules for variant in module.variants()]
 
 
+def _sources() -> dict[str, str]:
+    """`Record.source` by variant. Triton's digest of a kernel depends on which others it has digested before."""
+    return {variant.name: variant.kernel.cache_key for variant in all_variants()}
+
+
 def build(
     directory: Path,
     capabilities: Sequence[int] = SUPPORTED,
@@ -111,9 +121,10 @@ def build(
     chosen = [variant for variant in all_variants() if not only or variant.name in only]
     if missing := sorted(set(only) - {variant.name for variant in chosen}):
         raise KernelError(f"there is no kernel variant {missing[0]}")
-    entries: dict[str, str] = {}
+    entries, sources = dict[str, str](), _sources()
     builds: dict[str, list[Build]] = {variant.name: [] for variant in chosen}
     with _clean_compiler():
+        cuda = _assembler()
         for capability in sorted(set(capabilities)):
             (directory / f"sm_{capability}").mkdir(parents=True, exist_ok=True)
             for variant in chosen:
@@ -122,11 +133,12 @@ def build(
                 compiled = _compile(variant, capability)
                 (directory / file).write_bytes(compiled.asm["cubin"])
                 registers, spilled = _resource_usage(directory / file)
-                wide = _wide_accesses(compiled.asm["ptx"])
                 entries[variant.name] = compiled.metadata.name
-                builds[variant.name].append(Build(capability, file, registers, spilled, compiled.metadata.shared, wide))
+                shared = compiled.metadata.shared
+                found = (registers, spilled, shared, _wide_accesses(compiled.asm["ptx"]))
+                builds[variant.name].append(Build(capability, file, cuda, DRIVERS[cuda], *found))
             report(f"sm_{capability}: {len(chosen)} kernels")
-    return [_record(variant, entries[variant.name], tuple(builds[variant.name])) for variant in chosen]
+    return [_record(each, entries[each.name], sources[each.name], tuple(builds[each.name])) for each in chosen]
 
 
 def ptx(variant: Variant, capability: int) -> tuple[str, str, int]:
@@ -148,10 +160,11 @@ def _compile(variant: Variant, capability: int) -> Any:
     constants = {(names.index(name),): value for name, value in variant.constants.items()}
     source = ASTSource(variant.kernel, signature, constants, attributes)
     options = {"num_warps": variant.warps, "enable_fp_fusion": False}  # fusing would round differently
+    options |= {"ptx_version": PTX_VERSIONS[capability]} if capability in PTX_VERSIONS else {}
     return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
 
 
-def _record(variant: Variant, entry: str, builds: tuple[Build, ...]) -> Record:
+def _record(variant: Variant, entry: str, source: str, builds: tuple[Build, ...]) -> Record:
     import triton
 
     names = [name for name in variant.kernel.arg_names if name not in variant.constants]
@@ -163,7 +176,7 @@ def _record(variant: Variant, entry: str, builds: tuple[Build, ...]) -> Record:
         constants=variant.constants,
         grid=variant.grid,
         warps=variant.warps,
-        source=variant.kernel.cache_key,
+        source=source,
         triton=triton.__version__,
         builds=builds,
     )
@@ -171,14 +184,30 @@ def _record(variant: Variant, entry: str, builds: tuple[Build, ...]) -> Record:
 
 @contextmanager
 def _clean_compiler() -> Iterator[None]:
-    """Triton with an empty cache of its own and without line tables, whatever the user's settings."""
+    """Triton with an empty cache of its own, one assembler and no line tables, whatever the user's settings."""
     from triton import knobs
 
-    with tempfile.TemporaryDirectory(prefix="kernels-") as cache, knobs.cache.scope(), knobs.compilation.scope():
+    settings = (knobs.cache, knobs.compilation, knobs.nvidia)
+    with tempfile.TemporaryDirectory(prefix="kernels-") as cache, ExitStack() as scopes:
+        for group in settings:
+            scopes.enter_context(group.scope())
         knobs.cache.dir = cache
         knobs.compilation.disable_line_info = True
         knobs.compilation.always_compile = True
+        knobs.nvidia.ptxas_blackwell = knobs.nvidia.ptxas.path
         yield
+
+
+def _assembler() -> int:
+    """Major CUDA release of the assembler. Raises KernelError for one whose drivers are not known here."""
+    from triton import knobs
+
+    version = knobs.nvidia.ptxas.version
+    major = int(version.partition(".")[0])
+    if major not in DRIVERS:
+        known = " or ".join(map(str, DRIVERS))
+        raise KernelError(f"ptxas is of CUDA {version}: name one of CUDA {known} in TRITON_PTXAS_PATH, or unset that")
+    return major
 
 
 def _resource_usage(file: Path) -> tuple[int, int]:

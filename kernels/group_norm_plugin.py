@@ -15,11 +15,11 @@ import triton
 import triton.language as tl
 
 from kernels.group_norm_silu import (
-    GROUP_CHANNELS,
     NHWC_CHANNELS,
     PARTS,
     TILE,
     merge_statistics_kernel,
+    merge_warps,
     normalise_kernel,
     partial_statistics_kernel,
 )
@@ -67,11 +67,14 @@ def normalise_plugin(
 # fmt: on
 
 
-def variant(kernel: Any, kind: str, planar: bool, shared: bool) -> Variant:
-    """A kernel for x of type `kind`, in planes or with the channels of a pixel together, as it is compiled."""
+def variant(kernel: Any, kind: str, planar: bool, shared: bool, group_channels: int) -> Variant:
+    """A kernel for x of type `kind`, in planes or with the channels of a pixel together, as it is compiled.
+
+    shared: one row of time for all images. group_channels: of each group, 1 to 64.
+    """
     merges = kernel is merge_plugin
     constants = {"SHARED": shared, "PARTS": PARTS, "PIXEL_STRIDE": int(planar), "PIXELS": PIXELS}
-    constants |= {"CHANNELS": GROUP_CHANNELS if merges else NHWC_CHANNELS}
+    constants |= {"CHANNELS": triton.next_power_of_2(group_channels) if merges else NHWC_CHANNELS}
     names = [name for name in kernel.arg_names if name not in constants]
     types = dict.fromkeys(names, "*fp32") | {name: f"*{kind}" for name in names if name in ("x", "out")}
     types |= {name: "i32" for name in names if name in NUMBERS}
@@ -88,8 +91,8 @@ def variant(kernel: Any, kind: str, planar: bool, shared: bool) -> Variant:
         constants={name: value for name, value in constants.items() if name in kernel.arg_names},
         aligned=frozenset(name for name in names if types[name] != "i32" or name in ("channels", "length")),
         grid=grids[kernel],
-        warps=8 if merges else 4,
-        registers=168 if merges else 80,
+        warps=merge_warps(group_channels) if merges else 4,
+        registers=144 if merges else 176 if planar else 80,  # planes: 16 rows apart in memory per thread
     )
 
 

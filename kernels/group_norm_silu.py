@@ -15,7 +15,6 @@ import triton
 import triton.language as tl
 
 from kernels.arguments import GRID, NETWORK_TYPES, dense, refuse, sized
-from kernels.variant import Variant
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,17 +53,20 @@ def reference(
 
 @triton.jit
 def place_tile(channels, plane, start, PIXEL_STRIDE: tl.constexpr, PIXELS: tl.constexpr, CHANNELS: tl.constexpr):
-    """(offset in the tensor, whether inside, channels, pixels) of the tile [PIXELS, CHANNELS] from pixel `start` on."""
+    """The tile [PIXELS, CHANNELS] from pixel `start` on: offsets in the tensor, whether inside, image, channels, and
+    whether these exist.
+    """
     blocks = tl.cdiv(channels, CHANNELS)
     image = (tl.program_id(0) // blocks).to(tl.int64)
-    c = tl.program_id(0) % blocks * CHANNELS + tl.arange(0, CHANNELS)
-    p = start + tl.arange(0, PIXELS)
-    base = image * channels * plane
+    first = tl.program_id(0) % blocks * CHANNELS
+    member, pixel = tl.arange(0, CHANNELS), tl.arange(0, PIXELS)
+    c, p = first + member, start + pixel
+    # where the tile begins has 64 bits, what lies inside 32
     if PIXEL_STRIDE == 1:  # NCHW
-        offset = base + c[None, :].to(tl.int64) * plane + p[:, None]
+        offset = (image * channels + first) * plane + start + (member[None, :] * plane + pixel[:, None])
     else:  # NHWC
-        offset = base + p[:, None].to(tl.int64) * channels + c[None, :]
-    return offset, (p[:, None] < plane) & (c[None, :] < channels), image * channels + c, c < channels
+        offset = (image * plane + start) * channels + first + (pixel[:, None] * channels + member[None, :])
+    return offset, (p[:, None] < plane) & (c[None, :] < channels), image, c, c < channels
 
 
 @triton.jit
@@ -89,7 +91,7 @@ def partial_statistics_kernel(
     squares = tl.zeros((CHANNELS,), tl.float32)
     count = 0.0
     while start < end:
-        offset, inside, _, _ = place_tile(channels, plane, start, PIXEL_STRIDE, PIXELS, CHANNELS)
+        offset, inside, _, _, _ = place_tile(channels, plane, start, PIXEL_STRIDE, PIXELS, CHANNELS)
         s = tl.load(x + offset, mask=inside, other=0.0).to(tl.float32)
         if RESIDUAL:
             s += tl.load(residual + offset, mask=inside, other=0.0).to(tl.float32)
@@ -102,9 +104,10 @@ def partial_statistics_kernel(
         squares += tl.sum(away * away, axis=0) + delta * delta * (count * here / total)
         count = total
         start += PIXELS
-    _, _, row, known = place_tile(channels, plane, 0, PIXEL_STRIDE, PIXELS, CHANNELS)
-    tl.store(statistics + row * (2 * PARTS) + part, mean, mask=known)
-    tl.store(statistics + row * (2 * PARTS) + PARTS + part, squares, mask=known)
+    _, _, image, c, known = place_tile(channels, plane, 0, PIXEL_STRIDE, PIXELS, CHANNELS)
+    target = statistics + image * channels * (2 * PARTS) + c * (2 * PARTS) + part
+    tl.store(target, mean, mask=known)
+    tl.store(target + PARTS, squares, mask=known)
 
 
 @triton.jit
@@ -125,32 +128,35 @@ def merge_statistics_kernel(
 ):
     """One program: one group of one image, to the centre and scale of each of its channels.
 
-    SHARED: `time` is one row for all images.
+    SHARED: `time` is one row for all images. CHANNELS: those of the group at most.
     """
     groups = channels // group_channels
     image = (tl.program_id(0) // groups).to(tl.int64)
     member = tl.arange(0, CHANNELS)
     c = tl.program_id(0) % groups * group_channels + member
     known = member < group_channels
-    row = image * channels + c
+    first = image * channels
     part = tl.arange(0, PARTS)
     count = tl.minimum(tl.maximum(plane - part * length, 0), length).to(tl.float32)
     inside = known[:, None] & (count > 0)[None, :]
-    source = statistics + row[:, None] * (2 * PARTS) + part[None, :]
-    mean = tl.load(source, mask=inside, other=0.0)
+    # parts that nobody wrote are read and dropped: a mask that changes along a row would read value by value
+    source = statistics + first * (2 * PARTS) + c[:, None] * (2 * PARTS) + part[None, :]
+    mean = tl.where(inside, tl.load(source, mask=known[:, None], other=0.0), 0.0)
+    squares = tl.where(inside, tl.load(source + PARTS, mask=known[:, None], other=0.0), 0.0)
     shift = tl.zeros((CHANNELS,), tl.float32)
     if TIME:
-        shift = tl.load(time + (c if SHARED else row), mask=known, other=0.0).to(tl.float32)
+        shift = tl.load(time + c if SHARED else time + first + c, mask=known, other=0.0).to(tl.float32)
     mean += shift[:, None]
     total = 1.0 * group_channels * plane  # either may be a constant: Triton specialises on 1, which has no type
     weights = tl.where(inside, count[None, :], 0.0) / total
     centre = tl.sum(tl.sum(mean * weights, axis=1), axis=0)
     away = mean - centre
-    spread = tl.load(source + PARTS, mask=inside, other=0.0) / total + away * away * weights
+    spread = squares / total + away * away * weights
     variance = tl.sum(tl.sum(spread, axis=1), axis=0)
     scale = tl.div_rn(tl.load(weight + c, mask=known, other=0.0), tl.sqrt_rn(variance + tl.load(eps)))
-    tl.store(affine + row * 2, centre - shift, mask=known)
-    tl.store(affine + row * 2 + 1, scale, mask=known)
+    target = affine + first * 2 + c * 2
+    tl.store(target, centre - shift, mask=known)
+    tl.store(target + 1, scale, mask=known)
 
 
 @triton.jit
@@ -174,18 +180,20 @@ def normalise_kernel(
 ):
     """One program: PIXELS pixels of CHANNELS channels of one image."""
     start = tl.program_id(1) * PIXELS
-    offset, inside, row, known = place_tile(channels, plane, start, PIXEL_STRIDE, PIXELS, CHANNELS)
+    offset, inside, image, c, known = place_tile(channels, plane, start, PIXEL_STRIDE, PIXELS, CHANNELS)
+    first = image * channels
     s = tl.load(x + offset, mask=inside, other=0.0).to(tl.float32)
     if RESIDUAL:
         s += tl.load(residual + offset, mask=inside, other=0.0).to(tl.float32)
     if KEEP:
         kept = s
         if TIME:
-            kept += tl.load(time + row, mask=known, other=0.0).to(tl.float32)[None, :]
+            kept += tl.load(time + first + c, mask=known, other=0.0).to(tl.float32)[None, :]
         tl.store(summed + offset, kept.to(summed.dtype.element_ty), mask=inside)
-    centre = tl.load(affine + row * 2, mask=known, other=0.0)
-    scale = tl.load(affine + row * 2 + 1, mask=known, other=0.0)
-    shift = tl.load(bias + row % channels, mask=known, other=0.0)
+    source = affine + first * 2 + c * 2
+    centre = tl.load(source, mask=known, other=0.0)
+    scale = tl.load(source + 1, mask=known, other=0.0)
+    shift = tl.load(bias + c, mask=known, other=0.0)
     y = (s - centre[None, :]) * scale[None, :] + shift[None, :]
     if SILU:
         y = y / (1.0 + tl.exp(-y))
@@ -240,7 +248,7 @@ def group_norm_silu(
         SHARED=False,
         PARTS=PARTS,
         CHANNELS=triton.next_power_of_2(channels // groups),
-        num_warps=8,
+        num_warps=merge_warps(channels // groups),
         enable_fp_fusion=False,
     )
     normalise_kernel[(columns, triton.cdiv(plane, pixels))](
@@ -261,6 +269,11 @@ def group_norm_silu(
         **options,
     )
     return out
+
+
+def merge_warps(group_channels: int) -> int:
+    """Warps that merge a group: each thread reads four parts of a channel at a time."""
+    return min(8, triton.next_power_of_2(group_channels))
 
 
 def _tile(x: "Tensor") -> tuple[int, int, int]:
@@ -299,74 +312,3 @@ def unsupported(
         problem = problem or dense(name, tensor, (channels,), "float32", device=x.device)
     problem = problem or dense("eps", eps, (1,), "float32", device=x.device)
     return problem or (None if time is None else dense("time", time, (images, channels), "float32", device=x.device))
-
-
-def variants() -> list[Variant]:
-    """As a residual block uses them: plain, with time, with a residual whose sum is kept.
-
-    `partial_statistics_<precision>_<layout>[_residual]`, `merge_statistics[_time]` and
-    `normalise_<precision>_<layout>[_silu][_residual]`; precision: fp32, fp16 or bf16; layout: nchw or nhwc.
-    """
-    found = [_merging(False), _merging(True)]
-    for kind in ("fp32", "fp16", "bf16"):
-        for planar in (True, False):
-            found += [_partial(kind, planar, residual) for residual in (False, True)]
-            found += [_normalising(kind, planar, *use) for use in ((True, False), (True, True), (False, False))]
-    return found
-
-
-def _layout(planar: bool) -> dict[str, int]:
-    channels = 1 if planar else NHWC_CHANNELS
-    return {"PIXEL_STRIDE": int(planar), "PIXELS": TILE // channels, "CHANNELS": channels}
-
-
-def _columns(planar: bool) -> str:
-    return f"images * ceil(channels / {1 if planar else NHWC_CHANNELS})"
-
-
-def _partial(kind: str, planar: bool, residual: bool) -> Variant:
-    types = {"statistics": "*fp32", "x": f"*{kind}", "residual": f"*{kind}"}
-    types |= {"channels": "i32", "plane": "i32", "length": "i32"}
-    return Variant(
-        f"partial_statistics_{kind}_{'nchw' if planar else 'nhwc'}" + "_residual" * residual,
-        partial_statistics_kernel,
-        types,
-        {"RESIDUAL": residual, "PARTS": PARTS} | _layout(planar),
-        frozenset(types),
-        (_columns(planar), "ceil(plane / length)", "1"),
-        4,
-        80,
-        wide=frozenset({"loads"}),
-    )
-
-
-def _merging(time: bool) -> Variant:
-    pointers = ("affine", "statistics", "time", "weight", "eps")
-    numbers = ("channels", "group_channels", "plane", "length")
-    return Variant(
-        "merge_statistics" + "_time" * time,
-        merge_statistics_kernel,
-        dict.fromkeys(pointers, "*fp32") | dict.fromkeys(numbers, "i32"),
-        {"TIME": time, "SHARED": False, "PARTS": PARTS, "CHANNELS": GROUP_CHANNELS},
-        frozenset({*pointers, "length"}),
-        ("images * channels / group_channels", "1", "1"),
-        8,
-        168,
-        wide=frozenset(),  # a few kilobytes
-    )
-
-
-def _normalising(kind: str, planar: bool, silu: bool, residual: bool) -> Variant:
-    types = dict.fromkeys(("out", "summed", "x", "residual"), f"*{kind}")
-    types |= dict.fromkeys(("affine", "bias", "time"), "*fp32") | {"channels": "i32", "plane": "i32"}
-    name = f"normalise_{kind}_{'nchw' if planar else 'nhwc'}" + "_silu" * silu + "_residual" * residual
-    return Variant(
-        name,
-        normalise_kernel,
-        types,
-        {"SILU": silu, "RESIDUAL": residual, "TIME": False, "KEEP": residual} | _layout(planar),
-        frozenset(types),
-        (_columns(planar), f"ceil(plane / {_layout(planar)['PIXELS']})", "1"),
-        4,
-        80,
-    )

@@ -16,7 +16,6 @@ import triton
 import triton.language as tl
 
 from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, sized, strided
-from kernels.variant import Variant
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +49,7 @@ def luminance(image, channel_stride, inside):
     red = tl.load(image, mask=inside, other=0.0).to(tl.float32)
     green = tl.load(image + channel_stride, mask=inside, other=0.0).to(tl.float32)
     blue = tl.load(image + 2 * channel_stride, mask=inside, other=0.0).to(tl.float32)
-    return RED * red + GREEN * green + BLUE * blue
+    return red * RED + green * GREEN + blue * BLUE  # the tensor first: Triton's interpreter wraps the other order
 
 
 @triton.jit
@@ -144,7 +143,7 @@ def enlarged(plane, low, high, left, right, weight_y, weight_x, inside):
     return top + weight_y * (bottom - top)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("height", "width", "small_height", "small_width"))  # one pixel would be a constant
 def guided_apply_kernel(
     out,
     fit,
@@ -230,51 +229,4 @@ def unsupported(
         or dense("gain", gain, small, "float32", device=photo.device)
         or dense("guide", guide, small, "float32", device=photo.device)
         or dense("eps", eps, (1,), "float32", device=photo.device)
-    )
-
-
-def variants() -> list[Variant]:
-    """`window_fit` and `window_mean` for any small size, then `guided_apply_<precision>[_any]`.
-
-    precision: fp32, fp16 or bf16, of the full photo's planes. any: of any size, the others of a multiple of 16
-    pixels. `window_mean` averages six planes per image.
-    """
-    numbers = dict.fromkeys(("height", "width", "radius"), "i32")
-    fit = dict.fromkeys(("fit", "gain", "guide", "eps"), "*fp32")
-    mean = {"out": "*fp32", "values": "*fp32"}
-    block, grid = {"BLOCK": SMALL_BLOCK}, f"ceil(height * width / {SMALL_BLOCK})"
-    narrow: frozenset[str] = frozenset()  # windows start anywhere
-    return [
-        Variant(
-            "window_fit", window_fit_kernel, fit | numbers, block, frozenset(fit), (grid, "images", "1"), 4, 64, narrow
-        ),
-        Variant(
-            "window_mean",
-            window_mean_kernel,
-            mean | numbers,
-            block,
-            frozenset(mean),
-            (grid, "6 * images", "1"),
-            4,
-            48,
-            narrow,
-        ),
-        *(_applying(kind, True) for kind in ("fp32", "fp16", "bf16")),
-        _applying("fp32", False),
-    ]
-
-
-def _applying(kind: str, aligned: bool) -> Variant:
-    types = {"out": "*fp32", "fit": "*fp32", "photo": f"*{kind}"}
-    numbers = ("height", "width", "plane", "small_height", "small_width", "photo_image", "photo_channel")
-    return Variant(
-        f"guided_apply_{kind}" + "_any" * (not aligned),
-        guided_apply_kernel,
-        types | dict.fromkeys(numbers, "i32"),
-        {"photo_pixel": 1, "BLOCK": BLOCK},
-        frozenset({*types, "plane", "photo_image", "photo_channel"} if aligned else types),
-        (f"ceil(plane / {BLOCK})", "images", "1"),
-        4,
-        96,
-        wide=frozenset({"stores"} if aligned else ()),
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, sized, strided
+from kernels.arguments import dense, refuse, sized
 from kernels.step_table import COLUMNS
 from kernels.variant import Variant
 
@@ -78,8 +78,6 @@ def mask_update_kernel(
     table,
     index,
     plane,
-    v_image,
-    v_pixel,
     CLOSED_FORM: tl.constexpr,
     PARTS: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -89,7 +87,7 @@ def mask_update_kernel(
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = pixel < plane
     row = table + tl.load(index) * 8
-    m = tl.load(v + image * v_image + pixel.to(tl.int64) * v_pixel, mask=inside, other=0.0).to(tl.float32)
+    m = tl.load(v + image * plane + pixel, mask=inside, other=0.0)
     if CLOSED_FORM:
         rho = tl.load(row + 5)
         source = sums + image * (4 * PARTS) + tl.arange(0, PARTS)
@@ -133,10 +131,9 @@ def mask_update(
 ) -> None:
     """Write the refined mask and the one the next evaluation sees: float32[N, 1, H, W] in [0, 1].
 
-    v: the mask head's output, [N, 1, H, W], float32, float16 or bfloat16, any layout or slice; mask: the
-    photo's own, float32[N, 1, H, W]; table: float32[S, 8] of `step_table`; index: int32[1], the row.
-    closed_form: h float32[N, 3, H, W] and the sums of `confident_depth`, for Eq. 14; None = v itself.
-    Raises KernelError for tensors that `unsupported` names.
+    v: the mask head's output, float32[N, 1, H, W]; mask: the photo's own, float32[N, 1, H, W]; table: float32[S, 8]
+    of `step_table`; index: int32[1], the row. closed_form: h float32[N, 3, H, W] and the sums of `confident_depth`,
+    for Eq. 14; None = v itself. All are contiguous. Raises KernelError for tensors that `unsupported` names.
     """
     refuse(unsupported(refined, seen, v, mask, table, index, closed_form))
     images, _, height, width = v.shape
@@ -151,12 +148,10 @@ def mask_update(
         table,
         index,
         height * width,
-        v.stride(0),
-        pixel_stride(v),
         CLOSED_FORM=closed_form is not None,
         PARTS=PARTS,
         BLOCK=BLOCK,
-        num_warps=4 if v.element_size() == 4 else 2,
+        num_warps=4,
         enable_fp_fusion=False,
     )
 
@@ -175,7 +170,7 @@ def unsupported(
         return problem
     shape = (v.shape[0], 1, v.shape[2], v.shape[3])
     problem = (
-        strided("v", v, shape, *NETWORK_TYPES, device=v.device)
+        dense("v", v, shape, "float32", device=v.device)
         or dense("refined", refined, shape, "float32", device=v.device)
         or dense("seen", seen, shape, "float32", device=v.device)
         or dense("mask", mask, shape, "float32", device=v.device)
@@ -198,41 +193,37 @@ def _unsupported_photo(h: "Tensor", mask: "Tensor") -> str | None:
 
 
 def variants() -> list[Variant]:
-    """`mask_update_<precision>[_closed_form][_any]`, and the reduction that Eq. 14 needs, `confident_depth[_any]`.
+    """`mask_update[_closed_form]` and the reduction that Eq. 14 needs, `confident_depth`.
 
-    precision: fp32, fp16 or bf16, of the mask head's plane. closed_form: Eq. 14, else the mask head's own. any:
-    for planes of any size, the others for a multiple of 16 pixels.
+    All are for planes of a multiple of 16 pixels. closed_form: Eq. 14, else the mask head's own.
     """
-    found = [_variant(kind, closed_form) for kind in ("fp32", "fp16", "bf16") for closed_form in (False, True)]
-    return [*found, _variant("fp32", True, aligned=False), _reduction(True), _reduction(False)]
+    return [_variant(False), _variant(True), _reduction()]
 
 
-def _reduction(aligned: bool) -> Variant:
+def _reduction() -> Variant:
     types = {"sums": "*fp32", "h": "*fp32", "mask": "*fp32", "plane": "i32"}
     return Variant(
-        "confident_depth" + "_any" * (not aligned),
+        "confident_depth",
         confident_depth_kernel,
         types,
         {"PARTS": PARTS, "BLOCK": BLOCK},
-        frozenset(types) if aligned else frozenset({"sums", "h", "mask"}),
+        frozenset(types),
         (str(PARTS), "images", "1"),
         4,
         48,
-        wide=frozenset({"loads"} if aligned else ()),
+        wide=frozenset({"loads"}),
     )
 
 
-def _variant(kind: str, closed_form: bool, *, aligned: bool = True) -> Variant:
+def _variant(closed_form: bool) -> Variant:
     pointers = ("refined", "seen", "v", "h", "mask", "sums", "table", "index")
-    types = dict.fromkeys(pointers, "*fp32") | {"v": f"*{kind}", "index": "*i32"}
     return Variant(
-        f"mask_update_{kind}" + "_closed_form" * closed_form + "_any" * (not aligned),
+        "mask_update" + "_closed_form" * closed_form,
         mask_update_kernel,
-        types | {"plane": "i32", "v_image": "i32"},
-        {"v_pixel": 1, "CLOSED_FORM": closed_form, "PARTS": PARTS, "BLOCK": BLOCK},
-        frozenset(pointers) | ({"plane", "v_image"} if aligned else set()),
+        dict.fromkeys(pointers, "*fp32") | {"index": "*i32", "plane": "i32"},
+        {"CLOSED_FORM": closed_form, "PARTS": PARTS, "BLOCK": BLOCK},
+        frozenset({*pointers, "plane"}),
         (f"ceil(plane / {BLOCK})", "images", "1"),
-        4 if kind == "fp32" else 2,
+        4,
         64,
-        wide=frozenset({"loads", "stores"} if aligned else ()),
     )

@@ -16,14 +16,11 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import dense, refuse, sized
 from kernels.errors import KernelError
-from kernels.variant import Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, device
 
-BLOCK = 512
 TWO_PI = tl.constexpr(6.2831855)  # float32(2 pi), as in every backend
 TWO_OVER_PI = tl.constexpr(0.63661975)
 # pi/2 in three parts; multiples of the first two by up to 4 are exact in float32 (Cody and Waite, 1980)
@@ -114,55 +111,6 @@ def gaussian(pixel, width, step, image, stream):
     """Three standard normal deviates for each pixel, as `words`."""
     r0, r1, r2, r3 = words(pixel, width, step, image, stream)
     radius = tl.sqrt_rn(tl.abs(-2.0 * tl.log(unit(r0))))  # abs: u = 1 gives -0
-    cosine, sine = cosine_and_sine(TWO_PI * unit(r1))
-    last, _ = cosine_and_sine(TWO_PI * unit(r3))
+    cosine, sine = cosine_and_sine(unit(r1) * TWO_PI)
+    last, _ = cosine_and_sine(unit(r3) * TWO_PI)
     return radius * cosine, radius * sine, tl.sqrt_rn(tl.abs(-2.0 * tl.log(unit(r2)))) * last
-
-
-@triton.jit
-def noise_kernel(out, stream, index, plane, width, BLOCK: tl.constexpr):
-    """One program: BLOCK pixels of one image, all three channels."""
-    image = tl.program_id(1)
-    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = pixel < plane
-    n0, n1, n2 = gaussian(pixel, width, tl.load(index), image, stream)
-    target = out + image.to(tl.int64) * 3 * plane + pixel
-    tl.store(target, n0, mask=inside)
-    tl.store(target + plane, n1, mask=inside)
-    tl.store(target + 2 * plane, n2, mask=inside)
-
-
-def noise(out: "Tensor", stream: "Tensor", index: "Tensor") -> "Tensor":
-    """Fill out: float32[N, 3, H, W] with standard normal noise and return it.
-
-    stream: int64[N, 4] of `noise_stream`; index: int32[1], 0 = the sampler's initial state, i + 1 = fresh noise
-    of step i. Raises KernelError for tensors that `unsupported` names.
-    """
-    refuse(unsupported(out, stream, index))
-    images, _, height, width = out.shape
-    grid = (triton.cdiv(height * width, BLOCK), images)
-    noise_kernel[grid](out, stream, index, height * width, width, BLOCK=BLOCK, num_warps=4, enable_fp_fusion=False)
-    return out
-
-
-def unsupported(out: "Tensor", stream: "Tensor", index: "Tensor") -> str | None:
-    """Why the kernel cannot run on these, or None."""
-    return (
-        sized("noise", out, 3)
-        or dense("noise", out, (out.shape[0], 3, *out.shape[2:]), "float32", device=out.device)
-        or dense("stream", stream, (len(out), 4), "int64", device=out.device)
-        or dense("index", index, (1,), "int32", device=out.device)
-    )
-
-
-def variants() -> list[Variant]:
-    """`noise` for planes of a multiple of 16 pixels, `noise_any` for any size."""
-    types = {"out": "*fp32", "stream": "*i64", "index": "*i32", "plane": "i32", "width": "i32"}
-    pointers = frozenset({"out", "stream", "index"})
-    grid = (f"ceil(plane / {BLOCK})", "images", "1")
-    constants = {"BLOCK": BLOCK}
-    wide = frozenset({"stores"})
-    return [
-        Variant("noise", noise_kernel, types, constants, pointers | {"plane"}, grid, 4, 48, wide),
-        Variant("noise_any", noise_kernel, types, constants, pointers, grid, 4, 48, wide=frozenset()),
-    ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, sized, strided
+from kernels.arguments import dense, refuse, sized
 from kernels.errors import KernelError
 from kernels.step_table import COLUMNS
 from kernels.variant import Variant
@@ -53,24 +53,18 @@ def prior_coefficients_kernel(
     table,
     index,
     plane,
-    clean_image,
-    clean_channel,
-    clean_pixel,
     WRITE_H: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """One program: BLOCK pixels of one channel of one image."""
-    image = (tl.program_id(1) // 3).to(tl.int64)
-    channel = tl.program_id(1) % 3
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = pixel < plane
-    whole = (3 * image + channel) * plane + pixel
-    source = clean + image * clean_image + channel * clean_channel + pixel.to(tl.int64) * clean_pixel
+    whole = tl.program_id(1).to(tl.int64) * plane + pixel
     epsilon = tl.load(limits)
     rho = tl.load(table + tl.load(index) * 8 + 5)
 
     light = tl.load(y + whole, mask=inside, other=0.0)
-    ratio = tl.div_rn(light + epsilon, tl.load(source, mask=inside, other=0.0).to(tl.float32) + epsilon)
+    ratio = tl.div_rn(light + epsilon, tl.load(clean + whole, mask=inside, other=0.0) + epsilon)
     value = tl.clamp(ratio, tl.load(limits + 1), tl.load(limits + 2), propagate_nan=tl.PropagateNan.ALL)
     square = value * value
     scale = tl.div_rn(1.0, square + rho)
@@ -92,9 +86,8 @@ def prior_coefficients(
 ) -> None:
     """Write A, B and, if wanted, h: float32[N, 3, H, W].
 
-    y: float32[N, 3, H, W] in [0, 1]; clean: [N, 3, H, W] in [0, 1], float32, float16 or bfloat16, planes or
-    channels-last, slices allowed; limits: float32[3] of `illumination_limits`; table: float32[S, 8] of
-    `step_table`; index: int32[1], the row whose rho counts. Raises KernelError for tensors that
+    y, clean: float32[N, 3, H, W] in [0, 1]; limits: float32[3] of `illumination_limits`; table: float32[S, 8] of
+    `step_table`; index: int32[1], the row whose rho counts. All are contiguous. Raises KernelError for tensors that
     `unsupported` names.
     """
     refuse(unsupported(a, b, y, clean, limits, table, index, h))
@@ -109,12 +102,9 @@ def prior_coefficients(
         table,
         index,
         height * width,
-        clean.stride(0),
-        clean.stride(1),
-        pixel_stride(clean),
         WRITE_H=h is not None,
         BLOCK=BLOCK,
-        num_warps=4 if clean.element_size() == 4 else 2,
+        num_warps=4,
         enable_fp_fusion=False,
     )
 
@@ -138,7 +128,7 @@ def unsupported(
         or dense("A", a, shape, "float32", device=y.device)
         or dense("B", b, shape, "float32", device=y.device)
         or (None if h is None else dense("h", h, shape, "float32", device=y.device))
-        or strided("clean", clean, shape, *NETWORK_TYPES, device=y.device)
+        or dense("clean", clean, shape, "float32", device=y.device)
         or dense("limits", limits, (3,), "float32", device=y.device)
         or dense("table", table, (len(table), COLUMNS), "float32", device=y.device)
         or dense("index", index, (1,), "int32", device=y.device)
@@ -146,28 +136,19 @@ def unsupported(
 
 
 def variants() -> list[Variant]:
-    """`prior_coefficients_<precision>[_h][_any]`.
-
-    precision: fp32, fp16 or bf16, of the prior's planes. h: writes it too. any: for planes of any size, the
-    others for a multiple of 16 pixels.
-    """
-    found = [_variant(kind, write_h) for kind in ("fp32", "fp16", "bf16") for write_h in (False, True)]
-    return [*found, _variant("fp32", True, aligned=False)]
+    """`prior_coefficients[_h]`, for planes of a multiple of 16 pixels. h: writes it too."""
+    return [_variant(write_h) for write_h in (False, True)]
 
 
-def _variant(kind: str, write_h: bool, *, aligned: bool = True) -> Variant:
+def _variant(write_h: bool) -> Variant:
     pointers = ("a", "b", "h", "y", "clean", "limits", "table", "index")
-    types = dict.fromkeys(pointers, "*fp32") | {"clean": f"*{kind}", "index": "*i32"}
-    types |= {"plane": "i32", "clean_image": "i32", "clean_channel": "i32"}
-    multiples = {"plane", "clean_image", "clean_channel"} if aligned else set()
     return Variant(
-        f"prior_coefficients_{kind}" + "_h" * write_h + "_any" * (not aligned),
+        "prior_coefficients" + "_h" * write_h,
         prior_coefficients_kernel,
-        types,
-        {"clean_pixel": 1, "WRITE_H": write_h, "BLOCK": BLOCK},
-        frozenset(pointers) | multiples,
+        dict.fromkeys(pointers, "*fp32") | {"index": "*i32", "plane": "i32"},
+        {"WRITE_H": write_h, "BLOCK": BLOCK},
+        frozenset({*pointers, "plane"}),
         (f"ceil(plane / {BLOCK})", "3 * images", "1"),
-        4 if kind == "fp32" else 2,
+        4,
         64,
-        wide=frozenset({"loads", "stores"} if aligned else ()),
     )

@@ -160,21 +160,21 @@ POINTERS = ("state", "network", "y", "clean", "mask", "start", "index", "stream"
 
 
 def variants() -> list[Variant]:
-    """`start_state_<fp32|fp16|bf16>_nchw[_prior]`: a whole input in that precision; `_fp32_signed`: the photo alone."""
-    return [
-        _variant(kind, packed, from_prior)
-        for kind, packed in (("fp32", False), ("fp32", True), ("fp16", True), ("bf16", True))
-        for from_prior in (False, True)
-    ]
+    """`start_state_<target>[_prior]`, for planes of a multiple of 16 pixels.
+
+    target: "packed_<fp32|fp16|bf16>", a whole input in that precision, or "photo", the photo alone. prior: from the
+    prior's image instead of pure noise.
+    """
+    return [_variant(packed, from_prior) for packed in (None, "fp32", "fp16", "bf16") for from_prior in (False, True)]
 
 
-def _variant(kind: str, packed: bool, from_prior: bool) -> Variant:
-    types = dict.fromkeys(POINTERS, "*fp32") | {"network": f"*{kind}", "index": "*i32", "stream": "*i64"}
+def _variant(packed: str | None, from_prior: bool) -> Variant:
+    types = dict.fromkeys(POINTERS, "*fp32") | {"network": f"*{packed or 'fp32'}", "index": "*i32", "stream": "*i64"}
     return Variant(
-        f"start_state_{kind}_{'nchw' if packed else 'signed'}{'_prior' * from_prior}",
+        f"start_state_{f'packed_{packed}' if packed else 'photo'}" + "_prior" * from_prior,
         start_state_kernel,
         types | {"plane": "i32", "width": "i32"},
-        {"FROM_PRIOR": from_prior, "PACKED": packed, "BLOCK": BLOCK},
+        {"FROM_PRIOR": from_prior, "PACKED": packed is not None, "BLOCK": BLOCK},
         frozenset({*POINTERS, "plane"}),
         (f"ceil(plane / {BLOCK})", "images", "1"),
         4,

@@ -20,7 +20,6 @@ def step(row: Sequence[float]) -> Formula:
     noise, scale, keep, direction = row[:4]
 
     def formula(x: Tensor, e: Tensor, a: Tensor, b: Tensor, network: Tensor) -> tuple[Tensor, ...]:
-        e = e.float()
         z = (x - noise * e) * scale
         moved = keep * (a + b * z) + direction * e
         network[:, 4:].copy_(moved)
@@ -29,30 +28,18 @@ def step(row: Sequence[float]) -> Formula:
     return formula
 
 
-def naive_step(row: Sequence[float], memory: torch.memory_format) -> Formula:
+def naive_step(row: Sequence[float]) -> Formula:
     """(x, e, h, y, mask) -> (next x, network): Eq. 13 as it is written, and the input put together anew."""
     noise, scale, keep, direction, _, rho = row[:6]
 
     def formula(x: Tensor, e: Tensor, h: Tensor, y: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        e = e.float()
         z = (x - noise * e) / (1 / scale)
         estimate = (h * (2 * y - h) + rho * z) / (h * h + rho)
         moved = keep * estimate + direction * e
         network = torch.cat((2 * y - 1, mask, moved), dim=1)
-        return moved, network.to(torch.float16, memory_format=memory)
+        return moved, network.half()
 
     return formula
-
-
-def to_planes(pixels: Tensor) -> tuple[Tensor, ...]:
-    """uint8[N, H, W, 3] -> float32[N, 3, H, W] in [0, 1]."""
-    return ((pixels.permute(0, 3, 1, 2) / 255).contiguous(),)
-
-
-def to_pixels(planes: Tensor) -> tuple[Tensor, ...]:
-    """[N, 3, H, W] in [-1, 1] -> uint8[N, H, W, 3]."""
-    values = ((planes + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return (values.permute(0, 2, 3, 1).contiguous(),)
 
 
 def group_norm_silu(groups: int, eps: float, memory: torch.memory_format) -> Formula:

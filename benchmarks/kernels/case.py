@@ -76,10 +76,6 @@ class Draw:
         """float32, standard normal."""
         return torch.randn(shape, generator=self._generator, device=self._device)
 
-    def bytes(self, *shape: int) -> Tensor:
-        """uint8, all values."""
-        return torch.randint(256, shape, generator=self._generator, device=self._device, dtype=torch.uint8)
-
     def unwritten(self, *shape: int) -> Tensor:
         """float32, not a number."""
         return torch.full(shape, float("nan"), device=self._device)

@@ -1,20 +1,17 @@
-"""The kernels of a sampling step and of the photo's way in and out, with the fewest bytes each can move.
+"""The kernels of a sampling step, and guided upsampling, with the fewest bytes each can move.
 
-Floor in bytes per pixel, each input read once and each output written once; y, h, A, B and the state have three
-float32 channels, estimates three float16 ones, masks one:
+Floor in bytes per pixel, each input read once and each output written once; y, h, A, B, the estimate and the state have
+three float32 channels, masks one:
 
-    noise                  writes 12                                                                             12
-    prior_coefficients     y 12, clean 6; A 12, B 12                                                             42
-    confident_mask         matte 2; mask 4                                                                        6
+    prior_coefficients     y 12, clean 12; A 12, B 12                                                            48
+    confident_mask         matte 4; mask 4                                                                        8
     confident_depth        h 12, mask 4 (its sums are 2 KiB per image)                                           16
-    mask_update            v 2, h 12, mask 4; refined 4, seen 4 (and those sums)                                 26
-    prior_step, NCHW       x 12, estimate 6, A 12, B 12; x 12, its channels of the network's input 6             60
-    prior_step, NHWC       the same with y 12, mask 4, and the input whole, 8 channels: 16                       86
-    to_planes, to_pixels   uint8 3, planes 12                                                                    15
+    mask_update            v 4, h 12, mask 4; refined 4, seen 4 (and those sums)                                 28
+    prior_step             x 12, estimate 12, A 12, B 12; x 12, its channels of the network's float16 input 6    66
     guided_upsample        photo 12, gain 12/16, guide 12/16 (at a quarter of the photo's sides); gain 12      25.5
 
 `prior_step` is everything between two evaluations of the network: it also races against the step of a naive loop, and
-is timed as called from Python too. In NCHW the network's input already holds y and the mask.
+is timed as called from Python too. The network's input already holds y and the mask.
 """
 
 from __future__ import annotations
@@ -30,8 +27,6 @@ from benchmarks.kernels.record import EAGER, NAIVE
 from kernels import confident_mask as masks
 from kernels import guided_upsample as guided
 from kernels import mask_update as updates
-from kernels import noise as noises
-from kernels import pixels as photos
 from kernels import prior_coefficients as priors
 from kernels import prior_step as steps
 from kernels.step_table import step_rows
@@ -49,40 +44,12 @@ SINGLE, HALF = 1e-5, 1e-3
 """Relative L2 error that results may have: float32, and float16 where results are stored in it."""
 
 
-def noise(images: int, side: int) -> Case:
-    """Against PyTorch's own generator, whose numbers are others."""
-
-    def build(device: torch.device, seed: int) -> Inputs:
-        shape = (images, 3, side, side)
-        out, index = Draw(device, seed).unwritten(*shape), torch.tensor([ROW], dtype=torch.int32, device=device)
-        stream = torch.cat([noises.noise_stream(seed, image=image, on=device) for image in range(images)])
-        rows = min(side, 32)  # the reference is slow, and every pixel stands for itself
-
-        def truth() -> Tensors:
-            return (noises.reference(stream.cpu(), ROW, (images, 3, rows, side)).to(device),)
-
-        return Inputs(
-            lambda: (noises.noise(out, stream, index),), (out,), {EAGER: (out,)}, truth, lambda o: (o[0][:, :, :rows],)
-        )
-
-    return Case(
-        "noise",
-        "fp32",
-        (images, 3, side, side),
-        1,
-        {EAGER: lambda like: (torch.randn_like(like),)},
-        build,
-        SINGLE,
-        comparable=False,
-    )
-
-
 def prior_coefficients(images: int, side: int) -> Case:
-    """A and B from the photo and a half-precision prior; rho is constant, h not wanted."""
+    """A and B from the photo and its clean image; rho is constant, h not wanted."""
 
     def build(device: torch.device, seed: int) -> Inputs:
         shape, draw = (images, 3, side, side), Draw(device, seed)
-        y, clean = draw.uniform(*shape), draw.uniform(*shape).half()
+        y, clean = draw.uniform(*shape), draw.uniform(*shape)
         limits, (table, index) = priors.illumination_limits(*LIMITS, on=device), _schedule(device)
         a, b = draw.unwritten(*shape), draw.unwritten(*shape)
 
@@ -91,22 +58,22 @@ def prior_coefficients(images: int, side: int) -> Case:
             return a, b
 
         def truth() -> Tensors:
-            return priors.reference(y.double(), clean, limits, table[ROW, 5])[1:]
+            return priors.reference(y.double(), clean.double(), limits, table[ROW, 5])[1:]
 
         return Inputs(ours, (y, clean, a, b), {EAGER: (y, clean, limits, table[ROW, 5])}, truth)
 
     def formula(y: Tensor, clean: Tensor, limits: Tensor, rho: Tensor) -> Tensors:
         return priors.reference(y, clean, limits, rho)[1:]
 
-    return Case("prior_coefficients", "fp16", (images, 3, side, side), 1, {EAGER: formula}, build, SINGLE)
+    return Case("prior_coefficients", "fp32", (images, 3, side, side), 1, {EAGER: formula}, build, SINGLE)
 
 
 def confident_mask(images: int, side: int) -> Case:
-    """The prior's own mask from its half-precision matte."""
+    """The prior's own mask from its matte."""
 
     def build(device: torch.device, seed: int) -> Inputs:
         draw = Draw(device, seed)
-        matte, threshold = draw.uniform(images, 1, side, side).half(), torch.tensor([0.5], device=device)
+        matte, threshold = draw.uniform(images, 1, side, side), torch.tensor([0.5], device=device)
         mask = draw.unwritten(images, 1, side, side)
         return Inputs(
             lambda: (masks.confident_mask(mask, matte, threshold),),
@@ -118,7 +85,7 @@ def confident_mask(images: int, side: int) -> Case:
     def formula(matte: Tensor, threshold: Tensor) -> Tensors:
         return (masks.reference(matte, threshold),)
 
-    return Case("confident_mask", "fp16", (images, 1, side, side), 1, {EAGER: formula}, build, SINGLE)
+    return Case("confident_mask", "fp32", (images, 1, side, side), 1, {EAGER: formula}, build, SINGLE)
 
 
 def confident_depth(images: int, side: int) -> Case:
@@ -146,7 +113,7 @@ def mask_update(images: int, side: int) -> Case:
 
     def build(device: torch.device, seed: int) -> Inputs:
         draw, shape = Draw(device, seed), (images, 1, side, side)
-        h, mask, v = draw.uniform(images, 3, side, side), draw.uniform(*shape), draw.uniform(*shape).half()
+        h, mask, v = draw.uniform(images, 3, side, side), draw.uniform(*shape), draw.uniform(*shape)
         refined, seen, (table, index) = draw.unwritten(*shape), draw.unwritten(*shape), _schedule(device)
         sums = _sums(h, mask)
 
@@ -166,78 +133,36 @@ def mask_update(images: int, side: int) -> Case:
         refined = updates.reference(h, v, depth, rho)
         return refined, refined
 
-    return Case("mask_update", "fp16 closed form", (images, 1, side, side), 1, {EAGER: formula}, build, SINGLE)
+    return Case("mask_update", "fp32 closed form", (images, 1, side, side), 1, {EAGER: formula}, build, SINGLE)
 
 
-def prior_step(images: int, side: int, layout: str) -> Case:
+def prior_step(images: int, side: int) -> Case:
     """One step's arithmetic for a half-precision network: the next state and the network's next input."""
-    planar = layout == "nchw"
-    memory = torch.contiguous_format if planar else torch.channels_last
 
     def build(device: torch.device, seed: int) -> Inputs:
         draw, shape = Draw(device, seed), (images, 3, side, side)
-        x, e = draw.normal(*shape), draw.normal(*shape).half().contiguous(memory_format=memory)
+        x, e = draw.normal(*shape), draw.normal(*shape)
         y, clean, mask = draw.uniform(*shape), draw.uniform(*shape), draw.uniform(images, 1, side, side)
         table, index = _schedule(device)
         limits = torch.tensor(LIMITS, device=device)
         h, a, b = priors.reference(y, clean, limits, table[ROW, 5])
         out, held = draw.unwritten(*shape), draw.unwritten(*shape)
-        network, theirs = (steps.reference_input(y, mask, held).half().to(memory_format=memory) for _ in range(2))
-        if not planar:  # ours has an eighth channel of zeros
-            network = draw.unwritten(images, side, side, 8).half().permute(0, 3, 1, 2)
+        network, theirs = (steps.reference_input(y, mask, held).half() for _ in range(2))
 
         def ours() -> Tensors:
-            condition = None if planar else (y, mask)
-            steps.prior_step(x, e, table, index, coefficients=(a, b), condition=condition, network=network, out=out)
+            steps.prior_step(x, e, table, index, coefficients=(a, b), network=network, out=out)
             return out, network
 
         def truth() -> Tensors:
             moved = steps.reference(x.double(), e, table[ROW].double(), a.double(), b.double())
             return moved, steps.reference_input(y.double(), mask.double(), moved)
 
-        read = (x, e, a, b) if planar else (x, e, a, b, y, mask)
-        return Inputs(
-            ours,
-            (*read, out, network[:, 4:] if planar else network),
-            {EAGER: (x, e, a, b, theirs), NAIVE: (x, e, h, y, mask)},
-            truth,
-            lambda outputs: (outputs[0], outputs[1][:, :7]),
-        )
+        arguments = {EAGER: (x, e, a, b, theirs), NAIVE: (x, e, h, y, mask)}
+        return Inputs(ours, (x, e, a, b, out, network[:, 4:]), arguments, truth)
 
-    formulas = {EAGER: baselines.step(ROWS[ROW]), NAIVE: baselines.naive_step(ROWS[ROW], memory)}
-    return Case("prior_step", f"fp16 {layout}", (images, 3, side, side), 1, formulas, build, HALF, as_called=True)
-
-
-def to_planes(images: int, side: int) -> Case:
-    """A photo as it is stored to what the step reads; the size needs no padding."""
-
-    def build(device: torch.device, seed: int) -> Inputs:
-        draw = Draw(device, seed)
-        pixels, planes = draw.bytes(images, side, side, 3), draw.unwritten(images, 3, side, side)
-        return Inputs(
-            lambda: (photos.to_planes(planes, pixels),),
-            (pixels, planes),
-            {EAGER: (pixels,)},
-            lambda: (photos.reference_planes(pixels, side, side, False),),
-        )
-
-    return Case("to_planes", "uint8 fp32", (images, 3, side, side), 1, {EAGER: baselines.to_planes}, build, SINGLE)
-
-
-def to_pixels(images: int, side: int) -> Case:
-    """The last state to a photo as it is stored."""
-
-    def build(device: torch.device, seed: int) -> Inputs:
-        draw = Draw(device, seed)
-        planes, pixels = draw.normal(images, 3, side, side), draw.bytes(images, side, side, 3)
-        return Inputs(
-            lambda: (photos.to_pixels(pixels, planes, pixels, signed=True),),
-            (planes, pixels),
-            {EAGER: (planes,)},
-            lambda: (photos.reference_pixels(planes, pixels, True).double(),),
-        )
-
-    return Case("to_pixels", "fp32 uint8", (images, 3, side, side), 1, {EAGER: baselines.to_pixels}, build, HALF)
+    formulas = {EAGER: baselines.step(ROWS[ROW]), NAIVE: baselines.naive_step(ROWS[ROW])}
+    shape = (images, 3, side, side)
+    return Case("prior_step", "packed fp16", shape, 1, formulas, build, HALF, as_called=True)
 
 
 def guided_upsample(images: int, side: int) -> Case:
@@ -261,14 +186,11 @@ def guided_upsample(images: int, side: int) -> Case:
 
 
 KERNELS: dict[str, Callable[[int, int], list[Case]]] = {
-    "prior_step": lambda images, side: [prior_step(images, side, layout) for layout in ("nchw", "nhwc")],
+    "prior_step": lambda images, side: [prior_step(images, side)],
     "prior_coefficients": lambda images, side: [prior_coefficients(images, side)],
-    "noise": lambda images, side: [noise(images, side)],
     "confident_mask": lambda images, side: [confident_mask(images, side)],
     "confident_depth": lambda images, side: [confident_depth(images, side)],
     "mask_update": lambda images, side: [mask_update(images, side)],
-    "to_planes": lambda images, side: [to_planes(images, side)],
-    "to_pixels": lambda images, side: [to_pixels(images, side)],
     "guided_upsample": lambda images, side: [guided_upsample(images, side)],
 }
 """Cases of every kernel for a batch of square images, by the kernel's name."""

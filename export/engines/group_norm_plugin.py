@@ -78,11 +78,12 @@ def register(trt: Any, trtp: Any, sm: int, name: str, kernel: Any) -> None:
     def compiled(*arguments: Any) -> Any:
         inputs = dict(zip(names, arguments, strict=False))
         x = inputs["x"]
-        group_channels, shared = None, False
+        group_channels, shared = 1, False
         if merges:
-            group_channels, rows = inputs["weight"].shape_expr[1], inputs["time"].shape_expr[0]
+            rows = inputs["time"].shape_expr[0]
             shared = rows.is_constant and rows.constant_value() == 1
-        variant = kernels.variant(kernel, kinds[x.dtype], x.format == trt.TensorFormat.LINEAR, shared)
+            group_channels = inputs["weight"].shape_expr[1].constant_value()  # weights are part of the graph
+        variant = kernels.variant(kernel, kinds[x.dtype], x.format == trt.TensorFormat.LINEAR, shared, group_channels)
         entry, text, memory = ptx(variant, sm)
         grid, numbers = kernels.launch(kernel, x.shape_expr, group_channels, trtp.cdiv)
         params = trtp.KernelLaunchParams()

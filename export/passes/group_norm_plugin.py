@@ -28,7 +28,8 @@ def apply(model: ModelProto) -> ModelProto:
     """A copy of `model` with plugins where a group normalisation is followed by SiLU alone."""
     from onnx import helper
 
-    from kernels.group_norm_plugin import GROUP_CHANNELS, MULTIPLE
+    from kernels.group_norm_plugin import MULTIPLE
+    from kernels.group_norm_silu import GROUP_CHANNELS
 
     rewriter = _Rewriter(model)
     replacements, tensors = dict[str, list["NodeProto"]](), []

@@ -35,6 +35,10 @@ class KernelBuild(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes of local memory per thread."""
     shared: NonNegative
     """Bytes of dynamic shared memory to launch with."""
+    cuda: NonNegative = 0
+    """Major CUDA release of the assembler: drivers of that release or a later one load the file. 0: not known."""
+    driver: NonNegative = 0
+    """The first NVIDIA driver of that release, such as 525, for people. 0: not known."""
 
 
 class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

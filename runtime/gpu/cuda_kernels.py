@@ -17,8 +17,6 @@ from runtime.gpu.grid_rule import programs
 CODES = {"i32": "i", "i64": "q", "fp32": "f"}
 SCRATCH = frozenset({"global_scratch", "profile_scratch"})
 """Pointers that the compiler adds to every kernel, and which these kernels never follow."""
-ANY = "_any"
-"""Ends the name of a specialisation that asks less of its arguments."""
 PLAIN_SHARED = 48 * 1024  # bytes of shared memory that every kernel may have without asking
 MAX_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
@@ -26,7 +24,7 @@ MAX_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 class CudaKernels:
     """The kernels of a bundle on one GPU; each is loaded at its first launch.
 
-    Raises RestoreError if the bundle has none for this GPU.
+    Raises RestoreError if the bundle has none for this GPU, or none that its driver loads.
     """
 
     def __init__(self, bundle: Bundle, cuda: Cuda) -> None:
@@ -37,6 +35,13 @@ class CudaKernels:
                 self._builds[kernel.name] = kernel, build
         if not self._builds:
             raise RestoreError(f"the bundle has no kernels for this GPU: {self._advice()}")
+        newest = max((build for _, build in self._builds.values()), key=lambda build: build.cuda)
+        major, minor = cuda.release
+        if newest.cuda > major:
+            raise RestoreError(
+                f"the bundle's kernels need an NVIDIA driver from {newest.driver} on (CUDA {newest.cuda}), and this "
+                f"one is of CUDA {major}.{minor}: upgrade the driver"
+            )
         self._loaded = dict[str, _Loaded]()
 
     def require(self, names: Iterable[str]) -> None:
@@ -47,22 +52,18 @@ class CudaKernels:
     def launch(self, name: str, images: int, /, **arguments: int | float) -> None:
         """Queue one kernel: addresses and numbers by the names of its arguments.
 
-        `name` with `_any` after it is taken where only that takes these arguments. Raises RestoreError if neither
-        does, and BundleError for arguments that are not those of the record.
+        Raises RestoreError for arguments that the kernel was not compiled for, and BundleError for those that are not
+        in its record.
         """
-        self._fitting(name, arguments).launch(self._cuda, images, arguments)
-
-    def _fitting(self, name: str, arguments: dict[str, int | float]) -> "_Loaded":
-        for candidate in (name, name + ANY):
-            if candidate not in self._builds:
-                continue
-            kernel, build = self._builds[candidate]
-            if all(arguments.get(argument.name, 0) % argument.multiple == 0 for argument in kernel.arguments):
-                if candidate not in self._loaded:
-                    self._loaded[candidate] = _Loaded(self._bundle, kernel, build, self._cuda)
-                return self._loaded[candidate]
         self.require([name])
-        raise RestoreError(f"kernel {name} does not take images of this size: {self._advice()}")
+        kernel, build = self._builds[name]
+        for argument in kernel.arguments:
+            if arguments.get(argument.name, 0) % argument.multiple:
+                value = f"{argument.name} = {arguments[argument.name]}"
+                raise RestoreError(f"kernel {name} takes multiples of {argument.multiple}, not {value}")
+        if name not in self._loaded:
+            self._loaded[name] = _Loaded(self._bundle, kernel, build, self._cuda)
+        self._loaded[name].launch(self._cuda, images, arguments)
 
     def _advice(self) -> str:
         return f"python -m export kernels {self._bundle.path} --sm {self._cuda.sm}"

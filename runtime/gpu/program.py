@@ -4,7 +4,7 @@ Nothing here waits, allocates, or depends on pixel values, so that the stream's 
 """
 
 from runtime.backends.networks import PACKED_INPUT
-from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Manifest
+from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Manifest, Sampling
 from runtime.errors import RestoreError
 from runtime.gpu.constants import DeviceConstants
 from runtime.gpu.cuda_kernels import CudaKernels
@@ -17,43 +17,50 @@ KINDS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
 
 
 class KernelNames:
-    """The specialisations that a bundle's schedule and an engine's inputs and outputs call for.
-
-    Raises RestoreError for an engine whose outputs the kernels do not read, or sizes that they do not take.
+    """The specialisations that a schedule calls for. packed: type of the denoiser's packed input, "fp16" for example;
+    None for a denoiser that takes image, mask and state apart.
     """
 
-    def __init__(self, manifest: Manifest, networks: DeviceNetworks) -> None:
-        sampling = manifest.sampling
-        if manifest.model.multiple**2 % 16:
-            multiple = manifest.model.multiple
-            raise RestoreError(f"images are padded to multiples of {multiple} pixels, the kernels take multiples of 4")
-        read = {PRIOR: ("clean", "matte"), DENOISER: ("noise", "shadow"), MASK_HEAD: ("shadow",)}
-        for network in read.keys() & manifest.files.keys():
-            for name, tensor in networks.tensors(network).items():
-                if name in read[network] and tensor["dtype"] != "FLOAT":
-                    raise RestoreError(f"{network} of {networks.title} gives {name} in {tensor['dtype']}, not in FLOAT")
-        packed = networks.tensors(DENOISER).get(PACKED_INPUT)
-        kind = KINDS.get(packed["dtype"], packed["dtype"]) if packed else "fp32"
+    def __init__(self, sampling: Sampling, packed: str | None) -> None:
         free = "" if sampling.data_consistency else "_free"
-        step = f"prior_step_fp32{'' if kind == 'fp32' else f'_to_{kind}'}_{'nchw' if packed else 'state'}{free}"
+        step = f"prior_step_{f'packed_{packed}' if packed else 'state'}{free}"
         self.step = {False: step, True: f"{step}_noise"}
         """By whether fresh noise is added."""
-        self.last_step = f"prior_step_fp32_last{free}"
+        self.last_step = f"prior_step_last{free}"
         start = "" if sampling.start_alpha_bar is None else "_prior"
-        self.start = f"start_state_{kind}_{'nchw' if packed else 'signed'}{start}"
-        closed = "_closed_form" if sampling.mask_policy == "closed-form" else ""
-        self.mask = f"mask_update_fp32{closed}"
+        self.start = f"start_state_{f'packed_{packed}' if packed else 'photo'}{start}"
+        closed = sampling.mask_policy == "closed-form"
+        self.mask = "mask_update_closed_form" if closed else "mask_update"
         self.depth = "confident_depth" if closed else None
-        self.confident, self.illumination, self.blend = (
-            "confident_mask_fp32",
-            "prior_coefficients_fp32_h",
-            "prior_coefficients_fp32",
-        )
+        self.confident = "confident_mask"
+        self.illumination, self.blend = "prior_coefficients_h", "prior_coefficients"
 
     def all(self) -> set[str]:
         """Every one of them."""
         names = {*self.step.values(), self.last_step, self.start, self.mask, self.depth}
         return {name for name in (*names, self.confident, self.illumination, self.blend) if name}
+
+
+def needed_kernels(sampling: Sampling) -> set[str]:
+    """The specialisations that some engine of a bundle with this schedule calls for."""
+    return set[str]().union(*(KernelNames(sampling, packed).all() for packed in (None, *KINDS.values())))
+
+
+def kernel_names(manifest: Manifest, networks: DeviceNetworks) -> KernelNames:
+    """The specialisations for a bundle's schedule and an engine's inputs.
+
+    Raises RestoreError for an engine whose outputs the kernels do not read, or sizes that they do not take.
+    """
+    if manifest.model.multiple**2 % 16:
+        multiple = manifest.model.multiple
+        raise RestoreError(f"images are padded to multiples of {multiple} pixels, the kernels take multiples of 4")
+    read = {PRIOR: ("clean", "matte"), DENOISER: ("noise", "shadow"), MASK_HEAD: ("shadow",)}
+    for network in read.keys() & manifest.files.keys():
+        for name, tensor in networks.tensors(network).items():
+            if name in read[network] and tensor["dtype"] != "FLOAT":
+                raise RestoreError(f"{network} of {networks.title} gives {name} in {tensor['dtype']}, not in FLOAT")
+    packed = networks.tensors(DENOISER).get(PACKED_INPUT)
+    return KernelNames(manifest.sampling, KINDS.get(packed["dtype"], packed["dtype"]) if packed else None)
 
 
 class Program:
@@ -90,8 +97,8 @@ class Program:
             if self._plan.blind and not model.everywhere:
                 self._cuda.fill(at["mask"], model.blind_mask, pixels)
                 space.prior.enqueue()
-                found = {"matte": space.prior.addresses["matte"], "matte_image": self._plane}
-                self._launch(self._names.confident, mask=at["mask"], threshold=constants.at["threshold"], **found)
+                matte, threshold = space.prior.addresses["matte"], constants.at["threshold"]
+                self._launch(self._names.confident, mask=at["mask"], matte=matte, threshold=threshold)
             space.prior.enqueue()
         self._cuda.copy(at["seen"], at["mask"], 4 * pixels)
         self._coefficients(self._names.illumination, 0)
@@ -136,7 +143,6 @@ class Program:
             refined=at["refined"],
             seen=at["seen"],
             v=v,
-            v_image=self._plane,
             **photo,
             **self._row(index),
         )
@@ -144,8 +150,7 @@ class Program:
     def _coefficients(self, name: str, index: int) -> None:
         at = self._workspace.at
         images = {key: at[key] for key in ("a", "b", "h", "y", "clean")}
-        strides = {"clean_image": 3 * self._plane, "clean_channel": self._plane}
-        self._launch(name, limits=self._constants.at["limits"], **images, **strides, **self._row(index))
+        self._launch(name, limits=self._constants.at["limits"], **images, **self._row(index))
 
     def _step(self, name: str, index: int, refined: bool) -> None:
         at = self._workspace.at
@@ -161,8 +166,6 @@ class Program:
             mask=at["seen"],
             stream=at["stream"],
             width=self._width,
-            estimate_image=3 * self._plane,
-            estimate_channel=self._plane,
             condition=int(refined),  # in an input of seven channels, the first four only change with the mask
             **self._row(index),
         )

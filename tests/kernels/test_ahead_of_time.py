@@ -2,103 +2,84 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
+import struct
 import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kernels.ahead_of_time import SUPPORTED, all_variants, build, nvidia_tool
+from kernels.ahead_of_time import DRIVERS, PTX_VERSIONS, SUPPORTED, all_variants, build, nvidia_tool
 from kernels.errors import KernelError
+from runtime.bundle.folder import Sampling
+from runtime.gpu.program import needed_kernels
+from tests.compiled_kernels import CAPABILITIES, compile_to, compiled
+from tests.runtime.tiny import make_sampling
 
-ROOT = Path(__file__).resolve().parents[2]
 VARIANTS = {variant.name: variant for variant in all_variants()}
-FEW = ["noise", "prior_step_fp16_nhwc", "prior_coefficients_fp32", "mask_update_fp16", "confident_depth"]
-
-
-def compile_to(directory: Path, *arguments: str) -> list[dict[str, Any]]:
-    """Build in a process of its own: this one interprets kernels, and a process can do only one of the two."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", "kernels.ahead_of_time", str(directory), *arguments]
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
-    assert run.returncode == 0, run.stderr[-3000:]
-    records: list[dict[str, Any]] = json.loads(run.stdout)
-    return records
-
-
-def check(records: Sequence[dict[str, Any]]) -> None:
-    """Budgets, spills, 128-bit accesses, and records that describe their kernels."""
-    for record in records:
-        variant = VARIANTS[record["name"]]
-        assert record["warps"] == variant.warps
-        assert re.fullmatch("[0-9a-f]{64}", record["source"])
-        known = {name for name, *_ in record["arguments"]} | {"images", "ceil"}
-        assert set(re.findall("[a-z_]+", " ".join(record["grid"]))) <= known, variant.name
-        for cubin in record["builds"]:
-            assert cubin["spilled"] == 0, cubin
-            assert cubin["registers"] <= variant.registers, cubin
-            assert variant.wide <= set(cubin["wide"]), cubin
-
-
-def disassembled(file: Path) -> str:
-    return subprocess.run([nvidia_tool("nvdisasm"), "-c", file], capture_output=True, text=True, check=True).stdout
-
-
-def files(records: Sequence[dict[str, Any]]) -> list[str]:
-    return sorted(cubin["file"] for record in records for cubin in record["builds"])
+FEW = ["prior_step_packed_fp16", "prior_coefficients", "mask_update_closed_form", "confident_depth"]
 
 
 def names(directory: Path) -> list[str]:
     return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*.cubin"))
 
 
-def test_a_few_kernels_compile_twice_to_the_same_bytes_for_the_oldest_and_newest_gpu(tmp_path: Path) -> None:
-    first = compile_to(tmp_path / "one", "--sm", "80", "120", "--only", *FEW)
-    second = compile_to(tmp_path / "two", "--sm", "120", "80", "--only", *FEW)
-    check(first)
-    assert first == second
-    assert names(tmp_path / "one") == files(first)
-    assert len(files(first)) == 2 * len(FEW)
-    for file in files(first):
-        code = (tmp_path / "one" / file).read_bytes()
-        assert code == (tmp_path / "two" / file).read_bytes(), file
-        assert b".py" not in code, "a source path was left in"
-        assert b"/tmp" not in code, "a path was left in"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("capability", SUPPORTED)
-def test_all_kernels_compile_twice_to_the_same_bytes(capability: int, tmp_path: Path) -> None:
-    first, second = (compile_to(tmp_path / name, "--sm", str(capability)) for name in ("one", "two"))
-    assert first == second
-    for file in files(first):
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
-
-
-@pytest.mark.parametrize("capability", SUPPORTED)
-def test_every_kernel_compiles_within_its_budget(capability: int, tmp_path: Path) -> None:
-    records = compile_to(tmp_path, "--sm", str(capability))
-    check(records)
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_every_kernel_compiles_within_its_budget(capability: int) -> None:
+    """Registers, spills, 128-bit accesses, and records that describe their kernels."""
+    folder, records = compiled(capability)
     assert [record["name"] for record in records] == list(VARIANTS)
-    assert all([cubin["sm"] for cubin in record["builds"]] == [capability] for record in records)
-    assert names(tmp_path) == files(records)
+    assert names(folder) == sorted(cubin["file"] for record in records for cubin in record["builds"])
+    for record in records:
+        variant, (cubin,) = VARIANTS[record["name"]], record["builds"]
+        assert record["warps"] == variant.warps
+        assert re.fullmatch("[0-9a-f]{64}", record["source"])
+        known = {name for name, *_ in record["arguments"]} | {"images", "ceil"}
+        assert set(re.findall("[a-z_]+", " ".join(record["grid"]))) <= known, variant.name
+        assert cubin["sm"] == capability
+        assert cubin["spilled"] == 0, cubin
+        assert cubin["registers"] <= variant.registers, cubin
+        assert variant.wide <= set(cubin["wide"]), cubin
 
 
-@pytest.mark.parametrize("capability", ["80", "120"])
-def test_what_a_record_says_of_accesses_is_in_the_machine_code(capability: str, tmp_path: Path) -> None:
-    narrow = ["to_pixels_fp32_u8x3_any", "guided_apply_fp32_any", "window_mean"]
-    for record in compile_to(tmp_path, "--sm", capability, "--only", *FEW, *narrow):
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_machine_code_is_of_cuda_12_whose_drivers_are_older(capability: int) -> None:
+    """The assembler's release, times ten, is the version in the ELF header of what it made, up to ABI 7."""
+    folder, records = compiled(capability)
+    for record in records:
         (cubin,) = record["builds"]
-        code = disassembled(tmp_path / cubin["file"])
+        assert (cubin["cuda"], cubin["driver"]) == (12, 525) == (12, DRIVERS[12])
+        raw = (folder / cubin["file"]).read_bytes()
+        (release,) = struct.unpack_from("<I", raw, 20)
+        assert raw[8] > 7 or release // 10 == cubin["cuda"]
+        assert raw[8] == 7 or capability >= 100
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_what_a_record_says_of_accesses_is_in_the_machine_code(capability: int) -> None:
+    folder, records = compiled(capability)
+    for record in records:
+        if record["name"] not in FEW:
+            continue
+        (cubin,) = record["builds"]
+        command = [nvidia_tool("nvdisasm"), "-c", folder / cubin["file"]]
+        code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert f".text.{record['entry']}" in code
         halves = re.search(r"STG\.E\S*\.(U8|U16)", code)
         assert ("loads" in cubin["wide"]) == bool(re.search(r"LDG\.E\S*\.128", code)), cubin
         assert ("stores" in cubin["wide"]) == bool(re.search(r"STG\.E\S*\.128", code) and not halves), cubin
+
+
+@pytest.mark.xdist_group("compiled")
+def test_kernels_compile_twice_to_the_same_bytes(tmp_path: Path) -> None:
+    folder, records = compiled(90)
+    again = compile_to(tmp_path, "--sm", "90", "--only", *FEW)
+    assert again == [record for record in records if record["name"] in FEW]
+    for file in names(tmp_path):
+        code = (tmp_path / file).read_bytes()
+        assert code == (folder / file).read_bytes(), file
+        assert b".py" not in code, "a source path was left in"
+        assert b"/tmp" not in code, "a path was left in"
 
 
 def test_variants_describe_every_argument() -> None:
@@ -108,6 +89,30 @@ def test_variants_describe_every_argument() -> None:
         assert set(variant.types) | set(variant.constants) == set(arguments), variant.name
         assert not set(variant.types) & set(variant.constants), variant.name
         assert variant.aligned <= set(variant.types), variant.name
+
+
+SCHEDULES = [
+    make_sampling(),
+    make_sampling(mask_policy="closed-form"),
+    make_sampling(data_consistency=False),
+    make_sampling(start=40),
+]
+
+
+@pytest.mark.parametrize("sampling", SCHEDULES)
+def test_a_bundle_needs_few_of_them(sampling: Sampling) -> None:
+    needed = needed_kernels(sampling)
+    assert needed < VARIANTS.keys()
+    assert len(needed) <= 18
+
+
+def test_there_is_no_kernel_that_no_bundle_needs() -> None:
+    mixed = [make_sampling(start=start, data_consistency=tied) for start in (None, 40) for tied in (False, True)]
+    assert set[str]().union(*map(needed_kernels, [*SCHEDULES, *mixed])) == VARIANTS.keys()
+
+
+def test_every_generation_has_its_version_of_ptx() -> None:
+    assert set(SUPPORTED) <= PTX_VERSIONS.keys()
 
 
 def test_a_wrong_build_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

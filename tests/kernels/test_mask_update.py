@@ -7,7 +7,7 @@ import torch
 
 from kernels.errors import KernelError
 from kernels.mask_update import CONFIDENT, PARTS, confident_depth, mask_update, reference, reference_depth
-from tests.kernels.buffers import SHAPES, TYPES, Guarded, arranged, number, random
+from tests.kernels.buffers import SHAPES, Guarded, number, random
 from training import prior_update
 
 
@@ -28,16 +28,14 @@ def sums_of(h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("seen", [0.0, 1.0])
 @pytest.mark.parametrize("closed_form", [True, False])
-@pytest.mark.parametrize("layout", ["nchw", "nhwc", "slice"])
-@pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_masks_follow_the_reference(
-    shape: tuple[int, int, int], dtype: torch.dtype, layout: str, closed_form: bool, seen: float, device: torch.device
+    shape: tuple[int, int, int], closed_form: bool, seen: float, device: torch.device
 ) -> None:
     images, height, width = shape
     h, mask = random((images, 3, height, width), device, 0), random((images, 1, height, width), device, 1)
     mask[0, 0, 0, 0] = 0.9  # exactly at the limit counts as shadow
-    v = arranged(random(mask.shape, device, 2), layout, dtype)
+    v = random(tuple(mask.shape), device, 2)
     refined, shown = Guarded(tuple(mask.shape), device), Guarded(tuple(mask.shape), device)
     given = (h, sums_of(h, mask)) if closed_form else None
     mask_update(refined.tensor, shown.tensor, v, mask, table_of(0.2, seen, device), number(1, device), given)

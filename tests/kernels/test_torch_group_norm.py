@@ -62,7 +62,7 @@ def called(graph: fx.GraphModule) -> Counter[Any]:
 @pytest.mark.parametrize(
     ("dtype", "memory", "tolerance"),
     [
-        (torch.float32, torch.channels_last, 1e-5),
+        pytest.param(torch.float32, torch.channels_last, 1e-5, marks=pytest.mark.slow),
         pytest.param(torch.float32, torch.contiguous_format, 1e-5, marks=pytest.mark.slow),
         (torch.float16, torch.channels_last, 1e-2),
     ],

@@ -26,15 +26,11 @@ from training.schedule import DiffusionConfig
 
 CPU = torch.device("cpu")
 PER_PIXEL = {
-    "prior_step fp16 nchw": 60,
-    "prior_step fp16 nhwc": 86,
-    "prior_coefficients fp16": 42,
-    "noise fp32": 12,
-    "confident_mask fp16": 6,
+    "prior_step packed fp16": 66,
+    "prior_coefficients fp32": 48,
+    "confident_mask fp32": 8,
     "confident_depth fp32": 16,
-    "mask_update fp16 closed form": 26,
-    "to_planes uint8 fp32": 15,
-    "to_pixels fp32 uint8": 15,
+    "mask_update fp32 closed form": 28,
     "guided_upsample fp32": 25.5,
 }
 
@@ -65,7 +61,7 @@ def test_sets_of_inputs_are_different_data() -> None:
 
 def test_launches_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     interpreter = pytest.importorskip("triton.runtime.interpreter")
-    if not isinstance(written.noises.noise_kernel, interpreter.InterpretedFunction):
+    if not isinstance(written.steps.prior_step_kernel, interpreter.InterpretedFunction):
         pytest.skip("kernels are compiled here")
     count = 0
     launch = interpreter.GridExecutor.__call__
@@ -116,17 +112,17 @@ def test_operations_are_those_that_touch_memory() -> None:
     assert operations(lambda: x.view(24).reshape(6, 4).t()) == 0
     assert operations(lambda: torch.empty(3)) == 0
     assert operations(lambda: (x * 2 + 1).half().copy_(x)) == 4
-    made = {case.variant: case for case in KERNELS["prior_step"](1, 8)}["fp16 nchw"]
+    (made,) = KERNELS["prior_step"](1, 8)
     inputs = made.build(CPU, 0)
     counts = {name: operations(lambda: f(*inputs.arguments[name])) for name, f in made.formulas.items()}  # noqa: B023
-    assert counts == {EAGER: 10, NAIVE: 19}
+    assert counts == {EAGER: 9, NAIVE: 18}
 
 
 def test_what_is_measured_is_all_recorded() -> None:
     case = KERNELS["prior_step"](1, 8)[0]
     head = header([], smoke=True)
     found = measure(case, smoke_bench(), head, 10.0)
-    assert (found.header, found.kernel, found.bytes, found.copy_bandwidth) == (head, "prior_step", 60 * 64, 10.0)
+    assert (found.header, found.kernel, found.bytes, found.copy_bandwidth) == (head, "prior_step", 66 * 64, 10.0)
     assert set(found.errors) == {OURS, EAGER, COMPILED, NAIVE}
     assert all(0 < error.relative < 1e-3 for error in found.errors.values())
     assert {timing.contestant for timing in found.timings} == {OURS, EAGER, COMPILED, NAIVE, "copy"}
@@ -146,34 +142,34 @@ def changed(case: Case, **parts: Any) -> Case:
 
 @pytest.mark.parametrize("wrong", [float("nan"), 1.001])
 def test_a_kernel_that_is_wrong_is_not_timed(wrong: float) -> None:
-    case = KERNELS["to_planes"](1, 8)[0]
+    case = KERNELS["confident_mask"](1, 8)[0]
 
     def results(outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (outputs[0] * wrong,)
 
-    with pytest.raises(BenchmarkError, match=r"to_planes uint8 fp32 1x3x8x8: differs by .* from the reference"):
+    with pytest.raises(BenchmarkError, match=r"confident_mask fp32 1x1x8x8: differs by .* from the reference"):
         measure(changed(case, results=results), smoke_bench(), header([]), 10.0)
 
 
 def test_a_kernel_that_writes_nothing_is_not_timed() -> None:
-    case = KERNELS["to_planes"](1, 8)[0]
-    out = torch.full((1, 3, 8, 8), float("nan"))
+    case = KERNELS["confident_mask"](1, 8)[0]
+    out = torch.full((1, 1, 8, 8), float("nan"))
     with pytest.raises(BenchmarkError, match="differs by nan"):
         measure(changed(case, ours=lambda: (out,)), smoke_bench(), header([]), 10.0)
 
 
 def test_a_baseline_that_is_wrong_or_breaks_costs_only_itself() -> None:
-    case = KERNELS["to_planes"](1, 8)[0]
+    case = KERNELS["confident_mask"](1, 8)[0]
 
-    def wrong(pixels: Tensor) -> tuple[Tensor, ...]:
-        return (pixels.permute(0, 3, 1, 2) / 256,)
+    def wrong(matte: Tensor, threshold: Tensor) -> tuple[Tensor, ...]:
+        return ((matte < threshold).float(),)
 
     found = measure(replace(case, formulas={EAGER: wrong}), smoke_bench(), header([]), 10.0)
     assert set(found.failures) == {EAGER, COMPILED}
     assert "differs by" in found.failures[EAGER]
     assert found.time(OURS).p50 > 0
 
-    def breaking(pixels: Tensor) -> tuple[Tensor, ...]:
+    def breaking(matte: Tensor, threshold: Tensor) -> tuple[Tensor, ...]:
         raise RuntimeError("one\ntwo")
 
     arguments = case.build(CPU, 0).arguments
@@ -188,12 +184,12 @@ def test_a_baseline_that_is_wrong_or_breaks_costs_only_itself() -> None:
 def test_the_usual_cases() -> None:
     bench = replace(smoke_bench(), sides=(256, 512, 1024), batches=(1, 16, 4), norm_side=256, network=PAPER)
     usual = cases(bench, (), (), ())
-    assert len(usual) == 34 + 9 * 10
+    assert len(usual) == 34 + 9 * 6
     assert len({case.title for case in usual}) == len(usual)
     assert [case.shape[0] for case in usual] == sorted((case.shape[0] for case in usual), key=[1, 16, 4].index)
-    some = cases(bench, ["noise", "group_norm_silu"], [64], [2])
-    assert [case.kernel for case in some] == ["group_norm_silu"] * 34 + ["noise"]
-    assert some[-1].shape == (2, 3, 64, 64)
+    some = cases(bench, ["confident_mask", "group_norm_silu"], [64], [2])
+    assert [case.kernel for case in some] == ["group_norm_silu"] * 34 + ["confident_mask"]
+    assert some[-1].shape == (2, 1, 64, 64)
 
 
 @pytest.mark.gpu

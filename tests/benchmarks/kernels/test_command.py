@@ -63,7 +63,7 @@ def stored(folder: Path) -> list[KernelRecord]:
 def test_a_trial_run_stores_nothing_unless_told_where(capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(FOLDER.rglob("*.jsonl"))
     run(REQUEST, [])
-    assert "confident_mask fp16" in capsys.readouterr().out
+    assert "confident_mask fp32" in capsys.readouterr().out
     assert sorted(FOLDER.rglob("*.jsonl")) == before
 
 
@@ -115,9 +115,10 @@ def test_a_kernel_that_fails_does_not_stop_the_others(
         raise RuntimeError("out of memory\nlong story")
 
     make = KERNELS["confident_mask"]
-    monkeypatch.setitem(KERNELS, "noise", lambda i, s: [replace(case, build=broken) for case in make(i, s)])
+    name = "prior_coefficients"
+    monkeypatch.setitem(KERNELS, name, lambda i, s: [replace(case, build=broken) for case in make(i, s)])
     with pytest.raises(BenchmarkError, match="1 of 2 cases have no result"):
-        run(replace(REQUEST, kernels=["noise", "confident_mask"], output=tmp_path), [])
-    assert "confident_mask fp16 1x1x8x8: out of memory\n" in capsys.readouterr().err
+        run(replace(REQUEST, kernels=[name, "confident_mask"], output=tmp_path), [])
+    assert "confident_mask fp32 1x1x8x8: out of memory\n" in capsys.readouterr().err
     assert len(stored(tmp_path)) == 1
     assert (tmp_path / "reports" / "smoke" / "kernels.md").exists()

@@ -24,9 +24,9 @@ def cells(text: str, beginning: str) -> list[str]:
 
 
 def test_a_row_of_the_page() -> None:
-    found = cells(page([record()]), "to_planes fp16 nchw")
+    found = cells(page([record()]), "confident_mask fp16 nchw")
     assert found == [
-        "to_planes fp16 nchw",
+        "confident_mask fp16 nchw",
         "1×3×256×256",
         "1",
         "2.00",
@@ -52,7 +52,7 @@ def test_a_line_for_the_terminal_stands_under_its_headings() -> None:
     shown = line(record())
     assert len(shown) == len(HEADINGS)
     assert shown.split() == [
-        "to_planes",
+        "confident_mask",
         "fp16",
         "nchw",
         "1x3x256x256",
@@ -99,7 +99,7 @@ def test_targets_judge_the_worst_size() -> None:
         )
     )
     streaming = cells(rows, "streaming kernels")
-    assert streaming[1:] == ["0.85", "0.50", "to_planes fp16 nchw 4×3×1024×1024, of 2", "missed"]
+    assert streaming[1:] == ["0.85", "0.50", "confident_mask fp16 nchw 4×3×1024×1024, of 2", "missed"]
     assert cells(rows, "one step's arithmetic at 256×256: times faster than a naive")[2:] == [
         "9.00",
         "prior_step fp16 nchw 1×3×256×256, of 1",

@@ -83,6 +83,6 @@ def write(folder: Path, slug: str = "a-cpu", *, backwards: bool = False) -> None
 def write_gpu(folder: Path) -> None:
     """Kernels of a GPU."""
     for side in (256, 512, 1024):
-        for name in ("to_planes", "noise"):
+        for name in ("confident_mask", "noise"):
             record = kernel(name, height=side, width=side, bytes=side * side * (15 if name == "noise" else 12))
             append(results_file(folder, "a-gpu", kernels.KIND), record)

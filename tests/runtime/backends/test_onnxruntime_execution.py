@@ -156,7 +156,7 @@ def test_a_step_moves_nothing_between_host_and_device(tmp_path: Path, driver: Dr
     short, long = counts
     assert short["upload"] == long["upload"] == short["download"] == long["download"] == 1
     per_step = {name: (long[name] - short[name]) / 3 for name in long if long[name] != short[name]}
-    assert per_step == {"denoiser": 1, "prior_step_fp32_state": 1, "copy": 1}
+    assert per_step == {"denoiser": 1, "prior_step_state": 1, "copy": 1}
 
 
 def test_what_onnx_runtime_refuses_is_one_line_and_the_next_photo_works(tmp_path: Path, driver: Driver) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import struct
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,27 +24,22 @@ from runtime.errors import BundleError, RestoreError
 from runtime.gpu.cuda import Cuda
 from runtime.gpu.cuda_kernels import CudaKernels, layout
 from runtime.gpu.grid_rule import programs
+from tests.compiled_kernels import CAPABILITIES, Records, compiled
 from tests.runtime.fake_gpu import Driver
 from tests.runtime.fake_kernels import add_kernels, arguments_of
 from tests.runtime.tiny import write_bundle
 
-ROOT = Path(__file__).resolve().parents[3]
 VARIANTS = {variant.name: variant for variant in all_variants()}
-FEW = ["start_state_fp32_signed", "prior_step_fp32_to_fp16_nchw_noise", "prior_coefficients_fp32_h", "merge_statistics"]
 
 
-def compiled(directory: Path, *arguments: str) -> list[Kernel]:
-    """Records of kernels compiled in a process of its own, since this one may interpret them."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", "kernels.ahead_of_time", str(directory), *arguments]
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
-    assert run.returncode == 0, run.stderr[-3000:]
+def described(records: Records) -> list[Kernel]:
+    """Records of compiled kernels as a manifest has them."""
     kernels = []
-    for record in json.loads(run.stdout):
-        record["arguments"] = [KernelArgument(*argument) for argument in record["arguments"]]
+    for record in records:
+        arguments = [KernelArgument(*argument) for argument in record["arguments"]]
         fields = KernelBuild.__struct_fields__
-        record["builds"] = [KernelBuild(*(build[name] for name in fields)) for build in record["builds"]]
-        kernels.append(Kernel(**record))
+        builds = [KernelBuild(**{name: build[name] for name in fields}) for build in record["builds"]]
+        kernels.append(Kernel(**(record | {"arguments": arguments, "builds": builds})))
     return kernels
 
 
@@ -87,17 +80,12 @@ def check_parameters(kernels: Sequence[Kernel], directory: Path) -> None:
         assert {argument.name: argument.type for argument in kernel.arguments} == arguments_of(kernel.name)
 
 
-def test_parameters_lie_where_compiled_kernels_expect_them(tmp_path: Path) -> None:
-    kernels = compiled(tmp_path, "--sm", "80", "120", "--only", *FEW)
-    assert len(kernels) == len(FEW)
-    check_parameters(kernels, tmp_path)
-
-
-@pytest.mark.slow
-def test_parameters_of_every_kernel_lie_where_it_expects_them(tmp_path: Path) -> None:
-    kernels = compiled(tmp_path, "--sm", "90")
+@pytest.mark.parametrize("sm", CAPABILITIES)
+def test_parameters_lie_where_compiled_kernels_expect_them(sm: int) -> None:
+    folder, records = compiled(sm)
+    kernels = described(records)
     assert len(kernels) == len(VARIANTS)
-    check_parameters(kernels, tmp_path)
+    check_parameters(kernels, folder)
     assert all(build.shared <= 227 * 1024 for kernel in kernels for build in kernel.builds)
 
 
@@ -109,7 +97,7 @@ def test_types_that_are_unknown_are_refused() -> None:
 def test_every_grid_rule_of_every_kernel_can_be_followed() -> None:
     """Against Python itself."""
     values = dict.fromkeys((name for variant in VARIANTS.values() for name in variant.types), 96) | {"images": 5}
-    values |= {"group_channels": 4, "length": 32, "plane": 12345}
+    values |= {"plane": 12345}
     for variant in VARIANTS.values():
         for rule in variant.grid:
             assert programs(rule, values) == eval(rule, {"ceil": ceil}, dict(values)), rule
@@ -164,6 +152,14 @@ def driver() -> Driver:
 
 
 @pytest.fixture
+def cuda(driver: Driver) -> Iterator[Cuda]:
+    """The driver made in Python, its context that of this thread."""
+    cuda = Cuda(driver.load)
+    with cuda.current():
+        yield cuda
+
+
+@pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     path = write_bundle(tmp_path / "b")
     add_kernels(path)
@@ -183,7 +179,7 @@ def found_masks(cuda: Cuda, kernels: CudaKernels, matte: Any) -> Any:
     cuda.upload(place["matte"].address, matte)
     cuda.upload(place["threshold"].address, threshold)
     addresses = {name: buffer.address for name, buffer in place.items()}
-    kernels.launch("confident_mask_fp32", len(matte), plane=plane, matte_image=plane, **addresses)
+    kernels.launch("confident_mask", len(matte), plane=plane, **addresses)
     mask = np.zeros_like(matte)
     cuda.download(mask, addresses["mask"])
     cuda.synchronize()
@@ -191,66 +187,82 @@ def found_masks(cuda: Cuda, kernels: CudaKernels, matte: Any) -> Any:
 
 
 @interpreted
-@pytest.mark.parametrize(
-    ("shape", "variant"), [((2, 1, 32, 48), "confident_mask_fp32"), ((3, 1, 5, 7), "confident_mask_fp32_any")]
-)
-def test_the_variant_that_takes_the_size_is_launched(
-    bundle: Bundle, driver: Driver, shape: tuple[int, ...], variant: str
-) -> None:
-    cuda = Cuda(driver.load)
-    kernels, matte = CudaKernels(bundle, cuda), np.random.default_rng(0).random(shape, np.float32)
+def test_a_kernel_is_loaded_once_and_launched_as_often_as_asked(bundle: Bundle, driver: Driver, cuda: Cuda) -> None:
+    kernels, matte = CudaKernels(bundle, cuda), np.random.default_rng(0).random((2, 1, 32, 48), np.float32)
     for _ in range(2):
         np.testing.assert_array_equal(found_masks(cuda, kernels, matte), matte >= 0.5)
-    assert driver.done[variant] == 2
+    assert driver.done["confident_mask"] == 2
     assert driver.calls.count("cuModuleLoadData") == 1
 
 
-def test_sizes_that_no_variant_takes_are_refused(bundle: Bundle, driver: Driver) -> None:
-    cuda = Cuda(driver.load)
+def addresses_of(name: str) -> dict[str, int]:
+    """256 for every argument of a variant."""
+    return dict.fromkeys((argument for argument in arguments_of(name) if not argument.endswith("scratch")), 256)
+
+
+@pytest.mark.parametrize(("changes", "words"), [({"plane": 35}, "plane = 35"), ({"matte": 8}, "matte = 8")])
+def test_what_a_kernel_was_not_compiled_for_is_refused(
+    bundle: Bundle, driver: Driver, cuda: Cuda, changes: dict[str, int], words: str
+) -> None:
     kernels = CudaKernels(bundle, cuda)
-    names = [argument for argument in arguments_of("confident_mask_fp16") if not argument.endswith("scratch")]
-    odd = dict.fromkeys(names, 256) | {"plane": 35}
-    with pytest.raises(RestoreError, match="kernel confident_mask_fp16 does not take images of this size"):
-        kernels.launch("confident_mask_fp16", 1, **odd)
-    with pytest.raises(RestoreError, match=r"kernel confident_mask_fp32 does not take images of this size"):
-        kernels.launch("confident_mask_fp32", 1, **(odd | {"matte": 8}))
+    with pytest.raises(RestoreError, match=f"kernel confident_mask takes multiples of 16, not {words}"):
+        kernels.launch("confident_mask", 1, **addresses_of("confident_mask") | changes)
     with pytest.raises(RestoreError, match="kernels lack confident_mask_fp4: python -m export kernels"):
-        kernels.launch("confident_mask_fp4", 1, **odd)
+        kernels.launch("confident_mask_fp4", 1, **addresses_of("confident_mask"))
     assert "cuLaunchKernel" not in driver.calls
 
 
-def test_arguments_of_another_version_are_refused(bundle: Bundle, driver: Driver) -> None:
-    kernels = CudaKernels(bundle, Cuda(driver.load))
-    names = [argument for argument in arguments_of("noise") if not argument.endswith("scratch")]
+def of_cuda(kernel: Kernel, release: int, driver: int) -> Kernel:
+    """The kernel as an assembler of that CUDA release would have made it."""
+    builds = [msgspec.structs.replace(build, cuda=release, driver=driver) for build in kernel.builds]
+    return msgspec.structs.replace(kernel, builds=builds)
+
+
+@pytest.mark.parametrize(
+    ("made", "has", "refused"), [(12, 12000, False), (12, 13000, False), (13, 13000, False), (13, 12080, True)]
+)
+def test_a_driver_that_is_too_old_is_told_which_one_it_takes(
+    bundle: Bundle, made: int, has: int, refused: bool
+) -> None:
+    """A driver loads machine code of its own major CUDA release, whatever the minor one, and of earlier releases."""
+    bundle.manifest.kernels[-1] = of_cuda(bundle.manifest.kernels[-1], made, {12: 525, 13: 580}[made])
+    cuda = Cuda(Driver(release=has).load)
+    assert cuda.release == (has // 1000, has % 1000 // 10)
+    if not refused:
+        CudaKernels(bundle, cuda)
+        return
+    words = r"need an NVIDIA driver from 580 on \(CUDA 13\), and this one is of CUDA 12\.8: upgrade the driver"
+    with pytest.raises(RestoreError, match=words):
+        CudaKernels(bundle, cuda)
+
+
+def test_arguments_of_another_version_are_refused(bundle: Bundle, cuda: Cuda) -> None:
+    kernels, names = CudaKernels(bundle, cuda), [*addresses_of("confident_depth")]
     for wrong in (names[1:], [*names, "dither"]):
-        with pytest.raises(BundleError, match=r"kernel noise takes out, .*: build the bundle's kernels again"):
-            kernels.launch("noise", 1, **dict.fromkeys(wrong, 256))
+        with pytest.raises(BundleError, match=r"kernel confident_depth takes sums, .*: build the bundle's kernels ag"):
+            kernels.launch("confident_depth", 1, **dict.fromkeys(wrong, 256))
 
 
-def test_a_lot_of_shared_memory_is_asked_for(bundle: Bundle, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lot_of_shared_memory_is_asked_for(
+    bundle: Bundle, driver: Driver, cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(
         driver, "_cuFuncSetAttribute", lambda _, key, value: asked.append((key, value.value)), raising=False
     )
     monkeypatch.setattr(driver, "_cuLaunchKernel", lambda *arguments: asked.append((0, arguments[7].value)))
-    kernel = next(kernel for kernel in bundle.manifest.kernels if kernel.name == "noise")
+    kernel = next(kernel for kernel in bundle.manifest.kernels if kernel.name == "confident_depth")
     for shared in (48 * 1024, 100_000):
-        large = Kernel(**{**asdict_of(kernel), "builds": [KernelBuild(90, kernel.builds[0].file, 32, 0, shared)]})
-        bundle.manifest.kernels[:] = [large]
-        names = [argument for argument in arguments_of("noise") if not argument.endswith("scratch")]
-        CudaKernels(bundle, Cuda(driver.load)).launch("noise", 1, **dict.fromkeys(names, 256))
+        builds = [KernelBuild(90, kernel.builds[0].file, 32, 0, shared)]
+        bundle.manifest.kernels[:] = [msgspec.structs.replace(kernel, builds=builds)]
+        CudaKernels(bundle, cuda).launch("confident_depth", 1, **addresses_of("confident_depth"))
     assert asked == [(0, 48 * 1024), (8, 100_000), (0, 100_000)]
 
 
-def asdict_of(kernel: Kernel) -> dict[str, Any]:
-    return {name: getattr(kernel, name) for name in kernel.__struct_fields__}
-
-
-def test_a_file_that_the_driver_refuses_is_named(bundle: Bundle, driver: Driver) -> None:
+def test_a_file_that_the_driver_refuses_is_named(bundle: Bundle, driver: Driver, cuda: Cuda) -> None:
     driver.refused["cuModuleLoadData"] = 200
-    names = [argument for argument in arguments_of("noise") if not argument.endswith("scratch")]
     with pytest.raises(RestoreError, match="cuModuleLoadData failed with error 200"):
-        CudaKernels(bundle, Cuda(driver.load)).launch("noise", 1, **dict.fromkeys(names, 256))
+        CudaKernels(bundle, cuda).launch("confident_depth", 1, **addresses_of("confident_depth"))
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_the_results_are_those_of_the_loop_on_the_cpu(
     gpu, cpu = loops(made(tmp_path / "b", sampling, **options), **changes)
     bundle, (y, mask) = gpu._bundle, photos()
     # what enters the network as float16 is rounded by the kernel and by NumPy from numbers that differ in the last bit
-    least = 80 if gpu._names.start.startswith("start_state_fp16") else 100
+    least = 80 if gpu._names.start.startswith("start_state_packed_fp16") else 100
     for steps, masks, with_mask, repeated in ((5, mask, True, 3), (2, None, False, 1)):
         arguments = (y, masks, bundle.table(steps), [7], with_mask)
         runs, expected = [gpu.restore(*arguments) for _ in range(repeated)], cpu.restore(*arguments)
@@ -247,12 +247,12 @@ def work_of(gpu: DeviceLoop, driver: Driver, steps: int, with_mask: bool, blind:
 @pytest.mark.parametrize(
     ("policy", "rows", "per_step"),
     [
-        ("input", False, {"denoiser": 1, "prior_step_fp32_state": 1, "copy": 1}),
-        ("input", True, {"denoiser": 1, "prior_step_fp32_state": 1, "copy": 1}),
+        ("input", False, {"denoiser": 1, "prior_step_state": 1, "copy": 1}),
+        ("input", True, {"denoiser": 1, "prior_step_state": 1, "copy": 1}),
         (
             "predicted",
             True,
-            {"denoiser": 1, "prior_step_fp32_state": 1, "copy": 1, "mask head": 1, "mask_update_fp32": 1},
+            {"denoiser": 1, "prior_step_state": 1, "copy": 1, "mask head": 1, "mask_update": 1},
         ),
     ],
 )
@@ -314,34 +314,38 @@ def test_what_cannot_be_captured_runs_in_single_launches(
     for _ in range(3):
         assert same(gpu.restore(*arguments), expected)
         assert driver.capture is None
-        driver.refused.clear()
     assert gpu.without_graphs is not None
     assert words in gpu.without_graphs
     assert said == [f"{gpu.title} runs in single launches, without CUDA graphs: {gpu.without_graphs}"]
-    assert driver.calls.count("cuStreamBeginCapture_v2") == 1
+    assert driver.calls.count("cuStreamBeginCapture_v2") == 2, "tried again once"
     assert "cuGraphLaunch" not in driver.calls
     assert not driver.graphs
 
 
+@pytest.mark.parametrize("times", [1, 2])
 def test_an_allocation_by_someone_else_spoils_a_capture_and_nothing_more(
-    tmp_path: Path, trt: TensorRT, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, trt: TensorRT, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
+    """Once is an accident, and the next photo is captured. Twice is the rule here."""
     bundle, said = made(tmp_path / "b"), list[str]()
     gpu, _ = loops(bundle, said)
     arguments = (*photos(), bundle.table(2), [1])
     expected = gpu.restore(*arguments)
-    launch = gpu._kernels.launch
+    launch, spoilt = gpu._kernels.launch, list[object]()
 
     def allocate_too(name: str, images: int, /, **values: Any) -> None:
-        if trt.driver.capture is not None:
+        capture = trt.driver.capture
+        if capture is not None and capture not in spoilt and len(spoilt) < times:
             trt.driver.cuMemAlloc_v2(None, None)
+            spoilt.append(capture)
         launch(name, images, **values)
 
     monkeypatch.setattr(gpu._kernels, "launch", allocate_too)
-    assert same(gpu.restore(*arguments), expected)
-    assert "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED" in said[0]
-    assert same(gpu.restore(*arguments), expected)
-    assert len(said) == 1
+    for _ in range(3):
+        assert same(gpu.restore(*arguments), expected)
+    assert trt.driver.calls.count("cuStreamBeginCapture_v2") == 2
+    assert len(trt.driver.graphs) == 2 - times
+    assert [("CUDA_ERROR_STREAM_CAPTURE_INVALIDATED" in line) for line in said] == [True] * (times - 1)
 
 
 def test_a_context_that_says_it_cannot_be_captured_is_believed(tmp_path: Path, trt: TensorRT) -> None:
@@ -534,8 +538,8 @@ def test_values_that_are_not_finite_are_found_and_their_photo_named(tmp_path: Pa
         ((80, 120), 90, "none", "no kernels for this GPU"),
         ((100,), 120, "none", r"no kernels for this GPU: .*--sm 120"),
         ((90,), 89, "none", "no kernels for this GPU"),
-        ((90,), 90, "start_state", r"kernels lack start_state_fp32_signed: python -m export kernels \S+/b --sm 90"),
-        ((90,), 90, "last", "kernels lack prior_step_fp32_last: "),
+        ((90,), 90, "start_state", r"kernels lack start_state_photo: python -m export kernels \S+/b --sm 90"),
+        ((90,), 90, "last", "kernels lack prior_step_last: "),
     ],
 )
 def test_missing_kernels_leave_the_steps_to_the_cpu(
@@ -612,10 +616,10 @@ def test_a_loop_that_proves_right_is_used_and_remembered(
 @pytest.mark.parametrize(
     ("harmed", "other"),
     [
-        ("prior_step_fp32_state", "prior_step_fp32_state_free"),
-        ("prior_step_fp32_last", "prior_step_fp32_last_free"),
-        ("mask_update_fp32", "mask_update_fp32_closed_form"),
-        ("prior_coefficients_fp32_h", "prior_coefficients_fp32"),
+        ("prior_step_state", "prior_step_state_free"),
+        ("prior_step_last", "prior_step_last_free"),
+        ("mask_update", "mask_update_closed_form"),
+        ("prior_coefficients_h", "prior_coefficients"),
     ],
 )
 def test_a_wrong_kernel_is_noticed_and_not_used(

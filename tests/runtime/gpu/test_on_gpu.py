@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,24 @@ IMAGE, PLANE = (IMAGES, 3, HEIGHT, WIDTH), (IMAGES, 1, HEIGHT, WIDTH)
 SAMPLING = make_sampling(eta=1.0, mask_policy="predicted", start=40)
 
 
+EVERY_KERNEL = """
+import sys
+from pathlib import Path
+from export.kernels import add_kernels
+from kernels.ahead_of_time import all_variants
+from runtime.gpu import program
+program.needed_kernels = lambda sampling: {variant.name for variant in all_variants()}
+add_kernels(Path(sys.argv[1]), [int(sys.argv[2])])
+"""
+
+
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle with the kernels compiled for this GPU, in a process of its own, as a user would."""
+    """A bundle with all kernels compiled for this GPU, in a process of its own, as `python -m export kernels` does."""
     gpu = find_gpu()
     assert gpu
     path = write_bundle(tmp_path_factory.mktemp("compiled") / "b", SAMPLING, golden=True, head=True)
-    command = [sys.executable, "-m", "export", "kernels", str(path), "--sm", str(gpu.sm)]
+    command = [sys.executable, "-c", EVERY_KERNEL, str(path), str(gpu.sm)]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
     assert run.returncode == 0, run.stderr
@@ -86,8 +98,8 @@ class Device:
 
 
 @pytest.fixture(params=MACHINES)
-def device(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
-    """With TensorRT's module in place."""
+def device(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    """With TensorRT's module in place, and its context that of this thread."""
     gpu: OnGpu | OnDriver
     if request.param == "gpu":
         path = Path(shutil.copytree(request.getfixturevalue("compiled"), tmp_path / "b"))
@@ -98,7 +110,8 @@ def device(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(tensorrt_networks, "Cuda", lambda: Cuda(driver.load))
         add_kernels(write_bundle(path, SAMPLING, golden=True, head=True))
     monkeypatch.setitem(sys.modules, "tensorrt", TorchTensorRT(gpu))
-    return Device(load_bundle(path), cuda)
+    with cuda.current():
+        yield Device(load_bundle(path), cuda)
 
 
 def random(*shape: int, seed: int = 0) -> Any:
@@ -115,12 +128,12 @@ def noise(step: int) -> Any:
     return np.stack([gaussian(HEIGHT, WIDTH, seed=seed, step=step) for seed in (7, 2**64 - 2)])
 
 
-@pytest.mark.parametrize("kind", ["signed", "fp32_nchw", "fp16_nchw"])
+@pytest.mark.parametrize("kind", ["photo", "packed_fp32", "packed_fp16"])
 @pytest.mark.parametrize("from_prior", [False, True])
 def test_the_first_state(device: Device, kind: str, from_prior: bool) -> None:
-    half = kind.startswith("fp16")
+    half = kind.endswith("fp16")
     y, clean, mask = random(*IMAGE), random(*IMAGE, seed=1), random(*PLANE, seed=2)
-    channels, type_ = 3 if kind == "signed" else 7, np.float16 if half else np.float32
+    channels, type_ = 3 if kind == "photo" else 7, np.float16 if half else np.float32
     shape = (IMAGES, channels, HEIGHT, WIDTH)
     places = device.put(
         y=y,
@@ -132,8 +145,7 @@ def test_the_first_state(device: Device, kind: str, from_prior: bool) -> None:
         state=np.full(IMAGE, np.nan, np.float32),
         network=np.full(shape, np.nan, type_),
     )
-    name = f"start_state_{'fp32_signed' if kind == 'signed' else kind}{'_prior' * from_prior}"
-    device.launch(name, width=WIDTH, **places)
+    device.launch(f"start_state_{kind}{'_prior' * from_prior}", width=WIDTH, **places)
     state = noise(0)
     if from_prior:
         state = np.float32(0.6) * state + np.float32(0.8) * (2 * clean - 1)
@@ -142,7 +154,7 @@ def test_the_first_state(device: Device, kind: str, from_prior: bool) -> None:
     np.testing.assert_allclose(device.get("network", shape, type_), whole, rtol=1e-3 if half else 1e-7, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["prior_coefficients_fp32", "prior_coefficients_fp32_h"])
+@pytest.mark.parametrize("name", ["prior_coefficients", "prior_coefficients_h"])
 def test_illumination_and_blend(device: Device, name: str) -> None:
     table = device.bundle.table(5)
     y, clean = random(*IMAGE), random(*IMAGE, seed=1)
@@ -156,7 +168,7 @@ def test_illumination_and_blend(device: Device, name: str) -> None:
         index=np.full(4, 3, np.int32),
         **{key: np.full(IMAGE, np.nan, np.float32) for key in "abh"},
     )
-    device.launch(name, clean_image=3 * HEIGHT * WIDTH, clean_channel=HEIGHT * WIDTH, **places)
+    device.launch(name, **places)
     a, b = blend_coefficients(y, h, table[3].rho)
     np.testing.assert_allclose(device.get("a", IMAGE), a, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(device.get("b", IMAGE), b, rtol=1e-5, atol=1e-6)
@@ -167,7 +179,7 @@ def test_illumination_and_blend(device: Device, name: str) -> None:
 def test_the_masks(device: Device) -> None:
     """The prior's own, then Eq. 14."""
     matte, h, v = random(*PLANE), 0.2 + random(*IMAGE, seed=1), random(*PLANE, seed=2)
-    plane, table = HEIGHT * WIDTH, device.bundle.table(5)
+    table = device.bundle.table(5)
     places = device.put(
         matte=matte,
         threshold=np.array([0.25], np.float32),
@@ -184,25 +196,25 @@ def test_the_masks(device: Device) -> None:
     def given(*names: str) -> dict[str, int]:
         return {name: places[name] for name in names}
 
-    device.launch("confident_mask_fp32", matte_image=plane, **given("matte", "threshold", "mask"))
+    device.launch("confident_mask", **given("matte", "threshold", "mask"))
     mask = confident_mask(matte, 0.25)
     np.testing.assert_array_equal(device.get("mask", PLANE), mask)
     device.launch("confident_depth", **given("sums", "h", "mask"))
     names = ("refined", "seen", "v", "h", "mask", "sums", "table", "index")
-    device.launch("mask_update_fp32_closed_form", v_image=plane, **given(*names))
+    device.launch("mask_update_closed_form", **given(*names))
     np.testing.assert_allclose(device.get("refined", PLANE), closed_form_mask(h, v, mask, table[1].rho), atol=2e-6)
     np.testing.assert_array_equal(device.get("seen", PLANE), device.get("refined", PLANE))
-    device.launch("mask_update_fp32", v_image=plane, **given(*names))
+    device.launch("mask_update", **given(*names))
     np.testing.assert_array_equal(device.get("refined", PLANE), v)
 
 
 @pytest.mark.parametrize("free", ["", "_free"])
-@pytest.mark.parametrize("target", ["fp32_state", "fp32_nchw", "fp32_to_fp16_nchw", "fp32_last"])
+@pytest.mark.parametrize("target", ["state", "packed_fp32", "packed_fp16", "last"])
 @pytest.mark.parametrize("fresh", ["", "_noise"])
 def test_a_step(device: Device, target: str, free: str, fresh: str) -> None:
-    if target == "fp32_last" and fresh:
+    if target == "last" and fresh:
         return
-    half, packed = "fp16" in target, "nchw" in target
+    half, packed = "fp16" in target, "packed" in target
     x, e, a, b, y = (random(*IMAGE, seed=seed) for seed in range(5))
     mask, table = random(*PLANE, seed=6), step_table(SAMPLING, device.bundle.table(5))
     shape, type_ = (IMAGES, 7, HEIGHT, WIDTH), np.float16 if half else np.float32
@@ -218,8 +230,7 @@ def test_a_step(device: Device, target: str, free: str, fresh: str) -> None:
         stream=stream(),
         network=np.full(shape, np.nan, type_),
     )
-    strides = {"estimate_image": 3 * HEIGHT * WIDTH, "estimate_channel": HEIGHT * WIDTH, "condition": 1}
-    device.launch(f"prior_step_{target}{free}{fresh}", out=places["state"], width=WIDTH, **strides, **places)
+    device.launch(f"prior_step_{target}{free}{fresh}", out=places["state"], width=WIDTH, condition=1, **places)
     row = table[2].astype(np.float64)
     state = (x - row[0] * e) * row[1]
     if not free:
