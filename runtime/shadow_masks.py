@@ -32,9 +32,17 @@ LARGEST = 512
 
 
 def mask_plane(mask: Photo, name: str) -> Array:
-    """The shadow in a mask image, float32 [H, W] in [0, 1] at its own size.
+    """Read the shadow from a mask image.
 
-    Raises PhotoError, which calls the mask `name`, for one that marks nothing or cannot be understood.
+    Args:
+        mask: The decoded image, of any kind that the module describes.
+        name: Of the mask, for messages.
+
+    Returns:
+        The shadow, float32 [H, W] in [0, 1] at the mask's own size.
+
+    Raises:
+        PhotoError: The mask marks nothing, or cannot be understood.
     """
     plane = _plane(mask, name)
     low, high = plane.min(), plane.max()
@@ -50,18 +58,30 @@ def mask_plane(mask: Photo, name: str) -> Array:
 
 
 def fits(mask: tuple[int, int], photo: tuple[int, int]) -> bool:
-    """Whether sizes (height, width) have the same proportions: one scale explains both, to within a pixel a side of
-    the smaller one."""
+    """Compare proportions.
+
+    Args:
+        mask: Height and width of the mask, in pixels.
+        photo: Height and width of the photo, in pixels.
+
+    Returns:
+        Whether one scale explains both, to within a pixel a side of the smaller one.
+    """
     return abs(mask[1] * photo[0] - mask[0] * photo[1]) < max(sum(mask), sum(photo))
 
 
 def doubts(mask: Array, photo: Array) -> str:
-    """Why a mask is probably not meant, "" if it may be.
+    """Say why a mask is probably a mistake.
 
-    mask: float32 [h, w] in [0, 1]; photo: sRGB-encoded float32 [h, w, 3] in [0, 1] at the same size.
-
-    Light inside and outside is averaged over a window around each pixel of the border; a shadow is the darker side, so
+    Light inside and outside is averaged over a window around each pixel of the border. A shadow is the darker side, so
     the median of the log ratio is far below 0 for a mask and as far above for its inverse.
+
+    Args:
+        mask: float32 [h, w] in [0, 1], 1 = shadow.
+        photo: sRGB-encoded float32 [h, w, 3] in [0, 1], of the same size.
+
+    Returns:
+        The reason, as a phrase about the mask; "" for a mask without doubt.
     """
     step = -(-max(mask.shape) // LARGEST)
     mask, photo = mask[::step, ::step], photo[::step, ::step]
@@ -91,7 +111,8 @@ def _plane(mask: Photo, name: str) -> Pixels:
         raise PhotoError(f"{name} is partly transparent, and not painted in one colour: {HOW}, without transparency")
     if pixels.ndim == 2:
         return pixels
-    if (spread := (pixels.max(axis=2) - pixels.min(axis=2)).max()) == 0:
+    channels = [pixels[..., channel] for channel in range(3)]  # several times as fast as along the axis
+    if (spread := (np.maximum.reduce(channels) - np.minimum.reduce(channels)).max()) == 0:
         return np.ascontiguousarray(pixels[..., 0])
     if spread <= TINT * WHOLE.get(pixels.dtype.name, 1):
         return unit_floats(pixels) @ LUMINANCE

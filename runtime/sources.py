@@ -1,4 +1,4 @@
-"""What callers hand over as a photo, mask or clean estimate, as a `Photo`: files, arrays, images of PIL, tensors."""
+"""Photos, masks and clean estimates from any source: files, arrays, images of PIL, tensors."""
 
 import os
 from dataclasses import replace
@@ -50,9 +50,18 @@ ORIENTATION = 0x0112
 
 
 def as_photo(source: Source, what: str) -> Photo:
-    """Decode whatever a caller handed over; `what` it is meant to be is for messages. Raises PhotoError.
+    """Decode a photo, mask or clean estimate from any source.
 
-    A photo is upright afterwards, and floats are in [0, 1]: what is off by rounding only is clipped.
+    Args:
+        source: Of any kind that `Source` lists.
+        what: Its role, "photo", "mask" or "clean estimate", for messages.
+
+    Returns:
+        The photo, upright, its pixels uint8, uint16 or float in [0, 1]. Floats that miss [0, 1] by rounding are
+        clipped.
+
+    Raises:
+        PhotoError: The source is of another kind, damaged, or no image.
     """
     if isinstance(source, Photo):
         photo = source
