@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -17,7 +18,7 @@ import runtime
 from export.engines import cpu_kernels as backend
 from export.engines.build import build_engines
 from export.engines.key import EngineOptions
-from runtime.bundle.folder import Illumination, Task, write_manifest
+from runtime.bundle.folder import MANIFEST, Illumination, Task, write_manifest
 from runtime.bundle.opening import built_in, load_bundle
 from runtime.errors import RestoreError
 from runtime.photo import read_photo
@@ -172,6 +173,11 @@ def test_the_authors_degradation_form(
     ours = runtime.load(path, "portable", "cpu", 2)
     compare((ours, native), dark, mask, steps=2)
     native.close()
+    raw = msgspec.json.decode((path / MANIFEST).read_bytes())
+    raw["sampling"]["tables"]["2"][1]["rho"] = 0
+    (path / MANIFEST).write_bytes(msgspec.json.encode(raw))
+    with pytest.raises(CppError, match="an illumination floor of 0 needs rho above 0 at every step"):
+        Restorer(library, path, threads=2, backend=backend)
     usual = runtime.load(built_in("shadow"), "portable", "cpu", 2)
     assert psnr(usual(dark, mask, steps=2).image, ours(dark, mask, steps=2).image) < LEAST
 
