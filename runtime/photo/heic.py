@@ -5,6 +5,7 @@ from typing import BinaryIO
 import numpy as np
 
 from runtime.errors import PhotoError
+from runtime.photo.heif_boxes import read_boxes
 from runtime.photo.pixels import Pixels
 
 
@@ -27,8 +28,12 @@ def decode_heic(file: BinaryIO, name: str) -> Pixels:
         from optional_packages import missing_package
 
         raise PhotoError(f"cannot decode {name}, which is HEIC: {missing_package(error, 'heic')}") from error
+    meta = read_boxes(file).meta
     file.seek(0)
+    data = bytearray(file.read())
+    # libvips has read EXIF and XMP; pi-heif 1.4 crashes where their size is wrong, so they are cut loose from the photo
+    data[meta] = data[meta].replace(b"cdsc", b"free")
     try:
-        return np.asarray(pi_heif.open_heif(file.read(), convert_hdr_to_8bit=False))
+        return np.asarray(pi_heif.open_heif(bytes(data), convert_hdr_to_8bit=False))
     except (ValueError, RuntimeError, EOFError, SyntaxError, OSError) as error:
         raise PhotoError(f"{name} is damaged or cut short: {' '.join(str(error).split())}") from error

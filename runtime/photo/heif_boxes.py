@@ -3,6 +3,7 @@
 ISO/IEC 14496-12 (boxes), 23008-12 (HEIF: the primary item and its properties).
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +13,8 @@ from runtime.photo.code_points import CodePoints
 
 _LARGEST = 1 << 24
 """Bytes of the box that describes the items; more is no photo."""
+_SIZE = re.compile(rb"ispe....(.{8})", re.DOTALL)
+"""The property of width and height; libheif finds it in damaged boxes too."""
 
 
 class Boxes(NamedTuple):
@@ -21,14 +24,17 @@ class Boxes(NamedTuple):
     """Whether there is a sequence of images beside the still one."""
     code_points: CodePoints | None = None
     size: tuple[int, int] = (0, 0)
-    """Width and height, before it is turned; zeros if they are not to be found."""
+    """The largest width and height of any image or tile, before it is turned; zeros if there are none to be found."""
+    meta: slice = slice(0)
+    """The bytes of the file that describe its items."""
 
 
 def read_boxes(file: BinaryIO) -> Boxes:
     """The boxes of a HEIF or AVIF file, as far as they are whole."""
     moves, position = False, 0
     points: CodePoints | None = None
-    size_of_image = 0, 0
+    sizes = [(0, 0)]
+    meta = slice(0)
     while True:
         file.seek(position)
         header = file.read(16)
@@ -41,34 +47,33 @@ def read_boxes(file: BinaryIO) -> Boxes:
         if kind == b"moov":
             moves = True
         elif kind == b"meta" and start < size <= _LARGEST:
-            file.seek(position + start)
+            meta = slice(position + start, position + size)
+            file.seek(meta.start)
+            data = file.read(size - start)
+            sizes += [struct.unpack(">II", found[1]) for found in _SIZE.finditer(data)]
             with suppress(struct.error, IndexError):
-                points, size_of_image = _of_primary(file.read(size - start)[4:])
+                points = _code_points(data[4:])
         if size < start:  # 0: to the end of the file
             break
         position += size
-    return Boxes(moves, points, size_of_image)
+    return Boxes(moves, points, (max(width for width, _ in sizes), max(height for _, height in sizes)), meta)
 
 
-def _of_primary(meta: bytes) -> tuple[CodePoints | None, tuple[int, int]]:
-    """Of the primary item its colours and size. Raises struct.error or IndexError where a box is cut short."""
+def _code_points(meta: bytes) -> CodePoints | None:
+    """Of the primary item. Raises struct.error or IndexError where a box is cut short."""
     boxes = dict(_boxes(meta))
     if not {b"pitm", b"iprp"} <= boxes.keys():
-        return None, (0, 0)
+        return None
     pitm = boxes[b"pitm"]
     (primary,) = struct.unpack_from(">I" if pitm[0] else ">H", pitm, 4)
     inner = dict(_boxes(boxes[b"iprp"]))
     properties = list(_boxes(inner.get(b"ipco", b"")))
-    points: CodePoints | None = None
-    size = 0, 0
     for number in _associated(inner.get(b"ipma", b""), primary):
         kind, data = properties[number - 1] if 0 < number <= len(properties) else (b"", b"")
         if kind == b"colr" and data[:4] == b"nclx":
             primaries, transfer = struct.unpack_from(">HH", data, 4)
-            points = CodePoints(primaries, transfer)  # values of the narrow range are widened when they are decoded
-        elif kind == b"ispe":
-            size = struct.unpack_from(">II", data, 4)
-    return points, size
+            return CodePoints(primaries, transfer)  # values of the narrow range are widened when they are decoded
+    return None
 
 
 def _associated(ipma: bytes, item: int) -> list[int]:

@@ -104,6 +104,16 @@ def test_damaged_heic_is_refused() -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("decoder")
+def test_exif_of_a_wrong_size_is_no_crash() -> None:
+    data = bytearray(PHOTO)
+    data[177], data[528] = 248, 179  # the extent of EXIF, and a value in it
+    try:
+        assert read_photo(bytes(data)).pixels.shape == (32, 48, 3)
+    except PhotoError as error:
+        assert "damaged" in str(error)  # noqa: PT017
+
+
 def test_an_impossible_size_is_refused_in_silence(capfd: pytest.CaptureFixture[str]) -> None:
     data = bytearray(PHOTO)
     place = data.index(b"ispe")
