@@ -17,7 +17,7 @@ import pytest
 from optional_packages import EXTRAS, install_command, missing_package
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"msgspec", "numpy", "onnxruntime", "pyvips", "rich", "typer"}
+BASE = {"cffi", "msgspec", "numpy", "onnxruntime", "pyvips", "rich", "typer"}
 DISTRIBUTIONS = {"pi_heif": "pi-heif", "skimage": "scikit-image", "tensorrt_rtx": "tensorrt-rtx"}
 """Names on the package index of packages whose import has another; ml_dtypes comes with onnx."""
 COMPILING = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}

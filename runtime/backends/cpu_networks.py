@@ -1,7 +1,7 @@
 """A bundle whose networks are run by the project's own CPU kernels, and those that its engine lacks by ONNX Runtime."""
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from runtime.bundle.time_table import read_rows
 from runtime.cores import check_threads, usable_cores
 from runtime.engines.store import StoredEngine
 from runtime.errors import RestoreError
+from runtime.forking import survive_forks
 
 Array = npt.NDArray[np.float32]
 
@@ -38,6 +39,7 @@ class CpuNetworks(GraphNetworks):
         self._networks: dict[str, Future[GraphNetworks | Network]] = {}
         self._opener = ThreadPoolExecutor(1, "opener")
         self._lock = threading.Lock()
+        survive_forks(self)
         self.title = f"engine {engine.name}"
 
     def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
@@ -57,6 +59,18 @@ class CpuNetworks(GraphNetworks):
         for name in (PRIOR, DENOISER):
             if name in self._bundle.manifest.files:
                 self._opening(name)
+
+    def before_fork(self) -> None:
+        """Wait until no network is being opened."""
+        self._lock.acquire()
+        wait(self._networks.values())
+
+    def after_fork(self, child: bool) -> None:
+        """In the new process keep the networks, whose library begins its threads anew, but not the opener's."""
+        if not child:
+            self._lock.release()
+            return
+        self._opener, self._lock = ThreadPoolExecutor(1, "opener"), threading.Lock()
 
     def _opening(self, name: str) -> "Future[GraphNetworks | Network]":
         """One after the other in a thread of their own, beside whatever comes before the networks."""

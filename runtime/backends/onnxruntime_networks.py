@@ -1,7 +1,8 @@
 """The two networks of a bundle, run by ONNX Runtime on the CPU or on CUDA."""
 
+import os
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from runtime.bundle.time_table import read_rows
 from runtime.cores import check_threads, cores, usable_cores
 from runtime.engines.store import Device, Provider, SessionSettings, StoredEngine
 from runtime.errors import BundleError, RestoreError, tell
+from runtime.forking import AFTER_CUDA, abandon, survive_forks
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -58,6 +60,8 @@ class OnnxRuntimeNetworks(GraphNetworks):
         self._opener = ThreadPoolExecutor(1, "opener")
         self._device_inputs = DeviceInputs("cuda")
         self._lock = threading.Lock()
+        self._process = os.getpid()
+        survive_forks(self)
         portable = f"ONNX Runtime on {'CUDA' if self.provider == 'cuda' else 'the CPU'}"
         self.title = f"engine {engine.name}" if engine else portable
 
@@ -81,11 +85,27 @@ class OnnxRuntimeNetworks(GraphNetworks):
             if name in self._bundle.manifest.files:
                 self._opening(name)
 
+    def before_fork(self) -> None:
+        """Wait until no session is being opened, which takes locks of ONNX Runtime's."""
+        self._lock.acquire()
+        wait(self._sessions.values())
+
+    def after_fork(self, child: bool) -> None:
+        """In the new process open all sessions anew when they are needed: their threads are not there."""
+        if not child:
+            self._lock.release()
+            return
+        abandon((self._sessions, self._device_inputs))
+        self._sessions, self._device_inputs = {}, DeviceInputs("cuda")
+        self._opener, self._lock = ThreadPoolExecutor(1, "opener"), threading.Lock()
+
     def _session(self, name: str) -> "onnxruntime.InferenceSession":
         return self._opening(name).result()
 
     def _opening(self, name: str) -> "Future[onnxruntime.InferenceSession]":
         """One after the other in a thread of their own, beside whatever comes before the networks."""
+        if self.provider == "cuda" and os.getpid() != self._process:
+            raise RestoreError(AFTER_CUDA)
         with self._lock:
             if name not in self._sessions or (self._sessions[name].done() and self._sessions[name].exception()):
                 self._sessions[name] = self._opener.submit(self._open, name)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from runtime.bundle.folder import Bundle, Step
 from runtime.engines.store import EngineKey
+from runtime.forking import survive_forks
 from runtime.loop.loop import Loop, Progress, Working
 
 Array = npt.NDArray[np.float32]
@@ -50,6 +51,15 @@ class WithinProfile:
         self._multiple = bundle.manifest.model.multiple
         self._others: Loop | None = None
         self._lock = threading.Lock()
+        survive_forks(self)
+
+    def before_fork(self) -> None:
+        """Wait until no other loop is being opened."""
+        self._lock.acquire()
+
+    def after_fork(self, child: bool) -> None:
+        """Go on; this thread holds the lock in both processes."""
+        self._lock.release()
 
     def restore(
         self,

@@ -5,6 +5,7 @@ Not run on a GPU yet: the tests give it a driver made of Python functions.
 
 import ctypes
 import gc
+import os
 import struct
 import weakref
 from collections import deque
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from runtime.engines.device import MAJOR, MINOR
 from runtime.errors import OutOfMemoryError, RestoreError
+from runtime.forking import AFTER_CUDA
 
 Array = npt.NDArray[Any]
 
@@ -39,6 +41,7 @@ class Cuda:
             raise RestoreError(f"there is no NVIDIA driver here ({error}): use the CPU backend") from error
         device, self._context = ctypes.c_int(), ctypes.c_void_p()
         self._freed, self._recording = deque[tuple[str, tuple[Any, ...]]](), False
+        self._process = os.getpid()
         self.call("cuInit", 0)
         self.call("cuDeviceGet", ctypes.byref(device), 0)
         major, minor = ctypes.c_int(), ctypes.c_int()
@@ -61,6 +64,8 @@ class Cuda:
     @contextmanager
     def current(self) -> Iterator[None]:
         """Make the context that of the calling thread; afterwards the thread has its own again, or none as before."""
+        if os.getpid() != self._process:
+            raise RestoreError(AFTER_CUDA)
         self.call("cuCtxPushCurrent_v2", self._context)
         try:
             yield
