@@ -34,6 +34,7 @@ def decode_heic(file: BinaryIO, name: str) -> Pixels:
     # libvips has read EXIF and XMP; pi-heif 1.4 crashes where their size is wrong, so they are cut loose from the photo
     data[meta] = data[meta].replace(b"cdsc", b"free")
     try:
-        return np.asarray(pi_heif.open_heif(bytes(data), convert_hdr_to_8bit=False))
+        held = pi_heif.open_heif(bytes(data), convert_hdr_to_8bit=False)
+        return np.array(held)  # a copy, as its memory goes with it
     except (ValueError, RuntimeError, EOFError, SyntaxError, OSError) as error:
         raise PhotoError(f"{name} is damaged or cut short: {' '.join(str(error).split())}") from error

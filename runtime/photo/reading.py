@@ -110,6 +110,8 @@ def _decode(file: BinaryIO, name: str, max_pixels: int) -> Photo:
         if container.exif:
             metadata[EXIF] = pyvips.GValue.blob_type, container.exif
         notes = _without_promises(metadata)
+        if container.form == "heif" and image.get("n-pages") > 1:  # libvips reads the primary one
+            notes.append(f"it holds {image.get('n-pages')} pictures: its main one is restored")
         resolution = _plausible(image.xres), _plausible(image.yres)
         turned = image.get_typeof("orientation") and image.get("orientation") != 1
         adobe = says_adobe_rgb(image)
@@ -278,8 +280,8 @@ def _check_header(name: str, image: Any, max_pixels: int, container: _Container)
     if image.width * image.height > max_pixels:
         size = f"{image.width}x{image.height} = {image.width * image.height / 1e6:.0f} megapixels"
         raise PhotoError(f"{name} is too large: {size}, the limit is {max_pixels / 1e6:g}")
-    pages = image.get("n-pages") if image.get_typeof("n-pages") and not container.options else 1
-    if pages > 1:
+    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    if pages > 1 and not container.options and container.form != "heif":
         raise PhotoError(f"{name} holds {pages} pages or frames: only single images are supported")
     depths = {"uchar": ("b-w", "srgb", "cmyk"), "ushort": ("grey16", "rgb16", "cmyk")}
     colours = image.bands - (1 if image.hasalpha() else 0)

@@ -40,6 +40,17 @@ DEEP = base64.b64decode(
     "MU967naJ5Peu52ieu55OdUv//5MzyTBHigh67Su0oaK7SvB50XR13wedF0dedF3vtD+OyQ1w=="
 )
 
+# Two pictures: one of 48x32 pixels, red, and the main one of 40x32, green.
+SEVERAL = base64.b64decode(
+    "AAAAHGZ0eXBoZWl4AAAAAG1pZjFoZWl4bWlhZgAAAdVtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAADRpbG9jAA"
+    "AAAERAAAIAAQAAAAAB+QABAAAAAAAAAB8AAgAAAAACGAABAAAAAAAAAB0AAAA4aWluZgAAAAAAAgAAABVpbmZlAgAAAAABAABodmMxAAAAABVp"
+    "bmZlAgAAAAACAABodmMxAAAAAA5waXRtAAAAAAACAAABLmlwcnAAAAEGaXBjbwAAAHdodmNDAQQIAAAAnjgAAAAAHvAA/P/4+AAADwNgAAEAF0"
+    "ABDAH//wQIAAADAJ44AAADAAAeugJAYQABACpCAQEECAAAAwCeOAAAAwAAHpAEECCy3VyU1zcBDQYEAAADAGQAAAMABCBiAAEACEQBwXMYMAiQ"
+    "AAAAE2NvbHJuY2x4AAEADQAGgAAAABRpc3BlAAAAAAAAAEAAAABAAAAAKGNsYXAAAAAwAAAAAQAAACAAAAAB////8AAAAAL////gAAAAAgAAAB"
+    "BwaXhpAAAAAAMICAgAAAAoY2xhcAAAACgAAAABAAAAIAAAAAH////oAAAAAv///+AAAAACAAAAIGlwbWEAAAAAAAAAAgABBYECAwWEAAIFgQID"
+    "BYYAAABEbWRhdAAAABsoAa8GOIkufC/wAT///j1f2X+BuSzNTCc4z8AAAAAZKAGvBjiJLnlu/X///r1///9hZLM1MJzjPw=="
+)
+
 
 def libvips_decodes() -> bool:
     try:
@@ -64,6 +75,14 @@ def test_heic_is_read() -> None:
     assert photo.profile is None
     written = pyvips.Image.new_from_buffer(encode_photo(photo, "jpeg"), "")
     assert written.get("exif-ifd0-Make").startswith("ACME")
+
+
+@pytest.mark.usefixtures("decoder")
+def test_of_several_pictures_the_main_one_is_read() -> None:
+    photo = read_photo(SEVERAL)
+    assert photo.pixels.shape == (32, 40, 3)
+    assert np.abs(photo.pixels.astype(int) - [20, 200, 60]).max() <= 4
+    assert photo.notes == ("it holds 2 pictures: its main one is restored",)
 
 
 @pytest.mark.usefixtures("decoder")
