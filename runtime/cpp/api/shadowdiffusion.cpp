@@ -83,7 +83,7 @@ T known(const T* given, T defaults, const char* name) {
     return defaults;
 }
 
-shadowdiffusion_settings default_settings() { return {sizeof(shadowdiffusion_settings), nullptr, nullptr, 0}; }
+shadowdiffusion_settings default_settings() { return {sizeof(shadowdiffusion_settings), nullptr, nullptr, 0, nullptr, nullptr}; }
 
 shadowdiffusion_options default_options() {
     shadowdiffusion_options options{};
@@ -183,6 +183,8 @@ shadowdiffusion_status shadowdiffusion_open(const char* bundle, const shadowdiff
         LoadOptions options;
         if (given.backend) options.backend = given.backend;
         options.threads = static_cast<unsigned>(given.threads);
+        if (given.warning)
+            options.say = [call = given.warning, context = given.context](const std::string& line) { call(line.c_str(), context); };
         *restorer = new shadowdiffusion_restorer{load(path, options)};
     });
 }

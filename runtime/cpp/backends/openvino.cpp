@@ -112,19 +112,22 @@ class OpenVinoGraphs final : public Graphs, AtFork {
     // Where the cache cannot be written or holds what cannot be read, the graph is compiled as if there were none. One
     // process at a time: OpenVINO maps files of its cache into memory while others may still write them.
     ov::CompiledModel compile(const std::string& path, const std::string& sha256) {
-        const std::filesystem::path folder = cache_folder("openvino") / sha256;
+        auto folder = cache_folder("openvino");
+        if (folder) *folder /= sha256;
         const FolderLock lock(folder);
         {
             const std::lock_guard begin(core_mutex_);
             if (!core_) core_ = std::make_unique<ov::Core>();
         }
-        ov::AnyMap cached = settings_;
-        cached.emplace(ov::cache_dir(folder.string()));
-        try {
-            return core_->compile_model(path, "CPU", cached);
-        } catch (const std::exception&) {
-            return core_->compile_model(path, "CPU", settings_);
+        if (folder) {
+            ov::AnyMap cached = settings_;
+            cached.emplace(ov::cache_dir(folder->string()));
+            try {
+                return core_->compile_model(path, "CPU", cached);
+            } catch (const std::exception&) {  // once more, without the cache
+            }
         }
+        return core_->compile_model(path, "CPU", settings_);
     }
 
     const Bundle& bundle_;

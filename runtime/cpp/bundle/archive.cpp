@@ -189,14 +189,16 @@ Bundle unpacked(const fs::path& path, const fs::path& folder) {
 }  // namespace
 
 Bundle load_archive(const fs::path& path) {
+    const auto cache = cache_folder("bundles");
+    if (!cache) throw BundleError(text("cannot unpack ", path.string(), ": there is no cache folder (XDG_CACHE_HOME chooses a folder)"));
     try {
         // a folder of its own beside that of Python, which unpacks engines too
-        const fs::path folder = cache_folder("bundles") / (hash_file(path).sha256 + ".cpp");
+        const fs::path folder = *cache / (hash_file(path).sha256 + ".cpp");
         if (auto bundle = whole(folder)) return *std::move(bundle);
         return unpacked(path, folder);
     } catch (const std::system_error& error) {
         throw BundleError(text("cannot unpack ", path.string(), ": ", error.code().message(), " (the cache is ",
-                               cache_folder("bundles").string(), "; XDG_CACHE_HOME chooses another)"));
+                               cache->string(), "; XDG_CACHE_HOME chooses a folder)"));
     }
 }
 

@@ -46,8 +46,9 @@ std::optional<Verdict> read(const fs::path& file, const std::string& device) {
     }
 }
 
-// Whole or not at all; one process at a time.
+// Whole or not at all; one process at a time. Nothing where there is no cache.
 void write(const fs::path& file, const std::string& engine, const std::string& device, const Verdict& verdict) {
+    if (file.empty()) return;
     const fs::path temporary = file.string() + ".tmp";
     nlohmann::ordered_json fields = {{"engine", engine}, {"device", device}, {"least", verdict.least}};
     fields["psnr"] = verdict.psnr ? nlohmann::ordered_json(*verdict.psnr) : nlohmann::ordered_json();
@@ -97,8 +98,9 @@ std::optional<std::string> Verdict::failure() const {
 
 Verdict verdict_of(const Checked& networks, const std::string& device, const std::string& subject, double least,
                    const std::function<double()>& check, const std::function<void(const std::string&)>& say) {
-    const fs::path folder = cache_folder("checks"), file = folder / ("cpp-" + sha256(networks.digest + subject) + ".json");
+    const auto folder = cache_folder("checks");
     const FolderLock lock(folder);
+    const fs::path file = folder ? *folder / ("cpp-" + sha256(networks.digest + subject) + ".json") : fs::path();
     if (const auto known = read(file, device)) return *known;
     say(text("checking ", networks.title, ", which is new to this machine (", subject.substr(0, subject.find(' ')), ")"));
     Verdict verdict{.least = least, .psnr = {}, .problem = UNFINISHED};

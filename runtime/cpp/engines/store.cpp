@@ -104,9 +104,10 @@ std::vector<fs::path> engine_folders(const Bundle& bundle) {
     std::string listed;  // as Python writes a list of pairs
     for (const auto& [name, digest] : network_digests(bundle))
         listed += text(listed.empty() ? "[" : ", ", "('", name, "', '", digest, "')");
-    const fs::path cached = cache_folder(ENGINES) / sha256(listed + "]").substr(0, 32);
+    std::vector<fs::path> stores = {bundle.path / ENGINES};
+    if (const auto cache = cache_folder(ENGINES)) stores.push_back(*cache / sha256(listed + "]").substr(0, 32));
     std::map<std::string, fs::path> found;
-    for (const fs::path& store : {bundle.path / ENGINES, cached}) {
+    for (const fs::path& store : stores) {
         std::error_code ignored;
         for (const auto& entry : fs::directory_iterator(store, ignored)) {
             const std::string name = entry.path().filename().string();

@@ -104,8 +104,11 @@ void restore(const std::string& in, const std::string& out, const char* mask_pat
         const Image image = read(mask_path);
         mask = pixels_of(bands(image.get(), 0, vips_image_get_bands(image.get()) < 3 ? 1 : 3).get(), std::string("read ") + mask_path);
     }
+    shadowdiffusion_settings settings;
+    shadowdiffusion_settings_init(&settings);
+    settings.warning = [](const char* line, void*) { std::fprintf(stderr, "note: %s\n", line); };
     shadowdiffusion_restorer* opened = nullptr;
-    demand(shadowdiffusion_open(bundle, nullptr, &opened));
+    demand(shadowdiffusion_open(bundle, &settings, &opened));
     const std::unique_ptr<shadowdiffusion_restorer, void (*)(shadowdiffusion_restorer*)> restorer(opened, shadowdiffusion_close);
     const shadowdiffusion_result result = {sizeof result, pixels.bytes.data(), nullptr, nullptr, nullptr};  // in place
     demand(shadowdiffusion_restore(opened, &pixels.view, mask_path ? &mask.view : nullptr, nullptr, &result));

@@ -54,6 +54,15 @@ typedef struct shadowdiffusion_photo {
     size_t stride; /* bytes from one row to the next; 0: rows follow each other without a gap */
 } shadowdiffusion_photo;
 
+/* Called after each diffusion step, on the thread that called shadowdiffusion_restore: `done` of `steps` are done.
+   Returning 0 goes on; anything else ends the restoration with SHADOWDIFFUSION_CANCELLED. */
+typedef int (*shadowdiffusion_progress)(int32_t done, int32_t steps, void *context);
+
+/* Called with a line of UTF-8 for people, valid during the call, on the thread that called the library. That of settings
+   hears that there is no cache, that a backend is passed over, that an engine is checked; that of options, where a result is not
+   quite as good as it could be: native_size had to be run in tiles. */
+typedef void (*shadowdiffusion_warning)(const char *line, void *context);
+
 /* How a bundle is opened. Begin with shadowdiffusion_settings_init. */
 typedef struct shadowdiffusion_settings {
     size_t size;         /* sizeof(shadowdiffusion_settings): tells the library which fields the caller knows */
@@ -61,15 +70,9 @@ typedef struct shadowdiffusion_settings {
     const char *backend; /* what runs the networks: "auto" (also NULL), or one that was built in: "cpu-kernels",
                             "openvino", "onnxruntime" */
     int32_t threads;     /* CPU threads; 0: one per core */
+    shadowdiffusion_warning warning; /* or NULL; may be called as long as the restorer is open */
+    void *context;                   /* handed to `warning` */
 } shadowdiffusion_settings;
-
-/* Called after each diffusion step, on the thread that called shadowdiffusion_restore: `done` of `steps` are done.
-   Returning 0 goes on; anything else ends the restoration with SHADOWDIFFUSION_CANCELLED. */
-typedef int (*shadowdiffusion_progress)(int32_t done, int32_t steps, void *context);
-
-/* Called on the same thread where a result is not quite as good as it could be, with a line of UTF-8 that says why, valid
-   during the call: native_size had to be run in tiles. */
-typedef void (*shadowdiffusion_warning)(const char *line, void *context);
 
 /* What is asked for. Begin with shadowdiffusion_options_init. */
 typedef struct shadowdiffusion_options {
