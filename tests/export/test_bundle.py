@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 import runtime
 from export import graph, verify
-from export.bundle import BundleOptions, build_bundle, check_target
+from export.bundle import BundleOptions, build_bundle, check_target, folder_beside, put_in_place
 from export.errors import ExportError
 from runtime.bundle.folder import Bundle
 from runtime.bundle.opening import load_bundle
@@ -218,3 +218,15 @@ def bundle_copy(bundle: Bundle, target: Path) -> None:
     import shutil
 
     shutil.copytree(bundle.path, target)
+
+
+def test_a_bundle_of_any_name_has_its_folder_beside_it(tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 255)
+    with folder_beside(target) as folder:
+        (folder / "manifest.json").touch()
+        put_in_place(folder, target, force=False)
+    with folder_beside(target) as folder:
+        (folder / "another").touch()
+        put_in_place(folder, target, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    assert [path.name for path in target.iterdir()] == ["another"]
