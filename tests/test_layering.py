@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import LONGEST
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("training", "kernels", "export", "runtime", "benchmarks", "optional_packages")
 FORBIDDEN = {
@@ -95,7 +97,7 @@ def test_help_loads_nothing_heavy(folder: str) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONGEST,
     )
     assert run.returncode == 0, run.stderr[-2000:]
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}

@@ -19,6 +19,7 @@ import runtime
 from export.__main__ import app
 from export.results import Exported
 from runtime.bundle.opening import load_bundle
+from tests.deadlines import LONGEST
 from training.checkpoint import Model, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,12 +133,12 @@ def test_stopped_export_leaves_nothing(checkpoints: Path, tmp_path: Path, number
     process = subprocess.Popen(
         [*command, str(tmp_path / "b")], cwd=ROOT, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LONGEST
     while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     assert list(tmp_path.iterdir()), "the export never began"
     process.send_signal(number)
-    lines = process.communicate(timeout=60)[1].decode().splitlines()
+    lines = process.communicate(timeout=LONGEST)[1].decode().splitlines()
     assert process.returncode == status, lines
     assert lines[-1] == "stopped: nothing was written"
     assert not list(tmp_path.iterdir())

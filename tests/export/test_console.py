@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import LONGEST
+
 ROOT = Path(__file__).resolve().parents[2]
 LOST = """
 try:
@@ -17,15 +19,28 @@ try:
 except BaseException as error:
     raise ExportError("could not export") from error
 """
+STOP = """
+def waits():
+    frame, names = sys._current_frames()[threading.main_thread().ident], []
+    while frame and len(names) < 3:
+        frame, names = frame.f_back, [*names, frame.f_code.co_name]
+    return names == ["wait", "wait", "in_background"]
+
+def stop_when_waiting():
+    while not waits():
+        time.sleep(0.01)
+    os.kill(os.getpid(), number)
+
+"""
 ABANDONED = """
-threading.Timer(0.2, lambda: os.kill(os.getpid(), number)).start()
+threading.Thread(target=stop_when_waiting).start()
 try:
     in_background(lambda: time.sleep(600))
 finally:
     print("cleaned")
 """
 CANCELLED = """
-threading.Timer(0.2, lambda: os.kill(os.getpid(), number)).start()
+threading.Thread(target=stop_when_waiting).start()
 cancelled = threading.Event()
 in_background(lambda: cancelled.wait() and print("cleaned", flush=True), cancelled.set)
 """
@@ -35,13 +50,13 @@ in_background(lambda: 1 / 0)
 
 
 def script(body: str, number: int) -> subprocess.CompletedProcess[str]:
-    head = "import os, signal, threading, time\nfrom export.background import in_background\n"
+    head = "import os, signal, sys, threading, time\nfrom export.background import in_background\n"
     head += f"from export.console import one_line_errors\nfrom export.errors import ExportError\nnumber = {number}\n"
-    head += "with one_line_errors():"
+    head += STOP + "with one_line_errors():"
     text = head + body.replace("\n", "\n    ")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-c", text]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LONGEST, check=False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -22,6 +22,7 @@ import pytest
 from runtime.bundle.folder import Bundle, Manifest, parse_manifest
 from runtime.bundle.opening import load_bundle
 from runtime.errors import BundleError
+from tests.deadlines import LONGEST
 from tests.export.command_line import ROOT, assert_one_line, environment, run
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle
@@ -254,12 +255,12 @@ def test_a_killed_export_leaves_nothing_that_counts(checkpoint: Path, tmp_path: 
     folder.mkdir()
     command = [sys.executable, "-m", "export", "onnx", str(checkpoint), "-o", str(folder / "new")]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + LONGEST
     while not list(folder.rglob("denoiser.onnx")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     assert list(folder.rglob("denoiser.onnx")), "the export never began"
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LONGEST)
     assert "Traceback" not in errors
     left = list(folder.iterdir())
     if number != signal.SIGKILL:

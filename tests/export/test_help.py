@@ -19,6 +19,7 @@ from export.__main__ import app
 from export.console import terminal_bar
 from runtime.bundle.folder import Bundle
 from runtime.bundle.opening import load_bundle
+from tests.deadlines import LONGEST
 from tests.export.command_line import environment, run
 from tests.runtime.tiny import picture, save
 from training.checkpoint import Model, save_checkpoint
@@ -108,7 +109,7 @@ def on_terminal(*arguments: str, cwd: Path) -> tuple[int, str, str]:
     assert process.stdout is not None
     output = process.stdout.read().decode()
     process.stdout.close()
-    return process.wait(timeout=60), output, shown.decode()
+    return process.wait(timeout=LONGEST), output, shown.decode()
 
 
 def test_a_terminal_shows_a_bar_and_json_stays_clean(workplace: Path) -> None:

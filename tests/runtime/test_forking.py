@@ -25,12 +25,11 @@ from runtime.errors import RestoreError
 from runtime.forking import AFTER_CUDA
 from runtime.gpu.cuda import Cuda
 from runtime.photo import read_photo, write_photo
+from tests.deadlines import LONGEST
 from tests.runtime.fake_gpu import Driver
 from tests.runtime.tiny import picture, save, write_bundle
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-LONGEST = 300
-"""Seconds after which a process is taken to hang."""
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from tests.deadlines import LONGEST
 from tests.runtime.tiny import picture, save
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +72,7 @@ def test_a_photo_is_restored_with_everything_else_blocked(tmp_path: Path) -> Non
     }
     photo, result = save(tmp_path / "photo.png", picture(40, 60)), tmp_path / "result.png"
     command = [sys.executable, "-c", RESTORE, ",".join({*tops, "runtime"}), str(photo), str(result)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST)
     assert run.returncode == 0, run.stderr[-2000:]
     assert result.is_file()
     loaded = set(json.loads(run.stdout.splitlines()[-1]))

@@ -93,9 +93,11 @@ def test_the_wall_clock_divides_by_the_calls_and_waits_for_the_device() -> None:
 
     run = WallClock(lambda: log.append("wait")).prepare([first, second])
     assert log == []
+    started = time.perf_counter()
     taken = run()
+    elapsed = time.perf_counter() - started
     assert log == ["wait", "one", "two", "wait"]
-    assert 10 <= taken < 2000
+    assert 10 <= taken <= 1000 * elapsed / 2
 
 
 class FakeGpu:

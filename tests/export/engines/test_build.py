@@ -33,6 +33,7 @@ from runtime.engines.device import Gpu
 from runtime.engines.golden_check import CheckError
 from runtime.engines.store import read_engine, stored_engines
 from runtime.errors import BundleError
+from tests.deadlines import LONGEST
 from tests.runtime.tiny import write_bundle
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -310,7 +311,7 @@ def test_builders_of_one_bundle_take_turns(builder: Builder, path: Path) -> None
             stdin.close()
 
     build_engines(path, OPTIONS, report)
-    assert holder.wait(timeout=30) == 0
+    assert holder.wait(timeout=LONGEST) == 0
     assert said[0].startswith("waiting for another process that is writing to")
 
 

@@ -31,6 +31,7 @@ from runtime.bundle.opening import load_bundle
 from runtime.engines.device import find_cpu
 from runtime.engines.golden_check import Verdict, known_verdict, remember
 from runtime.engines.store import RECORD, NetworkRecord, encode_record, engine_stores, stored_engines
+from tests.deadlines import LONGEST
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle
 
@@ -108,7 +109,7 @@ def build_elsewhere(path: Path, shell: str = "", **environment: str) -> tuple[in
         text=True,
         preexec_fn=without_root_powers,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
-        timeout=120,
+        timeout=LONGEST,
     )
     return run.returncode, [*run.stdout.splitlines(), *run.stderr.splitlines()]
 

@@ -30,6 +30,7 @@ from runtime.bundle.opening import load_bundle
 from runtime.engines import fit
 from runtime.engines.device import Gpu
 from runtime.engines.store import stored_engines
+from tests.deadlines import LONGEST
 from tests.runtime.tiny import write_bundle
 
 pytestmark = pytest.mark.skipif(
@@ -213,7 +214,7 @@ def test_a_build_that_is_stopped_leaves_no_engine(path: Path, kind: str, delay: 
         assert line, "the build never began"
     time.sleep(delay)
     process.send_signal(getattr(signal, kind))
-    said = process.communicate(timeout=120)[1]
+    said = process.communicate(timeout=LONGEST)[1]
     assert process.returncode == {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}[kind], said
     assert "Traceback" not in said
     assert not stored_engines(load_bundle(path))

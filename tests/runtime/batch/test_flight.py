@@ -13,6 +13,7 @@ from runtime.batch.flight import restore_all
 from runtime.batch.outcome import Outcome
 from runtime.batch.plan import Job
 from runtime.batch.stopping import Stop
+from tests.deadlines import LONGEST
 from tests.runtime.batch.fakes import FakeRestorer, jobs_of, photo_at, worker
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,7 +33,7 @@ def test_no_more_are_in_hand_than_asked_for_and_all_are_done() -> None:
             now += 1
             most = max(most, now)
         if int(job.source) < 3:
-            together.wait(60)  # three are in hand at once
+            together.wait(LONGEST)  # three are in hand at once
         with lock:
             now -= 1
         return Outcome(job.source, status="restored")

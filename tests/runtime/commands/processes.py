@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.deadlines import LONGEST
 from tests.runtime.tiny import load_pixels, picture, save
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,7 +38,7 @@ def heed_signals() -> None:
 
 def finish(process: subprocess.Popen[Any], data: bytes | None = None) -> tuple[int, bytes, str]:
     """Exit code, stdout, and stderr, in which no traceback belongs."""
-    out, err = process.communicate(data, timeout=120)
+    out, err = process.communicate(data, timeout=LONGEST)
     text = (err or b"").decode()
     assert "Traceback" not in text
     return process.returncode, out or b"", text

@@ -16,6 +16,7 @@ import pytest
 from runtime.bundle.folder import Difference, Note, Verification, write_manifest
 from runtime.bundle.opening import load_bundle
 from runtime.loop import native_loop as native
+from tests.deadlines import LONGEST
 from tests.runtime.commands.command_line import Call, names, refused
 from tests.runtime.tiny import load_pixels, picture, save
 
@@ -334,7 +335,7 @@ main()
 def test_a_missing_onnxruntime_is_one_clear_line(bundle: Path, tmp_path: Path) -> None:
     photo = save(tmp_path / "a.png", picture(9, 9))
     words = [sys.executable, "-c", MISSING, "restore", str(photo), "--bundle", str(bundle)]
-    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST)
     assert run.returncode == 2
     assert run.stderr.count("\n") == 1
     assert "pip install onnxruntime" in run.stderr
@@ -366,13 +367,13 @@ main()
 def test_the_runtime_restores_with_everything_else_out_of_reach(bundle: Path, tmp_path: Path) -> None:
     photo = save(tmp_path / "a.jpg", picture(33, 65))
     words = [sys.executable, "-c", ISOLATED, "restore", str(photo), "--bundle", str(bundle)]
-    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST)
     assert (run.returncode, run.stderr) == (0, "")
     assert (tmp_path / "a.restored.jpg").exists()
 
 
 def test_the_module_answers_help() -> None:
     words = [sys.executable, "-m", "runtime", "--help"]
-    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST)
     assert (run.returncode, run.stderr) == (0, "")
     assert "restore" in run.stdout

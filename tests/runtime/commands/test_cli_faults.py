@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.deadlines import LONGEST
 from tests.runtime.commands.processes import ROOT, Start, finish, photos, whole_results
 from tests.runtime.tiny import picture, save
 
@@ -102,7 +103,7 @@ def test_interrupted_while_stdin_is_silent(start: Start) -> None:
         assert process.stderr is not None
         assert process.stderr.readline() == b"waiting\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        assert process.wait(LONGEST) == 130
         assert process.stderr.read().endswith(b"interrupted: 0 of 1 photos are done, run again for the rest\n")
 
 
@@ -207,7 +208,7 @@ def on_terminal(start: Start, *words: object) -> tuple[int, bytes, str]:
     reader = threading.Thread(target=read)
     reader.start()
     code, out, _ = finish(process)
-    reader.join(60)
+    reader.join(LONGEST)
     os.close(master)
     return code, out, shown.decode()
 
@@ -243,7 +244,7 @@ def test_a_photo_does_not_go_to_a_terminal(start: Start, tmp_path: Path) -> None
 
 def test_help_of_restore_loads_nothing_heavy() -> None:
     words = [sys.executable, "-X", "importtime", "-m", "runtime", "restore", "--help"]
-    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST)
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}
     assert "runtime.commands.restore_options" in loaded
     assert not loaded & {"numpy", "onnxruntime", "pyvips", "msgspec", "rich", "runtime.batch"}

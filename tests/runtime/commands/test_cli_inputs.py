@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import LONGEST
 from tests.runtime.commands.command_line import Call, names
 from tests.runtime.commands.processes import ROOT
 from tests.runtime.tiny import picture, save
@@ -63,7 +64,7 @@ def test_a_system_without_file_locks_is_refused_in_one_line(
         env={"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LONGEST,
         check=False,
     )
     assert run.returncode == 2, run.stderr

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from runtime.photo import Photo, encode_photo, read_photo, write_photo
+from tests.deadlines import LONGEST
 from tests.runtime.commands.command_line import Call
 from tests.runtime.photo.test_colour import icc_segment, jpeg
 from tests.runtime.tiny import picture, save
@@ -84,7 +85,7 @@ def test_warnings_end_no_photo_whatever_the_environment_says(bundle: Path, tmp_p
         env=os.environ | {"PYTHONWARNINGS": "error"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=LONGEST,
     )
     assert run.returncode == 0, run.stderr
     assert f"note: {tmp_path}/a.jpg: {UNUSABLE}" in run.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runtime.batch.notes import NOTES
+from tests.deadlines import LONGEST
 from tests.runtime.commands.processes import Start, finish, photos, whole_results
 from tests.runtime.video.test_video import film
 
@@ -50,7 +51,7 @@ def test_a_second_signal_leaves_nothing_behind(start: Start, tmp_path: Path, fir
         assert process.stderr.readline() == b"stopping\n"
         assert len(os.listdir(out)) == made  # nothing can be finished
         process.send_signal(number)
-        assert process.wait(60) == 128 + number
+        assert process.wait(LONGEST) == 128 + number
         assert os.listdir(out) == []
         assert process.stderr.read() == b""
     assert finish(start(source, "-o", out))[::2] == (0, "")
@@ -65,7 +66,7 @@ def test_a_video_is_no_exception(start: Start, tmp_path: Path) -> None:
         assert process.stderr.readline() == b"blocked\n"
         assert len(os.listdir(out)) == 2
         process.send_signal(signal.SIGQUIT)
-        assert process.wait(60) == 128 + signal.SIGQUIT
+        assert process.wait(LONGEST) == 128 + signal.SIGQUIT
         assert os.listdir(out) == []
 
 
@@ -75,7 +76,7 @@ def test_sigquit_ends_at_once_and_leaves_nothing_behind(start: Start, tmp_path: 
         assert process.stderr is not None
         assert process.stderr.readline() == b"blocked\n"
         process.send_signal(signal.SIGQUIT)
-        assert process.wait(60) == 128 + signal.SIGQUIT
+        assert process.wait(LONGEST) == 128 + signal.SIGQUIT
         assert os.listdir(out) == []
 
 
@@ -87,7 +88,7 @@ def test_what_was_taken_over_is_removed_too(start: Start, tmp_path: Path) -> Non
             assert process.stderr.readline() == b"blocked\n"
             assert len(os.listdir(out)) == 2
             process.send_signal(last)
-            process.wait(60)
+            process.wait(LONGEST)
     assert os.listdir(out) == []
 
 
@@ -111,7 +112,7 @@ def test_the_cursor_of_the_terminal_comes_back(start: Start, tmp_path: Path) -> 
     while b"blocked" not in shown:
         shown += os.read(master, 65536)
     process.send_signal(signal.SIGQUIT)
-    assert process.wait(60) == 128 + signal.SIGQUIT
+    assert process.wait(LONGEST) == 128 + signal.SIGQUIT
     while True:
         try:
             part = os.read(master, 65536)

@@ -16,6 +16,7 @@ import pytest
 
 from runtime.errors import PhotoError
 from runtime.photo import Photo, check_target, read_photo, write_photo
+from tests.deadlines import LONGEST
 from tests.runtime.tiny import picture, save
 
 NAMES = [
@@ -203,7 +204,7 @@ def test_a_full_disk_leaves_the_target_as_it_was(tmp_path: Path, suffix: str) ->
     target = save(tmp_path / f"a{suffix}", picture(8, 8))
     before = target.read_bytes()
     run = subprocess.run(
-        [sys.executable, "-c", FULL, str(target)], capture_output=True, text=True, timeout=100, check=True
+        [sys.executable, "-c", FULL, str(target)], capture_output=True, text=True, timeout=LONGEST, check=True
     )
     assert run.stdout.startswith(f"cannot write {target}: ")
     assert "File too large" in run.stdout
