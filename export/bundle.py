@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -281,12 +281,12 @@ def _notes(model: Model, options: BundleOptions, cost: float | None) -> list[Not
 def folder_beside(target: Path) -> Iterator[Path]:
     """A temporary folder on the target's file system, gone at the end unless it was renamed."""
     parent = target.absolute().parent
+    folder = parent / f".{secrets.token_hex(4)}.tmp"
     try:
-        folder = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=parent))
+        folder.mkdir()  # not by tempfile, whose folders are private
     except OSError as error:
         raise ExportError(f"cannot write into {parent}: {error.strerror}") from error
     try:
-        folder.chmod(0o755)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

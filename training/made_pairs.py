@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-import tempfile
 from itertools import islice
 from pathlib import Path
 
@@ -32,7 +32,8 @@ def write_pairs(dataset: Dataset, output: Path, count: int, everywhere: bool) ->
     fresh: Path | None = None
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=".partial-", dir=output.parent))
+        fresh = output.parent / f".partial-{secrets.token_hex(4)}"
+        fresh.mkdir()  # not by tempfile, whose folders are private
         samples = (dataset.sample(index) for index in range(TRIES * count))
         found = islice((sample for sample in samples if everywhere or sample["matte"].max() > SHADOW), count)
         for index in range(count):
@@ -46,7 +47,6 @@ def write_pairs(dataset: Dataset, output: Path, count: int, everywhere: bool) ->
                 path.parent.mkdir(exist_ok=True)
                 pixels = (picture.numpy().transpose(1, 2, 0) * 255).round().astype(np.uint8)
                 pyvips.Image.new_from_array(np.ascontiguousarray(pixels)).write_to_file(str(path))
-        fresh.chmod(0o755)
         fresh.rename(output)
     except (pyvips.Error, OSError) as error:
         raise TrainingError(f"cannot write {output}: {str(error).strip().splitlines()[-1]}") from None

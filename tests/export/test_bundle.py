@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,17 @@ def bundle_copy(bundle: Bundle, target: Path) -> None:
     import shutil
 
     shutil.copytree(bundle.path, target)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027])
+def test_a_bundle_has_the_mode_of_new_folders(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        with folder_beside(tmp_path / "bundle") as folder:
+            (tmp_path / "plain").mkdir()
+            assert folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    finally:
+        os.umask(before)
 
 
 def test_a_bundle_of_any_name_has_its_folder_beside_it(tmp_path: Path) -> None:

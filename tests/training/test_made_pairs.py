@@ -25,6 +25,8 @@ def config(task: str) -> FitConfig:
 def test_shadows_are_pairs_with_masks(tmp_path: Path) -> None:
     data = open_data(config("shadow"), PHOTOS)[1]
     write_pairs(data, tmp_path / "made", 3, everywhere=False)
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "made").stat().st_mode == (tmp_path / "plain").stat().st_mode
     files = triplets(tmp_path / "made", "test")
     assert [pair.name for pair in files] == ["000", "001", "002"]
     shadowed = [sample for sample in map(data.sample, range(9)) if sample["matte"].max() > 0.5]
