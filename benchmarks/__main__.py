@@ -12,6 +12,7 @@ from benchmarks.compare.command import compare
 from benchmarks.kernels.command import kernels
 from benchmarks.latency.command import latency
 from benchmarks.memory.command import memory
+from benchmarks.precision.command import precision
 from benchmarks.quality.command import full_size, native, quality, sampling, wide_gamut
 from benchmarks.scaling.command import scaling
 from benchmarks.startup.command import startup
@@ -30,7 +31,20 @@ def main() -> None:
     """Measure bundles and kernels."""
 
 
-for command in (latency, kernels, quality, sampling, startup, memory, scaling, full_size, native, wide_gamut, compare):
+for command in (
+    latency,
+    kernels,
+    quality,
+    sampling,
+    startup,
+    memory,
+    scaling,
+    full_size,
+    native,
+    wide_gamut,
+    compare,
+    precision,
+):
     app.command()(command)
 
 

@@ -164,6 +164,8 @@ def build_engine(
         print(f"  {name:16} {milliseconds:8.1f} ms")
     if record.gate:
         print(f"  {'accuracy':16} {record.gate.psnr:8.1f} dB against float32, {record.gate.least:g} dB are needed")
+        for output, decibel in record.gate.outputs.items():
+            print(f"  {output:16} {decibel:8.1f} dB at the worst step")
     for name, kept in record.kept_in_fp32.items():
         print(f"  {'kept in float32':16} {name}: {', '.join(kept)}")
     for note in record.notes:

@@ -150,7 +150,7 @@ def _check_engine(
         outcome.violations[name] = Violation(math.inf, str(error))
         return
     gate = record.gate.least if record.gate else None
-    outcome.verification[name], violation = verification("portable ONNX", names, found, gate)
+    outcome.verification[name], violation = verification("portable ONNX", names, found, record.key.precision, gate)
     if violation:
         outcome.violations[name] = violation
 

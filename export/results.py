@@ -82,10 +82,10 @@ def table(name: str, found: Verification) -> list[str]:
         head = [name, f"  against {what}: {verdict}, measured {found.created}"]
     photos = [f"  on {photo}" for photo in found.photos]
     rows = [
-        f"  {key:<16} {value.max_abs:>10.2e} {value.relative_l2:>12.2e} {value.psnr:>9.1f} dB"
+        f"  {key:<18} {value.max_abs:>10.2e} {value.relative_l2:>12.2e} {value.psnr:>9.1f} dB"
         for key, value in sorted(found.differences.items(), key=lambda item: _order(item[0]))
     ]
-    return [*head, *photos, f"  {'':<16} {'max abs':>10} {'relative L2':>12} {'PSNR':>12}", *rows]
+    return [*head, *photos, f"  {'':<18} {'max abs':>10} {'relative L2':>12} {'PSNR':>12}", *rows]
 
 
 def _order(key: str) -> tuple[int, int, str]:

@@ -20,6 +20,8 @@ from export.photos import Sample
 from runtime.backends.networks import Networks
 from runtime.bundle.folder import Bundle, Difference, Sampling, Step, Verification
 from runtime.bundle.golden_example import GOLDEN_TOLERANCE, read_golden
+from runtime.engines.store import Precision
+from runtime.engines.tolerances import TOLERANCES, Decibels, kind_of, network_outputs
 from runtime.loop.host_loop import HostLoop
 from runtime.loop.noise import gaussian
 from runtime.loop.prior_update import confident_mask, illumination
@@ -33,15 +35,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float32]
 
-GRAPH_DB = 80.0
-"""Signal-to-noise ratio that every network output must reach in float32: a relative L2 of 1e-4. Rounding alone is near
-110 dB."""
-MATTE_DB = 55.0
-"""The same for the prior's matte: the level at which it is cut is chosen by measuring the photo
-(`training.matte_level`), which magnifies rounding. What the matte decides is held to LOOP_DB by the blind loop."""
-LOOP_DB = 60.0
-"""PSNR that the state after every step and the restored image must reach in float32: 1/1000 of full scale, a quarter
-of an 8-bit step."""
+LOOP_DB = TOLERANCES["fp32"].image
+"""PSNR that the state after every step and the restored image must reach in float32."""
 HALF_WEIGHTS_DB = 40.0
 """PSNR between the results with rounded and with original weights below which rounding is refused."""
 MOST_DB = 200.0  # stands for "identical": JSON has no infinity
@@ -95,8 +90,8 @@ class Implementation(Protocol):
         """Clean image and matte."""
         ...
 
-    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step) -> tuple[Array, Array]:
-        """Noise and shadow mask."""
+    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step, with_mask: bool) -> tuple[Array, Array | None]:
+        """Noise and, `with_mask`, the shadow mask."""
         ...
 
     def states(self, image: Array, mask: Array, seed: int) -> list[Array]:
@@ -109,13 +104,7 @@ class OnBackend:
 
     def __init__(self, bundle: Bundle, networks: Networks) -> None:
         self.bundle, self.networks = bundle, networks
-        self.prior = networks.prior
-
-    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step) -> tuple[Array, Array]:
-        """Noise and shadow mask."""
-        noise, shadow = self.networks.denoise(y, mask, x_t, step, with_mask=True)
-        assert shadow is not None
-        return noise, shadow
+        self.prior, self.denoise = networks.prior, networks.denoise
 
     def states(self, image: Array, mask: Array, seed: int) -> list[Array]:
         """As `Implementation.states`."""
@@ -147,15 +136,15 @@ class InPyTorch:
             clean, matte = self.model.prior(torch.from_numpy(image), torch.from_numpy(mask))
         return clean.numpy(), matte.numpy()
 
-    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step) -> tuple[Array, Array]:
-        """Noise and shadow mask."""
+    def denoise(self, y: Array, mask: Array, x_t: Array, step: Step, with_mask: bool) -> tuple[Array, Array | None]:
+        """Noise and, `with_mask`, the shadow mask."""
         import torch
 
         assert self.model.denoiser is not None
         t = torch.full((len(y),), float(step.t))
         with torch.no_grad():
             noise, shadow = self.model.denoiser(*map(torch.from_numpy, (y, mask, x_t)), t)
-        return noise.numpy(), shadow.numpy()
+        return noise.numpy(), shadow.numpy() if with_mask else None
 
     def states(self, image: Array, mask: Array, seed: int) -> list[Array]:
         """As `Implementation.states`."""
@@ -189,7 +178,7 @@ def compare(
     pair: bool = True,
     progress: Progress = lambda fraction, phase: None,
 ) -> dict[str, Difference]:
-    """Worst difference by "prior.clean", "denoiser.noise" and so on, "step 1" to "step S", "loop" and "blind loop".
+    """Worst difference by output of `network_outputs`, "step 1" to "step S", "loop" and "blind loop".
 
     Every sample runs alone, and with `pair` the first one also twice in one batch. The denoiser is asked at every
     step of the default table for the first sample, at the first step for the others. Without a prior there is no
@@ -208,12 +197,10 @@ def compare(
     parts = len(inputs) + len(kinds) * len(samples)
     for index, item in enumerate(inputs):
         progress(index / parts, f"networks on {item.name}")
-        if bundle.has_prior:
-            asked = (item.image, item.mask)
-            note(("prior.clean", "prior.matte"), candidate.prior(*asked), reference.prior(*asked))
-        for step in table if index == 0 else table[:1]:
-            given = (2 * item.image - 1, item.mask, _noise(item.image, seed=index)(step.t), step)
-            note(("denoiser.noise", "denoiser.shadow"), candidate.denoise(*given), reference.denoise(*given))
+        clean = reference.prior(item.image, item.mask)[0] if bundle.has_prior else None
+        asked = (item.image, item.mask, clean, table if index == 0 else table[:1], index)
+        found, expected = (network_outputs(each, *asked) for each in (candidate, reference))
+        note([name for name, _ in found], *([array for _, array in outputs] for outputs in (found, expected)))
     for index, item in enumerate(samples):
         for turn, kind in enumerate(kinds):
             progress((len(inputs) + index * len(kinds) + turn) / parts, f"{kind} on {item.name}")
@@ -246,14 +233,18 @@ def verification(
     against: Literal["PyTorch", "golden", "portable ONNX"],
     photos: Sequence[str],
     differences: dict[str, Difference],
+    precision: Precision = "fp32",
     gate: float | None = None,
 ) -> tuple[Verification, Violation | None]:
     """The report for the manifest, and the worst violation of the tolerances, None if there is none.
 
-    Tolerances: GRAPH_DB, MATTE_DB and LOOP_DB for float32; for an engine in lower precision its `gate` in dB, for
-    the loops.
+    Tolerances: TOLERANCES of the precision, for the loops the `gate` in dB instead, if one is given. The states after
+    the steps are held to that of the image in float32 only: in lower precision the noise is.
     """
-    missed = {key: found for key, value in differences.items() if (found := _missing(key, value, gate))}
+    least = TOLERANCES[precision]
+    least = least if gate is None else least._replace(image=gate)
+    exact = precision == "fp32"
+    missed = {key: miss for key, value in differences.items() if (miss := _missing(key, value, least, exact))}
     created = datetime.now(UTC).isoformat(timespec="seconds")
     report = Verification(against, created, list(photos), differences, passed=not missed)
     if not missed:
@@ -263,14 +254,12 @@ def verification(
     return report, Violation(missed[key].missing, f"{key} agrees with {what} to {missed[key].text}")
 
 
-def _missing(key: str, found: Difference, gate: float | None) -> Violation | None:
-    network = key.startswith(("prior.", "denoiser."))
-    if gate is not None and key not in LOOPS:
+def _missing(key: str, found: Difference, needed: Decibels, exact: bool) -> Violation | None:
+    if key.startswith("step ") and not exact:
         return None
-    value = _snr(found) if network else found.psnr
-    graph = MATTE_DB if key == "prior.matte" else GRAPH_DB
-    least = graph if network else GOLDEN_TOLERANCE if key == "golden" else LOOP_DB
-    least = least if gate is None else gate
+    kind = kind_of(key)
+    value = _snr(found) if kind == "noise" else found.psnr
+    least = GOLDEN_TOLERANCE if key == "golden" else needed._asdict().get(kind, needed.image)
     return None if value >= least else Violation(least - value, f"{value:.1f} dB only, {least:g} dB are needed")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from runtime.backends.selection import Backend, choose, to_stderr
 from runtime.bundle.opening import load_bundle
-from runtime.engines.store import Device
+from runtime.engines.store import Device, Precision
 from runtime.restorer import Restorer
 
 
@@ -15,6 +15,8 @@ def load(
     device: Device = "auto",
     threads: int | None = None,
     say: Callable[[str], None] = to_stderr,
+    precision: Precision | None = None,
+    engine: str | None = None,
 ) -> Restorer:
     """Open a bundle and return its Restorer.
 
@@ -24,7 +26,8 @@ def load(
     backend: "auto" (the best engine that fits this machine, else the portable graphs), "portable" (no engine), or
     "tensorrt", "tensorrt-rtx", "cpu-kernels" or "onnxruntime". device: "cpu", "cuda", or "auto" for CUDA where it can
     be used. threads: CPU threads, None for one per core, which is the most. `say` hears why engines are passed over.
+    precision: of the engine, None for any; "fp32" is that of the portable graphs too. engine: its name.
     Raises RestoreError for a missing or damaged bundle, or an unavailable backend or device.
     """
     opened = load_bundle(bundle)
-    return Restorer(opened, choose(opened, backend, device, threads, say))
+    return Restorer(opened, choose(opened, backend, device, threads, say, precision, engine))

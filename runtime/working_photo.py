@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime.backends.networks import Used
 from runtime.errors import PhotoError, tell
 from runtime.full_size.brightening import brighten
 from runtime.full_size.illumination import log_gain
@@ -39,6 +40,8 @@ class Restored:
     """(height, width) in pixels of the tiles that `native` had to use; None: the networks ran in one piece."""
     notes: tuple[str, ...] = ()
     """What was changed or left out as photo and mask were read, each a phrase for people, with "it" for the photo."""
+    used: Used | None = None
+    """The backend, the engine, the precision and the device that ran the networks."""
 
 
 class WorkingPhoto:
@@ -120,7 +123,8 @@ class WorkingPhoto:
             "full size": full_size,
             "total": self._seconds + seconds + full_size,
         }
-        return Restored(image, mask, np.exp(-log_gain(self._seen, found)), prior, timings, result.tile, self._notes)
+        seen = np.exp(-log_gain(self._seen, found))
+        return Restored(image, mask, seen, prior, timings, result.tile, self._notes, result.used)
 
 
 def _planes(pixels: Array) -> Array:

@@ -11,6 +11,7 @@ from export.engines.job import Job
 from export.errors import ExportError
 from export.passes.catalog import PASSES
 from runtime.bundle.folder import Note
+from runtime.engines.tolerances import TOLERANCES
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -26,10 +27,8 @@ def apply_asked(job: Job) -> tuple[dict[str, ModelProto], list[Note]]:
 
     Raises ExportError for a pass that changes the restored photos.
     """
-    from export.precision.gate import GATES
-
     graphs, notes = dict(job.graphs), list[Note]()
-    least = LEAST.get(job.key.precision) or job.options.gate or GATES[job.key.precision]
+    least = LEAST.get(job.key.precision) or job.options.gate or TOLERANCES[job.key.precision].image
     for item in PASSES:
         if item.stage != "engine" or not job.options.passes.get(item.name):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -33,6 +34,7 @@ from runtime.engines.store import (
     read_engine,
     stored_engines,
 )
+from runtime.engines.tolerances import Decibels
 from runtime.errors import BundleError
 
 
@@ -84,12 +86,15 @@ def _usable(
 
 def _below_gate(record: EngineRecord, options: EngineOptions) -> str | None:
     """Whether the engine was let through by a lower gate than the one asked for, which is no part of the key."""
-    from export.precision.gate import GATES
+    from export.precision.prepare import needed_of
 
-    least = options.gate if options.gate is not None else GATES.get(record.key.precision, 0.0)
-    if record.gate is None or record.gate.psnr >= least:
+    if record.gate is None:
         return None
-    return f"it reaches {record.gate.psnr:.1f} dB against float32, {least:g} dB are asked for"
+    reached = Decibels(
+        **({"image": record.gate.psnr, **dict.fromkeys(Decibels._fields[1:], -inf)} | record.gate.outputs)
+    )
+    missed = reached.missed(needed_of(record.key.precision, options.gate))
+    return f"against float32 it reaches {', '.join(missed)}" if missed else None
 
 
 def _use(engine: StoredEngine, report: Report) -> Outcome:

@@ -30,7 +30,7 @@ def quantized(
     report: Report,
     bar: Bar,
 ) -> tuple[Candidate, Method]:
-    """The networks of `base` with the denoiser in 8 bits, and how its ranges were chosen: as the loop measured best.
+    """The networks of `base` with the denoiser in 8 bits, and how its ranges were chosen: by the noise it predicts.
 
     singles: the float32 graphs. base: these, or their mixed graphs, which then run between the convolutions.
     """
@@ -57,12 +57,12 @@ def quantized(
     with bar("choosing the ranges") as progress:
         scores = {method: _score(judge, each, progress) for method, each in tried.items()}
     best = max(METHODS, key=lambda method: scores[method])
-    listed = ", ".join(f"{method} {value:.1f} dB" for method, value in scores.items())
+    listed = ", ".join(f"{method}: noise {value:.1f} dB" for method, value in scores.items())
     report(f"{label}: ranges by {best} ({listed})")
     return tried[best], best
 
 
 def _score(judge: Judge, candidate: Candidate, progress: Progress) -> float:
-    """PSNR in dB of the loop with every layer in 8 bits."""
+    """Signal-to-noise ratio in dB of the noise with every layer in 8 bits, at the worst step."""
     graph = candidate.make(DENOISER, frozenset())
-    return judge.score({DENOISER: candidate.session(graph)}, progress).image
+    return judge.score({DENOISER: candidate.session(graph)}, progress).noise

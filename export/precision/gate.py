@@ -1,9 +1,9 @@
 """The accuracy gate: graphs in lower precision pass if the whole loop stays near that of the float32 graphs.
 
-What is compared is the restored image of photos, with their mask and, given a prior, without one. Then the matte that
-the prior finds is compared as well, and both loops go on with the same: the mask is a threshold of it, where the least
-rounding may flip a pixel. Where the worst falls short, layers go back to float32, those first that alone cost most in
-the loop, and as few as are enough.
+What is compared is the restored image of photos, with their mask and, given a prior, without one, and every output of
+every network at every step: the prior update may hide the errors of the denoiser. A blind loop goes on with the matte
+of float32: the mask is a threshold of it, where the least rounding may flip a pixel. Where a figure falls short of
+`runtime.engines.tolerances`, layers go back to float32, those first that alone cost most, and as few as are enough.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from export.precision.mixed import LAYERS
 from export.precision.networks import Array, NotFinite, SessionNetworks, session
 from export.precision.simulate import simulated
 from export.precision.trajectories import fewer_steps, loops_of, restore
-from export.verify import psnr
+from export.verify import MOST_DB, psnr
 from runtime.bundle.folder import Bundle, Sampling
+from runtime.engines.tolerances import Decibels, agreement, kind_of, network_outputs
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-GATES = {"fp16": 50.0, "bf16": 40.0, "int8": 40.0, "fp8": 40.0}
-"""PSNR in dB of the restored working image against the float32 graphs, by precision, that the gate asks for."""
 PROBE_STEPS = 5
 """Most steps of the loops that measure single layers."""
 
@@ -43,13 +42,8 @@ class Layer(NamedTuple):
         return f"{self.weights.removesuffix('.weight') or self.name} of {self.network}"
 
 
-class Score(NamedTuple):
-    """Worst PSNR in dB over some loops, -infinity if anything is not finite."""
-
-    image: float
-    """Of restored images, and of mattes that the prior found."""
-    mask: float
-    """Of the masks that the denoiser refined: for information, since the denoiser was trained for its noise."""
+FAILED = Decibels(*[-math.inf] * len(Decibels._fields))
+"""Of networks that return anything that is not finite."""
 
 
 class Judge:
@@ -72,21 +66,38 @@ class Judge:
         try:
             networks = SessionNetworks(self.sessions, rows)
             self.truth = [restore(networks, bundle, loop, self.sampling) for loop in self.loops]
+            self.clean = [networks.prior(s.image, s.mask)[0] if bundle.has_prior else None for s in samples]
+            self.outputs = [self._outputs(networks, index) for index in range(len(samples))]
         except NotFinite as error:
             raise ExportError(f"{error} returns values that are not finite in float32: it is damaged") from error
 
-    def score(self, sessions: Mapping[str, Any], progress: Progress = lambda fraction, phase: None) -> Score:
-        """The loops with these sessions; networks that have none run in float32."""
-        networks, worst = SessionNetworks({**self.sessions, **sessions}, self.rows), Score(math.inf, math.inf)
+    def score(self, sessions: Mapping[str, Any], progress: Progress = lambda fraction, phase: None) -> Decibels:
+        """The worst agreement with these sessions; networks that have none run in float32."""
+        networks, worst = (
+            SessionNetworks({**self.sessions, **sessions}, self.rows),
+            dict.fromkeys(Decibels._fields, MOST_DB),
+        )
+
+        def note(kind: str, value: float) -> None:
+            worst[kind] = min(worst[kind], value)
+
         try:
-            for index, (loop, truth) in enumerate(zip(self.loops, self.truth, strict=True)):
+            for index, truths in enumerate(self.outputs):
+                for (name, output), (_, truth) in zip(self._outputs(networks, index), truths, strict=True):
+                    note(kind_of(name), agreement(name, output, truth))
+            for index, (loop, restored) in enumerate(zip(self.loops, self.truth, strict=True)):
                 progress(index / len(self.loops), loop.sample.name)
-                found = restore(networks, self.bundle, loop, self.sampling, truth.matte)
-                image, matte, mask = (psnr(*pair) for pair in zip(found, truth, strict=True))
-                worst = Score(min(worst.image, image, matte), min(worst.mask, mask))
+                found = restore(networks, self.bundle, loop, self.sampling, restored.matte)
+                for kind, pair in zip(("image", "matte", "mask"), zip(found, restored, strict=True), strict=True):
+                    note(kind, psnr(*pair))
         except NotFinite:
-            return Score(-math.inf, -math.inf)
-        return worst
+            return FAILED
+        return Decibels(**worst)
+
+    def _outputs(self, networks: SessionNetworks, index: int) -> list[tuple[str, Array]]:
+        """Every output of every network for one of the samples, at all steps of the loop."""
+        sample, table = self.samples[index], self.sampling.tables[str(self.sampling.default_steps)]
+        return network_outputs(networks, sample.image, sample.mask, self.clean[index], table, index)
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ class Passed:
 
     graphs: dict[str, ModelProto]
     kept: list[Layer]
-    score: Score
+    score: Decibels
 
 
 def all_layers(singles: Mapping[str, ModelProto]) -> list[Layer]:
@@ -133,8 +144,8 @@ def all_layers(singles: Mapping[str, ModelProto]) -> list[Layer]:
     return found
 
 
-def pass_gate(candidate: Candidate, judge: Judge, probe: Sample, least: float, report: Report, bar: Bar) -> Passed:
-    """The candidate with as few layers put back as the gate of `least` dB needs.
+def pass_gate(candidate: Candidate, judge: Judge, probe: Sample, needed: Decibels, report: Report, bar: Bar) -> Passed:
+    """The candidate with as few layers put back as are needed.
 
     probe: a small photo on which single layers are measured. Raises ExportError if leaving no layer but one in lower
     precision is not enough.
@@ -147,37 +158,40 @@ def pass_gate(candidate: Candidate, judge: Judge, probe: Sample, least: float, r
             sessions = {name: candidate.session(graph) for name, graph in graphs.items()}
             return Passed(graphs, list(kept), judge.score(sessions, progress))
 
-    report(f"{label}: running the whole loop on {', '.join(sample.name for sample in judge.samples)}")
+    def passes(found: Passed) -> bool:
+        return found.score.shortfall(needed) <= 0
+
+    report(f"{label}: running the networks and the whole loop on {', '.join(sample.name for sample in judge.samples)}")
     best = attempt(())
-    report(f"{label}: the result reaches {_decibel(best.score.image)}, {least:g} dB are needed")
-    if best.score.image >= least:
+    report(f"{label}: {_reached(best.score, needed)}")
+    if passes(best):
         return best
-    order = _by_contribution(candidate, judge, probe, report, bar)
+    order = _by_contribution(candidate, judge, probe, needed, report, bar)
     # the fewest layers, taken in this order, that are enough: double until they are, then halve the doubt
-    hopeless, most = sum(alone == -math.inf for _, alone in order), len(order) - 1
+    hopeless, most = sum(alone == FAILED for _, alone in order), len(order) - 1
     found, too_few, count, enough = best, max(0, hopeless - 1), min(max(1, hopeless), most), most + 1
     while enough - too_few > 1:
         found = attempt([layer for layer, _ in order[:count]])
-        report(f"{label}: with {count} of {len(order)} layers put back, {_decibel(found.score.image)}")
-        if found.score.image >= least:
+        report(f"{label}: with {count} of {len(order)} layers put back, {_reached(found.score, needed)}")
+        if passes(found):
             enough, best = count, found
         else:
             too_few = count
         count = min(2 * count, most) if enough > most else (too_few + enough) // 2
     if enough > most:
-        reached = f"the loop reaches {_decibel(found.score.image)} with all layers but one put back"
-        raise ExportError(f"{label} costs too much: {reached}, {least:g} dB are needed: use --precision fp32")
+        reached = f"with all layers but one put back, {_reached(found.score, needed)}"
+        raise ExportError(f"{label} costs too much: {reached}: use --precision fp32")
     alone = dict(order)
-    listed = ", ".join(f"{layer} ({_decibel(alone[layer])} alone)" for layer in best.kept)
+    listed = ", ".join(f"{layer} ({_alone(alone[layer], needed)})" for layer in best.kept)
     report(f"{label}: put back: {listed}")
     return best
 
 
 def _by_contribution(
-    candidate: Candidate, judge: Judge, probe: Sample, report: Report, bar: Bar
-) -> list[tuple[Layer, float]]:
-    """Every layer with the PSNR of the loop in which it alone is in lower precision, the worst first."""
-    bundle, layers, found = judge.bundle, candidate.layers, list[tuple[Layer, float]]()
+    candidate: Candidate, judge: Judge, probe: Sample, needed: Decibels, report: Report, bar: Bar
+) -> list[tuple[Layer, Decibels]]:
+    """Every layer with what is reached where it alone is in lower precision, the worst first."""
+    bundle, layers, found = judge.bundle, candidate.layers, list[tuple[Layer, Decibels]]()
     measure = Judge(bundle, judge.sessions, judge.rows, [probe], fewer_steps(bundle.manifest.sampling, PROBE_STEPS))
     report(f"{candidate.label}: measuring what each of {len(layers)} layers contributes alone")
     with bar(f"measuring {len(layers)} layers") as progress:
@@ -185,9 +199,22 @@ def _by_contribution(
             progress(index / len(layers), layer.name)
             others = frozenset(other.name for other in layers if other.network == layer.network) - {layer.name}
             alone = candidate.session(candidate.make(layer.network, others))
-            found.append((layer, measure.score({layer.network: alone}).image))
-    return sorted(found, key=lambda item: item[1])
+            found.append((layer, measure.score({layer.network: alone})))
+    return sorted(found, key=lambda item: -item[1].shortfall(needed))
 
 
-def _decibel(value: float) -> str:
-    return f"{value:.1f} dB" if math.isfinite(value) else "values that are not finite"
+def _reached(score: Decibels, needed: Decibels) -> str:
+    """What was reached and what is needed, for people."""
+    if score == FAILED:
+        return "values that are not finite"
+    figures = (f"{name} {found:.1f}" for name, found in score._asdict().items())
+    missed = score.missed(needed)
+    return f"{', '.join(figures)} dB" + (f"; too little: {', '.join(missed)}" if missed else "")
+
+
+def _alone(score: Decibels, needed: Decibels) -> str:
+    """What a layer alone misses, or comes nearest to missing."""
+    if score == FAILED:
+        return "values that are not finite alone"
+    name = min(score._fields, key=lambda name: getattr(score, name) - getattr(needed, name))
+    return f"{name} {getattr(score, name):.1f} dB alone"

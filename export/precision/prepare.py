@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from export.console import Bar, Report
 from export.precision.mixed import Kind
 from runtime.bundle.folder import DENOISER, NETWORKS, Bundle, Note
-from runtime.engines.store import EngineKey, Gate
+from runtime.engines.store import EngineKey, Gate, Precision
+from runtime.engines.tolerances import TOLERANCES, Decibels
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -43,7 +44,7 @@ def prepare(
     from export.photos import golden_sample, verification_samples
     from export.precision.calibration import quantized
     from export.precision.fp8 import fp8_scheme
-    from export.precision.gate import GATES, Judge, pass_gate
+    from export.precision.gate import Judge, pass_gate
     from export.precision.int8 import int8_scheme
     from export.precision.mixed import float32_layers, single_graph
     from export.precision.networks import session
@@ -53,22 +54,22 @@ def prepare(
     singles = {name: single_graph(onnx.load_model(bundle.path / name)) for name in files}
     if key.precision == "fp32":
         return Prepared(singles)
-    multiple, least = bundle.manifest.model.multiple, GATES[key.precision] if gate is None else gate
+    multiple, needed = bundle.manifest.model.multiple, needed_of(key.precision, gate)
     samples = verification_samples(photos, multiple)
     judge = Judge(bundle, {name: session(graph) for name, graph in singles.items()}, read_rows(bundle), samples)
     probe = golden_sample(photos, multiple)
     if key.precision in ("fp16", "bf16"):
-        passed = pass_gate(_mixed(singles, key.precision), judge, probe, least, report, bar)
+        passed = pass_gate(_mixed(singles, key.precision), judge, probe, needed, report, bar)
         kept = {name: float32_layers(graph) for name, graph in passed.graphs.items()}
         detail = f"convolutions and products in {HALVES[key.precision]}, statistics in float32"
     else:
         base, kept = singles, dict[str, list[str]]()
         scheme = int8_scheme(key) if key.precision == "int8" else fp8_scheme(key)
         if key.backend != "onnxruntime":  # there, what is between the convolutions is to be fast too
-            half = pass_gate(_mixed(singles, "fp16"), judge, probe, max(least, GATES["fp16"]), report, bar)
+            half = pass_gate(_mixed(singles, "fp16"), judge, probe, TOLERANCES["fp16"], report, bar)
             base, kept = half.graphs, {name: float32_layers(graph) for name, graph in half.graphs.items()}
         candidate, method = quantized(key.precision, singles, base, scheme, judge, report, bar)
-        passed = pass_gate(candidate, judge, probe, least, report, bar)
+        passed = pass_gate(candidate, judge, probe, needed, report, bar)
         left = [layer.name for layer in passed.kept]
         total = len(candidate.layers)
         detail = f"{total - len(left)} of {total} convolutions of the denoiser in {key.precision}, ranges by {method}"
@@ -76,9 +77,20 @@ def prepare(
             kept = {DENOISER: left}
         else:
             detail += f", all else as in fp16{': ' if left else ''}{', '.join(left)}"
-    found = Gate(psnr=round(passed.score.image, 2), least=least, photos=[sample.name for sample in samples])
-    note = Note(key.precision, "approximate", f"{detail}; the refined mask: {passed.score.mask:.1f} dB", found.psnr)
+    found = Gate(
+        psnr=round(passed.score.image, 2),
+        least=needed.image,
+        photos=[sample.name for sample in samples],
+        outputs={name: round(value, 2) for name, value in passed.score._asdict().items() if name != "image"},
+    )
+    note = Note(key.precision, "approximate", detail, found.psnr)
     return Prepared(passed.graphs, [note], {name: layers for name, layers in kept.items() if layers}, found)
+
+
+def needed_of(precision: Precision, gate: float | None) -> Decibels:
+    """The tolerances of a precision; gate: PSNR in dB of the image instead of theirs."""
+    needed = TOLERANCES[precision]
+    return needed if gate is None else needed._replace(image=gate)
 
 
 def _mixed(singles: Mapping[str, ModelProto], kind: Kind) -> Candidate:

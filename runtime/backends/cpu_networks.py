@@ -40,7 +40,7 @@ class CpuNetworks(GraphNetworks):
         self._opener = ThreadPoolExecutor(1, "opener")
         self._lock = threading.Lock()
         survive_forks(self)
-        self.title = f"engine {engine.name}"
+        self.title, self.used = f"engine {engine.name}", engine.used
 
     def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
         """Outputs of one graph. Raises RestoreError."""

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,24 @@ Array = npt.NDArray[np.float32]
 Sizes = tuple[tuple[int, int], tuple[int, int]]
 """(height, width) in pixels of the smallest and the largest images."""
 
+
+class Used(NamedTuple):
+    """What ran the networks, as records have it."""
+
+    backend: str
+    """As `runtime.engines.store.BackendName`."""
+    engine: str | None
+    """Name of its folder; None: the bundle's own graphs."""
+    precision: str
+    """As `runtime.engines.store.Precision`."""
+    device: str
+    """cpu or cuda."""
+
+    def __str__(self) -> str:
+        device = "the CPU" if self.device == "cpu" else "CUDA"
+        return f"{self.backend} on {device}, {self.precision}" + (f", engine {self.engine}" if self.engine else "")
+
+
 PACKED_INPUT = "input"
 """Input of a denoiser that takes y, mask and x_t as one tensor [N, 7, H, W], channels in this order."""
 
@@ -23,6 +41,8 @@ class Networks(Protocol):
 
     title: str
     """What runs the networks, and on which device, for people."""
+    used: Used
+    """The same for programs."""
     sizes: Sizes | None
     """Of the images that they take; None: any for which there is memory."""
     on_host: bool
@@ -49,6 +69,7 @@ class GraphNetworks(ABC):
     whether the denoiser takes its images as PACKED_INPUT.
     """
 
+    used: Used
     sizes: Sizes | None = None
     on_host = False
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from runtime.backends.device_inputs import DeviceInputs
 from runtime.backends.failures import failure, one_line
-from runtime.backends.networks import GraphNetworks, check_finite
+from runtime.backends.networks import GraphNetworks, Used, check_finite
 from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle
 from runtime.bundle.time_table import read_rows
 from runtime.cores import check_threads, cores, usable_cores
@@ -64,6 +64,7 @@ class OnnxRuntimeNetworks(GraphNetworks):
         survive_forks(self)
         portable = f"ONNX Runtime on {'CUDA' if self.provider == 'cuda' else 'the CPU'}"
         self.title = f"engine {engine.name}" if engine else portable
+        self.used = engine.used if engine else Used("onnxruntime", None, "fp32", self.provider)
 
     def run(self, name: str, inputs: dict[str, Array], wanted: list[str]) -> list[Array]:
         """Outputs of one graph. Raises RestoreError."""
@@ -78,6 +79,10 @@ class OnnxRuntimeNetworks(GraphNetworks):
             raise failure(name, next(iter(inputs.values())).shape, error) from error
         check_finite(name, dict(zip(wanted, outputs, strict=True)))
         return outputs
+
+    def start(self) -> None:
+        """Open the denoiser now. Raises RestoreError where its device does not start."""
+        self._session(DENOISER)
 
     def prefetch(self) -> None:
         """Begin to open the networks that every photo needs; whatever goes wrong is raised when they run."""
@@ -180,6 +185,11 @@ def _provider(device: Device) -> Provider:
     # CUDA and cuDNN installed by pip are not on the loader's path: ONNX Runtime has to be told to look for them
     onnxruntime.preload_dlls()
     return "cuda"
+
+
+def has_cuda() -> bool:
+    """Whether the installed ONNX Runtime has a CUDA provider; whether that starts shows when a session opens."""
+    return _provider("auto") == "cuda"
 
 
 def _is_installed(distribution: str) -> bool:

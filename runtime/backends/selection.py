@@ -1,24 +1,28 @@
 """Which networks restore the photos: the fastest engine that fits this machine and has proved right, or ONNX Runtime.
 
-In order: engines of TensorRT, TensorRT for RTX, our CPU kernels and ONNX Runtime, then the portable networks on CUDA,
-then on the CPU.
+In order: on a GPU engines of TensorRT, TensorRT for RTX and ONNX Runtime, then the portable networks on CUDA; on the
+CPU engines of our CPU kernels and ONNX Runtime, then the portable networks.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Literal, get_args
 
-from runtime.bundle.folder import Bundle, ModelInfo
-from runtime.engines.engine_networks import open_loop, whole_loop
-from runtime.engines.profile import WithinProfile, covers_photos
+from runtime.bundle.folder import DENOISER, NETWORKS, Bundle
+from runtime.engines.engine_networks import open_loop, title, whole_loop
+from runtime.engines.profile import WithinProfile, batch_sizes, covers_photos, image_sizes
 from runtime.engines.store import (
     TITLES,
     BackendName,
     Device,
     EngineKey,
+    EngineRecord,
     Precision,
+    Provider,
     StoredEngine,
+    device_of,
     engine_damage,
     engine_folders,
     engine_stores,
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "portable", "onnxruntime", "cpu-kernels", "tensorrt", "tensorrt-rtx"]
 Say = Callable[[str], None]
 
+PLACES: tuple[Provider, ...] = ("cuda", "cpu")
+"""Where networks run, the better first."""
 ORDER: tuple[BackendName, ...] = get_args(BackendName)
 ANY_SIZE: tuple[BackendName, ...] = ("cpu-kernels", "onnxruntime")
 """Their engines take images outside of their profile, too."""
@@ -52,66 +58,114 @@ def choose(
     device: Device = "auto",
     threads: int | None = None,
     say: Say = to_stderr,
+    precision: Precision | None = None,
+    engine: str | None = None,
 ) -> Loop:
-    """The loop to use.
+    """The loop to use: every way to use a GPU comes before any on the CPU.
 
     backend: "auto" for the best that works, "portable" for the bundle's own graphs, run by ONNX Runtime, or one whose
     engines are to be used, which for "onnxruntime" includes the portable graphs where no engine fits. device: "cpu",
-    "cuda", or "auto" for a GPU where it can be used. `say` hears why stored engines are passed over. An engine that is
-    new to this machine is checked first, which takes seconds once. Raises RestoreError if what was asked for cannot be
-    had, with the reasons.
+    "cuda", or "auto" for a GPU where it can be used. precision: of the engine, None for any; the portable graphs have
+    fp32. engine: the name of the one to use. `say` hears why stored engines are passed over. An engine that is new to
+    this machine is checked first, which takes seconds once. Raises RestoreError if what was asked for cannot be had,
+    with the reasons.
     """
-    for name, value, known in (("backend", backend, get_args(Backend)), ("device", device, get_args(Device))):
+    known_values: tuple[tuple[str, object, tuple[object, ...]], ...] = (
+        ("backend", backend, get_args(Backend)),
+        ("device", device, get_args(Device)),
+        ("precision", precision or "fp32", get_args(Precision)),
+    )
+    for name, value, known in known_values:
         if value not in known:
-            raise RestoreError(f"{name} {value!r} is unknown: choose one of {', '.join(known)}")
+            raise RestoreError(f"{name} {value!r} is unknown: choose one of {', '.join(map(str, known))}")
     if backend == "portable":
+        if engine or precision not in (None, "fp32"):
+            asked = f"engine {engine}" if engine else f"precision {precision}"
+            raise RestoreError(f"backend portable has no engine, and fp32 only: leave out {asked}, or choose another")
         return _portable(bundle, device, threads, say)
     backends = tuple(name for name in ORDER if backend in ("auto", name))
-    falls_back = "onnxruntime" in backends
-    if device == "cpu" and not falls_back and backend != "cpu-kernels":
+    if device == "cpu" and "onnxruntime" not in backends and backend != "cpu-kernels":
         raise RestoreError(f"{TITLES[backends[0]]} runs on a GPU only: choose another backend, or device cuda")
     if device == "cuda" and backend == "cpu-kernels":
         raise RestoreError(f"{TITLES[backend]} run on the CPU only: choose another backend, or device cpu")
+    falls_back = "onnxruntime" in backends and engine is None and precision in (None, "fp32")
     reasons: list[str] = []
-    found = _first_good(bundle, backends, device, threads, say, say if falls_back else reasons.append)
-    if found is not None:
-        loop, key = found
-        if backend != "auto" or key.backend in ANY_SIZE:
-            return loop
-        return WithinProfile(loop, bundle, key, partial(_portable, bundle, device, threads, say), say)
-    if falls_back:
-        return _portable(bundle, device, threads, say)
-    why = "; ".join(reasons) or f"the bundle has none: python -m export build-engine --backend {backend}"
-    raise RestoreError(f"no engine of {TITLES[backends[0]]} can be used: {why}")
+    passed_over = say if falls_back else reasons.append
+    ranked = _ranked(bundle, backends, device, precision, engine, passed_over)
+    for place in PLACES:
+        if device not in ("auto", place):
+            continue
+        there = [found for found in ranked if device_of(found.record.key) == place]
+        found = _first_good(bundle, there, threads, say, passed_over)
+        if found is not None:
+            loop, key = found
+            if backend != "auto" or engine or key.backend in ANY_SIZE:
+                return loop
+            return WithinProfile(loop, bundle, key, partial(_portable, bundle, device, threads, say), say)
+        if falls_back and (portable := _portable_on(place, bundle, device, threads, say)):
+            return portable
+    asked = f"engine {engine}" if engine else f"engine of {TITLES[backends[0]]}" if backend != "auto" else "engine"
+    in_precision = f" in {precision}" if precision and not engine else ""
+    hint = "" if backend == "auto" else f" --backend {backend}"
+    why = "; ".join(reasons) or f"the bundle has none: python -m export build-engine{hint}"
+    raise RestoreError(f"no {asked}{in_precision} can be used: {why}")
 
 
 def _portable(bundle: Bundle, device: Device, threads: int | None, say: Say) -> Loop:
-    """The bundle's own graphs; on the CPU their opening has begun."""
-    from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+    """The bundle's own graphs on the best device that starts. Raises RestoreError."""
+    places = (place for place in PLACES if device in ("auto", place))
+    found = (_portable_on(place, bundle, device, threads, say) for place in places)
+    return next(loop for loop in found if loop)  # on the CPU there is always one
 
-    networks = OnnxRuntimeNetworks(bundle, device, threads)
-    if networks.provider == "cuda":
-        from runtime.engines.fit import this_machine
 
-        graphics = this_machine().graphics
+def _portable_on(place: Provider, bundle: Bundle, device: Device, threads: int | None, say: Say) -> Loop | None:
+    """The bundle's own graphs on a device; on the CPU their opening has begun.
+
+    None where CUDA cannot be had, which is a RestoreError where `device` asks for it.
+    """
+    from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks, has_cuda
+
+    if place == "cpu":
+        networks = OnnxRuntimeNetworks(bundle, "cpu", threads)
+        networks.prefetch()
+        return HostLoop(bundle, networks)
+    from runtime.engines.fit import this_machine
+
+    graphics = this_machine().graphics
+    if device == "auto" and not (graphics and has_cuda()):
+        return None
+    try:
+        networks = OnnxRuntimeNetworks(bundle, "cuda", threads)
         if graphics and (loop := whole_loop(bundle, None, graphics, threads, say)):
             return loop
+        networks.start()
+    except RestoreError as error:
+        if device == "cuda":
+            raise
+        say(f"{title(None)} is passed over: {error}")
+        return None
     networks.prefetch()
     return HostLoop(bundle, networks)
 
 
-def _first_good(
+def _ranked(
     bundle: Bundle,
     backends: tuple[BackendName, ...],
     device: Device,
-    threads: int | None,
-    say: Say,
+    precision: Precision | None,
+    name: str | None,
     passed_over: Say,
-) -> tuple[Loop, EngineKey] | None:
-    """The best engine of these backends for that device that fits, is whole, and passes the golden check."""
+) -> list[StoredEngine]:
+    """The engines that were asked for and fit this machine, the best first."""
     folders = engine_folders(*engine_stores(bundle))
+    if name is not None:
+        known = [folder.name for folder in folders]
+        if name not in known:
+            listed = ", ".join(known) or "it has none"
+            raise RestoreError(f"the bundle has no engine {name}: choose one of its engines ({listed})")
+        folders = [folder for folder in folders if folder.name == name]
     if not folders:
-        return None
+        return []
     from runtime.engines.fit import this_machine
 
     machine, fitting, unfit = this_machine(), list[StoredEngine](), dict[str, list[str]]()
@@ -121,15 +175,41 @@ def _first_good(
         except BundleError as error:
             unfit.setdefault(str(error), []).append(folder.name)
             continue
-        if engine.record.key.backend in backends and device in ("auto", _device(engine.record.key)):
-            if why := misfit(engine.record.key, bundle, machine):
-                unfit.setdefault(why, []).append(engine.name)
-            else:
-                fitting.append(engine)
+        key = engine.record.key
+        if why := _unasked(key, backends, device, precision):
+            if name is not None:
+                raise RestoreError(f"engine {name} is not what is asked for: {why}")
+        elif why := misfit(key, bundle, machine):
+            unfit.setdefault(why, []).append(engine.name)
+        else:
+            fitting.append(engine)
     for why, names in unfit.items():  # a bundle may have engines for many GPUs
         subject, verb = ("engine", "is") if len(names) == 1 else ("engines", "are")
         passed_over(f"{subject} {' and '.join(names)} {verb} passed over: {why}")
-    for engine in sorted(fitting, key=partial(_rank, model=bundle.manifest.model)):
+    return sorted(fitting, key=partial(_rank, bundle=bundle))
+
+
+def _unasked(
+    key: EngineKey, backends: tuple[BackendName, ...], device: Device, precision: Precision | None
+) -> str | None:
+    """In what an engine is another than was asked for, or None."""
+    if key.backend not in backends:
+        return f"it is of {TITLES[key.backend]}"
+    if device not in ("auto", device_of(key)):
+        return f"it runs on {device_of(key)}"
+    return f"its precision is {key.precision}" if precision not in (None, key.precision) else None
+
+
+def _first_good(
+    bundle: Bundle, ranked: Sequence[StoredEngine], threads: int | None, say: Say, passed_over: Say
+) -> tuple[Loop, EngineKey] | None:
+    """The first of the engines that is whole and passes the golden check."""
+    if not ranked:
+        return None
+    from runtime.engines.fit import this_machine
+
+    machine = this_machine()
+    for engine in ranked:
         try:
             if problem := engine_damage(engine):
                 raise BundleError(problem)
@@ -142,10 +222,6 @@ def _first_good(
         except RestoreError as error:
             passed_over(f"engine {engine.name} is passed over: {error}")
     return None
-
-
-def _device(key: EngineKey) -> Device:
-    return "cpu" if key.provider == "cpu" else "cuda"
 
 
 def misfit(key: EngineKey, bundle: Bundle, machine: "Machine") -> str | None:
@@ -169,9 +245,22 @@ def _verdict(bundle: Bundle, engine: StoredEngine, machine: "Machine", threads: 
     return verdict_of(bundle, engine, device, threads)
 
 
-def _rank(engine: StoredEngine, model: ModelInfo) -> tuple[bool, int, float, int, str]:
-    """Smaller is better: sizes that are covered (some take any), backend, measured time, precision."""
-    key, latency = engine.record.key, engine.record.latency_ms
+def _rank(engine: StoredEngine, bundle: Bundle) -> tuple[int, bool, int, bool, float, int, str]:
+    """Smaller is better: a GPU, sizes that are covered (some take any), backend, time, precision.
+
+    Times compare at equal work: those measured at the working size come first, others are scaled by the pixels.
+    """
+    key, model = engine.record.key, bundle.manifest.model
     narrow = key.backend not in ANY_SIZE and not covers_photos(key, model.working_size, model.multiple)
-    time = sum(latency.values()) or float("inf")
-    return narrow, ORDER.index(key.backend), time, FASTEST.index(key.precision), engine.name
+    height, width = image_sizes(key)[1]
+    elsewhere = max(height, width) != -(-model.working_size // model.multiple) * model.multiple
+    time = restoration_ms(engine.record, bundle) / (batch_sizes(key)[1] * height * width)
+    place = PLACES.index(device_of(key))
+    return place, narrow, ORDER.index(key.backend), elsewhere, time, FASTEST.index(key.precision), engine.name
+
+
+def restoration_ms(record: EngineRecord, bundle: Bundle) -> float:
+    """Milliseconds of the networks for a photo whose mask is given, as measured; infinite where one was not."""
+    sampling = bundle.manifest.sampling
+    runs = {name: sampling.default_steps if name == DENOISER else 1 for name in NETWORKS if name in record.networks}
+    return sum(count * record.latency_ms.get(name, inf) for name, count in runs.items()) or inf

@@ -43,7 +43,7 @@ class TensorRTNetworks(GraphNetworks):
             self._trt = importlib.import_module(MODULES[key.backend])
         except (ImportError, OSError) as error:
             raise RestoreError(f"engine {engine.name} needs {key.backend}: pip install {key.backend}") from error
-        self.title = f"engine {engine.name}"
+        self.title, self.used = f"engine {engine.name}", engine.used
         self.batch = batch_sizes(key)[2]
         low, _, high = image_sizes(key)
         self.sizes = low, high

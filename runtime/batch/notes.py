@@ -43,6 +43,8 @@ class Note:
 
     sha256: str
     origin: Origin
+    used: dict[str, str | None] | None = None
+    """What ran the networks (`runtime.backends.networks.Used`): another engine alone makes no other result."""
 
 
 class Notes:
@@ -65,13 +67,13 @@ class Notes:
             fields = json.loads(line)
             made = {name: fields[name] for name in ("input", "mask", "bundle")}
             origin = Origin(**made, settings=dict(fields["settings"]), clean=fields.get("clean"))
-            return Note(fields["sha256"], origin)
+            return Note(fields["sha256"], origin, fields.get("used"))
         except (KeyError, TypeError, ValueError):
             return None
 
     def add(self, name: str, note: Note) -> None:
         """Append a note. Raises OSError if that is impossible."""
-        record = {"file": name, "sha256": note.sha256, **vars(note.origin)}
+        record = {"file": name, "sha256": note.sha256, **vars(note.origin), "used": note.used}
         line = json.dumps(record).encode() + b"\n"
         file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:

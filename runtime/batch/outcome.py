@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from runtime.backends.networks import Used
+
 Status = Literal["restored", "skipped", "failed", "dropped", "busy", "result"]
 """skipped: it was done before; dropped: the user interrupted it; busy: another process is at it, or it may be the
 result of another photo of this run, which comes first; result: it is one.
@@ -24,6 +26,8 @@ class Outcome:
     height: int | None = None
     tile: tuple[int, int] | None = None
     """(height, width) in pixels of the tiles that --native had to use."""
+    used: Used | None = None
+    """What ran the networks."""
     mask: str | None = None
     clean: str | None = None
     """The given estimate of the clean photo."""
@@ -38,5 +42,6 @@ class Outcome:
     def record(self) -> dict[str, Any]:
         """As JSON: everything but the picture."""
         fields = {name: value for name, value in vars(self).items() if name != "picture"}
+        used = self.used and self.used._asdict()
         rounded = {name: round(seconds, 4) for name, seconds in self.timings.items()}
-        return fields | {"seconds": round(self.seconds, 4), "timings": rounded}
+        return fields | {"seconds": round(self.seconds, 4), "timings": rounded, "used": used}

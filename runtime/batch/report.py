@@ -31,6 +31,7 @@ class Report:
         self._notes = notes
         self._noted: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
+        self._used: Counter[str] = Counter()
         self._total = total
         self._stop = stop
         self._lines = lines
@@ -63,6 +64,8 @@ class Report:
         if outcome.picture is not None and not self._deliver(partial(_write, outcome.picture)):
             return
         self._counts[outcome.status] += 1
+        if outcome.used:
+            self._used[str(outcome.used)] += 1
         if outcome.status == "failed":
             error = outcome.error or ""
             complain(error if outcome.input in error else f"{outcome.input}: {error}")
@@ -92,6 +95,10 @@ class Report:
             if self._stop.signal != signal.SIGPIPE:
                 complain(f"{done} of {self._total} photos are done, run again for the rest", "interrupted")
             return 128 + self._stop.signal
+        if self._lines and self._used:
+            counts = [f"{count} by {used}" for used, count in self._used.items()]
+            how = counts[0].partition(" ")[2] if len(counts) == 1 else "; ".join(counts)
+            self._deliver(partial(print, f"restored {how}", flush=True))
         if failed and self._total > 1:
             complain(f"{failed} of {self._total} photos failed")
         return 1 if failed or self._stop else 0

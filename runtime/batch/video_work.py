@@ -58,7 +58,7 @@ class VideoWorker(Worker):
                 self._stop.check()
                 outcome.height, outcome.width = frame.shape[:2]
                 restored = restorer(frame, mask, **self._settings.arguments(), with_mask=False)
-                outcome.tile = restored.tile
+                outcome.tile, outcome.used = restored.tile, restored.used
                 outcome.notes += (note for note in restored.notes if note not in outcome.notes)
                 return restored.image
 

@@ -126,7 +126,7 @@ class Worker:
                 with_mask="mask" in wanted,
                 progress=self._progress,
             )
-            outcome.tile = restored.tile
+            outcome.tile, outcome.used = restored.tile, restored.used
             outcome.notes += restored.notes
             outcome.timings |= {part: time for part, time in restored.timings.items() if part != "total"}
             self._write(wanted, photo, restored, origin, form, outcome)
@@ -220,7 +220,9 @@ class Worker:
     def _note(self, path: str, origin: Origin, outcome: Outcome, file: Path) -> None:
         """Note what the file that is about to become `path` was made from."""
         try:
-            self._notes_beside(path).add(os.path.basename(path), Note(hash_of(file), origin))
+            self._notes_beside(path).add(
+                os.path.basename(path), Note(hash_of(file), origin, outcome.used and outcome.used._asdict())
+            )
         except OSError as error:
             outcome.notes.append(f"{path} will not be known as done: {error.strerror or error}")
 

@@ -173,8 +173,8 @@ class Verification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """ISO 8601, UTC: an engine that was built later has not been compared."""
     photos: list[str]
     differences: dict[str, Difference]
-    """By output: "prior.clean", "denoiser.noise" and so on; "step 1" to "step S", the state after each step; "loop"
-    and "blind loop", the restored image; "golden", the bundle's own example."""
+    """By output: "prior.clean", "denoiser.noise 1" (of step 1) and so on; "step 1" to "step S", the state after each
+    step; "loop" and "blind loop", the restored image; "golden", the bundle's own example."""
     passed: bool
 
 

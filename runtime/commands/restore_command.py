@@ -15,7 +15,7 @@ from runtime.errors import RestoreError
 if TYPE_CHECKING:
     from runtime.backends.selection import Backend
     from runtime.bundle.folder import Task
-    from runtime.engines.store import Device
+    from runtime.engines.store import Device, Precision
     from runtime.restorer import Restorer
 
 
@@ -40,6 +40,8 @@ def restore(
     bundle: options.BundlePath = None,
     backend: options.Backend = "auto",
     device: options.Device = "auto",
+    precision: options.Precision = None,
+    engine: options.Engine = None,
     threads: options.Threads = None,
     jobs: options.Jobs = 3,  # one is read, one in the networks, one written
     overwrite: options.Overwrite = False,
@@ -84,7 +86,7 @@ def restore(
         len(work) + len(problems), stop, lines=not (quiet or json or into_stdout), records=json, notes=not quiet
     )
     if work:
-        restorer = _open(bundle, task, backend, device, threads)
+        restorer = _open(bundle, task, backend, device, threads, precision, engine)
         written = quality, background, strip_metadata
         settings = Settings.of(restorer.bundle, steps, seed, strength, working_size, native, *written)
         choices: dict[str, Any] = {"overwrite": overwrite, "force": force, "on_step": report.step}
@@ -109,7 +111,13 @@ def restore(
 
 
 def _open(
-    bundle: str | None, task: "Task | None", backend: "Backend", device: "Device", threads: int | None
+    bundle: str | None,
+    task: "Task | None",
+    backend: "Backend",
+    device: "Device",
+    threads: int | None,
+    precision: "Precision | None",
+    engine: str | None,
 ) -> "Restorer":
     """The Restorer that was asked for, with one photo at a time in its networks."""
     from runtime.batch.turns import OneAtATime
@@ -117,7 +125,7 @@ def _open(
     from runtime.loading import load
 
     path = built_in(task) if task and bundle is None else bundle
-    restorer = load(path, backend, device, threads, say=lambda line: complain(line, "note"))
+    restorer = load(path, backend, device, threads, lambda line: complain(line, "note"), precision, engine)
     if task not in (None, restorer.bundle.manifest.task):
         raise RestoreError(f"bundle {bundle} is for {restorer.bundle.manifest.task}, not for --task {task}")
     return restorer.through(partial(OneAtATime, turn=Lock()))

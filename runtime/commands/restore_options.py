@@ -97,6 +97,13 @@ Backend = Annotated[
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], _machine(help="Where they run.  [default: auto, a GPU if it can be used]")
 ]
+Precision = Annotated[
+    Literal["fp32", "fp16", "bf16", "int8", "fp8"] | None,
+    _machine(help="Of the networks; all but fp32 take an engine.  [default: the fastest]"),
+]
+Engine = Annotated[
+    str | None, _machine(metavar="NAME", help="The engine of the bundle to use.  [default: the fastest]")
+]
 Threads = Annotated[
     int | None, _machine(metavar="N", min=1, help="CPU threads, one per core at most.  [default: all cores]")
 ]

@@ -14,36 +14,29 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from math import sqrt
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends.networks import Networks
-from runtime.bundle.folder import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle, Step
+from runtime.bundle.folder import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle
 from runtime.bundle.golden_example import GOLDEN_TOLERANCE, Golden, psnr, read_golden
 from runtime.bundle.opening import load_bundle
 from runtime.cache import cache_folder
 from runtime.engines.engine_networks import on_device, open_engine, title
 from runtime.engines.profile import image_sizes
-from runtime.engines.store import Precision, StoredEngine, encode_record, network_digests, read_engine
+from runtime.engines.store import StoredEngine, encode_record, network_digests, read_engine
+from runtime.engines.tolerances import TOLERANCES, agreement, kind_of, network_outputs
 from runtime.errors import RestoreError
 from runtime.loop.host_loop import HostLoop
 from runtime.loop.loop import pad
-from runtime.loop.noise import gaussian
 from runtime.replacing import replaced
 
 Array = npt.NDArray[np.float32]
 
 LONGEST = 900
 """Seconds after which a check is given up: the first load of an engine may compile it for minutes."""
-OUTPUT_DB: dict[Precision, float] = {"fp32": 50.0, "fp16": 35.0, "bf16": 25.0, "int8": 6.0, "fp8": 6.0}
-"""PSNR in dB, peak 1, that every output must reach against the portable networks: less than rounding leaves, more
-than a wrong engine gives (zeros instead of noise: 0 dB). An int8 denoiser that the accuracy gate let through had 12 dB
-at its last step, where the noise hardly counts.
-"""
 STOPPED = (2, 9, 15)
 """SIGINT, SIGKILL and SIGTERM come from someone else: they say nothing about the engine."""
 
@@ -241,10 +234,12 @@ def golden_psnr(bundle: Bundle, engine: StoredEngine, threads: int | None) -> fl
     if result.mask is None or not (np.isfinite(result.image).all() and np.isfinite(result.mask).all()):
         raise RestoreError("the result has values that are not finite")
     padded = pad(image, bundle.manifest.model.multiple), pad(mask, bundle.manifest.model.multiple)
-    found, truth = (_outputs(bundle, of, *padded, table) for of in (networks, portable))
-    for name, output in found.items():
-        if not psnr(output, truth[name]) >= (least := OUTPUT_DB[engine.record.key.precision]):
-            text = f"{psnr(output, truth[name]):.1f} dB only, {least:g} dB are needed"
+    clean = portable.prior(*padded)[0] if bundle.has_prior else None
+    found, truth = (network_outputs(of, *padded, clean, table, golden.seed) for of in (networks, portable))
+    needed = TOLERANCES[engine.record.key.precision]._asdict()
+    for (name, output), (_, expected_output) in zip(found, truth, strict=True):
+        if not (reached := agreement(name, output, expected_output)) >= (least := needed[kind_of(name)]):
+            text = f"{reached:.1f} dB only, {least:g} dB are needed"
             raise RestoreError(f"{name} is that of the portable networks to {text}")
     return min(200.0, psnr(result.image, expected))
 
@@ -281,22 +276,6 @@ def _fitted(golden: Golden, bundle: Bundle, engine: StoredEngine | None) -> tupl
     if fitted == padded:
         return golden.image, golden.mask
     return _resized(golden.image, *fitted), _resized(golden.mask, *fitted)
-
-
-def _outputs(bundle: Bundle, networks: Networks, image: Array, mask: Array, table: list[Step]) -> dict[str, Array]:
-    """Every output of every network, of the denoiser at the first and the last step, by what it is."""
-    found = dict[str, Array]()
-    if bundle.has_prior:
-        found["the clean image"], found["the matte"] = networks.prior(image, mask)
-    y, noise = 2 * image - 1, gaussian(*image.shape[2:], seed=0, step=0)[None]
-    for step in (table[0], table[-1]):
-        x_t = np.float32(sqrt(step.alpha_bar)) * y + np.float32(sqrt(1 - step.alpha_bar)) * noise
-        found[f"the noise at t = {step.t}"] = networks.denoise(y, mask, x_t, step, False)[0]
-        noise_too, shadow = networks.denoise(y, mask, x_t, step, True)
-        found[f"the noise with a mask at t = {step.t}"] = noise_too
-        if shadow is not None:
-            found[f"the mask at t = {step.t}"] = shadow
-    return found
 
 
 def _resized(array: Array, height: int, width: int) -> Array:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from runtime.backends.networks import Used
 from runtime.bundle.folder import ENGINES, NETWORKS, ROWS, Bundle, FileEntry, Note, Positive, damage
 from runtime.cache import cache_folder
 from runtime.errors import BundleError
@@ -68,6 +69,11 @@ class EngineKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     "threads:N"."""
 
 
+def device_of(key: EngineKey) -> Provider:
+    """Where an engine of that key runs."""
+    return "cpu" if key.provider == "cpu" else "cuda"
+
+
 class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How an onnxruntime engine is to be opened, as measured to be best."""
 
@@ -90,6 +96,9 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     psnr: float
     least: float
     photos: list[str]
+    outputs: dict[str, float] = {}
+    """Worst agreement in dB of the networks' outputs at any step: the other fields of
+    `runtime.engines.tolerances.Decibels`."""
 
 
 class EngineRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,6 +133,12 @@ class StoredEngine:
 
     path: Path
     record: EngineRecord
+
+    @property
+    def used(self) -> Used:
+        """What its networks say that they run on."""
+        key = self.record.key
+        return Used(key.backend, self.name, key.precision, device_of(key))
 
     @property
     def name(self) -> str:

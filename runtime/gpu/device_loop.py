@@ -7,7 +7,7 @@ whose kernels are those of `kernels/` in Triton's interpreter.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +91,7 @@ class DeviceLoop:
                 for done in self._stream(photos, parts, plan, results):
                     if progress is not None:
                         progress(done * len(table), len(images) * len(table))
-        return results.working()
+        return replace(results.working(), used=self.networks.used)
 
     def _stream(self, photos: "Photos", parts: list[slice], plan: Plan, results: "Results") -> Iterator[int]:
         """Restore parts of one size, one after the other; yields the number of images that are done."""

@@ -81,7 +81,7 @@ class HostLoop:
         ended = perf_counter()
         x, clean, h = (array[:, :, :height, :width] for array in (x, clean, h))
         found = None if found is None else found[:, :, :height, :width]
-        return Working(x, clean, found, h, prior_done - started, ended - prior_done)
+        return Working(x, clean, found, h, prior_done - started, ended - prior_done, used=self.networks.used)
 
     def _find_mask(self, y: Array) -> Array:
         """Where the prior, asked without a mask, is sure of a shadow: float32 [1, 1, h, w] of 0 and 1."""
@@ -109,4 +109,5 @@ def _joined(results: list[Working]) -> Working:
         illumination=np.concatenate([result.illumination for result in results]),
         prior_seconds=sum(result.prior_seconds for result in results),
         diffusion_seconds=sum(result.diffusion_seconds for result in results),
+        used=results[0].used,
     )

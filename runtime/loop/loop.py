@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends.networks import Networks
+from runtime.backends.networks import Networks, Used
 from runtime.bundle.folder import Step
 
 Array = npt.NDArray[np.float32]
@@ -30,6 +30,8 @@ class Working:
     diffusion_seconds: float
     tile: tuple[int, int] | None = None
     """(height, width) in pixels of the tiles that the networks ran on, if they did."""
+    used: Used | None = None
+    """What ran the networks."""
 
 
 class Loop(Protocol):

@@ -28,6 +28,7 @@ class TiledNetworks:
 
     def __init__(self, networks: Networks, tile: tuple[int, int], multiple: int) -> None:
         self.title = f"{networks.title}, in tiles of {tile[1]}x{tile[0]} pixels"
+        self.used = networks.used
         self.sizes: Sizes | None = None
         self.on_host = networks.on_host
         self._networks, self._tile, self._multiple = networks, tile, multiple

@@ -131,3 +131,9 @@ def images(batch: int, height: int, width: int) -> dict[str, Any]:
     rng = np.random.default_rng(height)
     shapes = {"image": 3, "mask": 1, "x_t": 3}
     return {name: rng.random((batch, count, height, width), np.float32) for name, count in shapes.items()}
+
+
+def output_names(steps: int, prior: bool = True) -> set[str]:
+    """What a comparison calls the outputs of the networks."""
+    denoiser = {f"denoiser.{kind} {step}" for kind in ("noise", "mask") for step in range(1, steps + 1)}
+    return denoiser | ({"prior.clean", "prior.matte"} if prior else set())

@@ -33,6 +33,7 @@ from runtime.full_size.brightening import brighten
 from runtime.full_size.illumination import log_gain
 from runtime.full_size.resizing import reduced
 from runtime.loop.noise import gaussian
+from tests.export.conftest import output_names
 from training.checkpoint import Model
 from training.degradation import AUTHORS, CLAMPED, IlluminationForm, illumination
 from training.sampler import SamplerOptions, sample
@@ -86,8 +87,7 @@ def test_sampling_loop_matches_reference(model: Model, bundle: Bundle, name: str
     changed = variant(bundle, model, options)
     found = compare(on_cpu(changed), InPyTorch(model, options), changed, samples)
     assert verification("PyTorch", [], found)[1] is None
-    networks = {"prior.clean", "prior.matte", "denoiser.noise", "denoiser.shadow"}
-    assert set(found) == networks | {f"step {k}" for k in range(1, options.steps + 1)} | set(LOOPS)
+    assert set(found) == output_names(options.steps) | {f"step {k}" for k in range(1, options.steps + 1)} | set(LOOPS)
 
 
 @pytest.mark.parametrize("name", ["paper", "start from the prior", "late masks"])
@@ -138,7 +138,7 @@ def test_without_prior(model: Model, without: Bundle) -> None:
     alone, options = Model(model.denoiser, None), SamplerOptions(data_consistency=False)
     found = compare(on_cpu(without), InPyTorch(alone, options), without, verification_samples((), 8, side=64))
     assert verification("PyTorch", [], found)[1] is None
-    assert set(found) == {"denoiser.noise", "denoiser.shadow", *(f"step {k}" for k in range(1, 6)), "loop"}
+    assert set(found) == output_names(5, prior=False) | {*(f"step {k}" for k in range(1, 6)), "loop"}
     with pytest.raises(runtime.RestoreError, match="mask"):
         runtime.load(without.path, "portable", "cpu", 1)(synthetic(40, 40).transpose(1, 2, 0))
 

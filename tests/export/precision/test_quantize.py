@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -18,7 +17,7 @@ from export.engines.build import build_engines
 from export.engines.key import EngineOptions
 from export.errors import ExportError
 from export.precision.fp8 import FLOAT8, fp8_scheme
-from export.precision.int8 import ONNX_RUNTIME, SATURATING, TENSORRT, int8_scheme
+from export.precision.int8 import ONNX_RUNTIME, TENSORRT, int8_scheme
 from export.precision.mixed import mixed_graph, single_graph
 from export.precision.networks import session
 from export.precision.prepare import Prepared, prepare
@@ -29,7 +28,7 @@ from runtime.engines.store import EngineKey, Precision, Provider
 from tests.export.precision.test_mixed import graph, weight
 from tests.export.precision.test_simulate import feed_of
 
-SCHEMES = {"onnxruntime": ONNX_RUNTIME, "saturating": SATURATING, "tensorrt int8": TENSORRT, "tensorrt fp8": FLOAT8}
+SCHEMES = {"onnxruntime": ONNX_RUNTIME, "tensorrt int8": TENSORRT, "tensorrt fp8": FLOAT8}
 
 
 def key(precision: Precision, backend: Any = "tensorrt-rtx", sm: tuple[int, ...] = (89,)) -> EngineKey:
@@ -64,20 +63,32 @@ def test_a_convolution_is_near_in_every_form(name: str, half: bool) -> None:
     assert 1e-4 < error < (0.08 if scheme is FLOAT8 else 0.03)
 
 
-def test_weights_have_a_scale_per_channel_and_cannot_saturate_16_bits() -> None:
+def test_weights_have_a_scale_per_channel() -> None:
     model, _, ranges = one_convolution()
-    low = quantized_graph(model, model, ranges, SATURATING, frozenset())
+    low = quantized_graph(model, model, ranges, ONNX_RUNTIME, frozenset())
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in low.graph.initializer}
     stored = constants["c.weight.quantized"]
     assert stored.dtype == np.int8
     assert np.abs(stored).max(axis=(1, 2, 3)).tolist() == [64] * 4
-    assert 2 * 255 * 64 < 2**15
     np.testing.assert_allclose(
         stored * constants["c.weight.quantized.scale"].reshape(-1, 1, 1, 1),
         weight(),
         atol=constants["c.weight.quantized.scale"].max(),
     )
     assert constants["c.bias.quantized"].dtype == np.int32
+
+
+@pytest.mark.parametrize(("limit", "exact"), [(ONNX_RUNTIME.weight_limit, True), (127, False)])
+def test_no_pair_of_products_saturates_16_bits(limit: float, exact: bool) -> None:
+    """vpmaddubsw, with which ONNX Runtime multiplies on a CPU without VNNI: unsigned activations times signed weights,
+    added up in pairs with saturation.
+    """
+    rng = np.random.default_rng(3)
+    weights = np.append(rng.integers(-limit, limit + 1, 4094), [limit, limit]).astype(np.int32)
+    activations = np.append(rng.integers(0, 256, 4094), [255, 255]).astype(np.int32)
+    pairs = (activations * weights).reshape(-1, 2).sum(axis=1)
+    saturated = pairs.clip(-(2**15), 2**15 - 1)
+    assert (saturated.sum() == pairs.sum()) == exact
 
 
 def test_onnx_runtime_folds_it_into_an_integer_convolution(tmp_path: Path) -> None:
@@ -162,9 +173,7 @@ def test_a_portable_engine_cannot_have_fp8() -> None:
 
 
 def test_forms_by_backend() -> None:
-    plain = key("int8", "onnxruntime")
-    assert int8_scheme(plain) is SATURATING
-    assert int8_scheme(msgspec.structs.replace(plain, device="Some CPU, avx512-vnni")) is ONNX_RUNTIME
+    assert int8_scheme(key("int8", "onnxruntime")) is ONNX_RUNTIME
     assert int8_scheme(key("int8", "tensorrt", ())) is int8_scheme(key("int8")) is TENSORRT
     assert fp8_scheme(key("fp8", sm=(89, 120))) is FLOAT8
     assert isinstance(FLOAT8, Scheme)

@@ -87,6 +87,19 @@ class Queued:
         self._driver.enqueue(self._stream, self._name, lambda: self._session.run_with_iobinding(binding.own))
 
 
+class OnCuda:
+    """A session on the CPU that says it is on CUDA."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     """A GPU made in Python that ONNX Runtime takes for one with CUDA."""
@@ -96,6 +109,8 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
         session = open_session(graph, "cpu", settings)
         stream = settings.provider_options.get("user_compute_stream")
         assert stream is None or provider == "cuda"
+        if provider == "cuda" and not stream:
+            return OnCuda(session)
         return Queued(session, made, int(stream), Path(graph).stem) if stream else session
 
     monkeypatch.setattr(onnxruntime_networks, "_provider", lambda device: "cpu" if device == "cpu" else "cuda")

@@ -17,7 +17,6 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 import runtime
-from runtime.backends import selection
 from runtime.backends.selection import choose
 from runtime.bundle.folder import Bundle
 from runtime.bundle.opening import load_bundle
@@ -33,17 +32,6 @@ from runtime.loop.host_loop import HostLoop
 from runtime.loop.loop import Loop
 from tests.runtime.engine_folders import make_key, write_engine
 from tests.runtime.tiny import picture, save
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "shadowdiffusion"
-
-
-@pytest.fixture
-def opened(bundle: Path, tmp_path: Path) -> Bundle:
-    return load_bundle(shutil.copytree(bundle, tmp_path / "b"))
 
 
 def add(opened: Bundle, scale: float = 1.0, fields: dict[str, Any] | None = None, **changes: Any) -> Path:
@@ -65,6 +53,7 @@ def chosen(opened: Bundle, backend: Any = "auto") -> tuple[str, list[str]]:
 
 
 PORTABLE = "ONNX Runtime on the CPU"
+MS = {"prior.onnx": 1.0, "denoiser.onnx": 1.0}
 
 
 def test_without_engines_nothing_is_said_and_nothing_is_written(opened: Bundle, cache: Path) -> None:
@@ -83,7 +72,7 @@ def test_an_engine_that_fits_is_checked_once_and_used(opened: Bundle) -> None:
 
 def test_the_engine_is_what_restores(opened: Bundle) -> None:
     """A gate of 10 dB lets an engine through that is a little off, which shows in the result."""
-    add(opened, 1.1, {"gate": Gate(30.0, 10.0, ["a"])}, precision="int8")
+    add(opened, 1.07, {"gate": Gate(30.0, 10.0, ["a"])}, precision="int8")
     photo = picture(40, 48)
     engine = runtime.load(opened.path, "onnxruntime", "auto", 1, list[str]().append)(photo).image
     portable = runtime.load(opened.path, "portable", "cpu", 1)(photo).image
@@ -93,17 +82,17 @@ def test_the_engine_is_what_restores(opened: Bundle) -> None:
 @pytest.mark.parametrize(
     ("scale", "precision", "words"),
     [
-        (1.1, "int8", r"it reproduces the golden example to \d+\.\d dB only, 50 dB are needed"),
-        (1.1, "fp32", r"the noise at t = 50 is that of the portable networks to \d+\.\d dB only, 50 dB are needed"),
-        (-1.0, "int8", r"the noise at t = 50 is that of the portable networks to -?\d+\.\d dB only, 6 dB are needed"),
+        (1.07, "int8", r"it reproduces the golden example to \d+\.\d dB only, 50 dB are needed"),
+        (1.1, "int8", r"denoiser\.noise 1 is that of the portable networks to 20\.0 dB only, 22 dB are needed"),
+        (1.001, "fp32", r"denoiser\.noise 1 is that of the portable networks to 60\.0 dB only, 80 dB are needed"),
         (np.nan, "fp32", "not finite"),
     ],
 )
 def test_an_engine_that_is_wrong_is_quarantined_and_the_next_is_used(
     opened: Bundle, scale: float, precision: str, words: str
 ) -> None:
-    wrong = add(opened, scale, {"latency_ms": {"denoiser.onnx": 1.0}}, precision=precision)
-    right = add(opened, 1.0, {"latency_ms": {"denoiser.onnx": 2.0}}, optimization_level=5)
+    wrong = add(opened, scale, {"latency_ms": MS}, precision=precision)
+    right = add(opened, 1.0, {"latency_ms": {name: 2 * each for name, each in MS.items()}}, optimization_level=5)
     title, said = chosen(opened)
     assert title == f"engine {right.name}"
     assert len(said) == 3
@@ -257,7 +246,7 @@ def test_an_example_outside_the_profile_is_made_to_fit(opened: Bundle) -> None:
     fitted = add(opened, profile="40x32:64x64:64x64")
     assert golden_psnr(opened, read_engine(exact), 1) > 100
     assert golden_psnr(opened, read_engine(fitted), 1) > 100
-    wrong = add(opened, 1.1, profile="40x32:40x32:40x32", precision="int8")
+    wrong = add(opened, 1.07, profile="40x32:40x32:40x32", precision="int8")
     assert golden_psnr(opened, read_engine(wrong), 1) < 50
 
 
@@ -303,24 +292,6 @@ def test_a_profile_covers_the_usual_photos_in_both_directions(
     assert covers_photos(make_key(opened.path, profile=profile, batch=batch), 48, 8) == expected
 
 
-def test_engines_are_ranked_by_sizes_backend_time_and_precision(opened: Bundle) -> None:
-    wide: dict[str, Any] = {"profile": "32x32:48x48:48x48"}
-    narrow: dict[str, Any] = {"profile": "48x48:48x48:48x48"}
-    rtx: dict[str, Any] = {"backend": "tensorrt-rtx"}
-    best_first = [
-        add(opened, backend="tensorrt", **wide),
-        add(opened, 1.0, {"latency_ms": {"denoiser.onnx": 5.0}}, **rtx, **wide),
-        add(opened, 1.0, {"latency_ms": {"denoiser.onnx": 6.0}}, **rtx, **wide, precision="fp16"),
-        add(opened, **rtx, **wide, precision="fp16", batch="1:1:2"),
-        add(opened, **rtx, **wide, batch="1:1:2"),
-        add(opened, **narrow),
-        add(opened, backend="tensorrt", **narrow),
-    ]
-    engines = [read_engine(folder) for folder in sorted(best_first)]
-    ranked = sorted(engines, key=lambda engine: selection._rank(engine, opened.manifest.model))
-    assert [engine.path for engine in ranked] == best_first
-
-
 def test_an_unknown_backend_and_a_missing_one_are_refused(opened: Bundle) -> None:
     with pytest.raises(RestoreError, match="backend 'gpu' is unknown: choose one of auto, portable"):
         choose(opened, "gpu")  # type: ignore[arg-type]
@@ -341,7 +312,7 @@ def test_the_command_line_says_which_engines_it_passes_over(opened: Bundle, tmp_
 
 
 def test_the_verdict_file_says_what_was_found(opened: Bundle, cache: Path) -> None:
-    add(opened, 1.1, precision="int8")
+    add(opened, 1.07, precision="int8")
     chosen(opened)
     (file,) = (cache / "checks").iterdir()
     verdict = msgspec.json.decode(file.read_bytes(), type=golden_check.Verdict)
