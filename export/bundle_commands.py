@@ -69,15 +69,25 @@ def inspect(
 
 def prune(
     bundle: Folder,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An engine to drop, whatever its state, and no other; may be repeated.  [default: all of no use]",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Drop engines that are damaged, or were built from other networks or by another version of the builder."""
+    """Drop engines that are damaged, or were built from other networks or by another version of the builder; or those
+    that are named.
+    """
     with one_line_errors():
         from export.engines.prune import prune as drop
         from export.results import Pruned, show
 
-        dropped = drop(bundle, dry_run, reporter())
+        dropped = drop(bundle, dry_run, reporter(), engine or ())
     verb = "would drop" if dry_run else "dropped"
     lines = [f"{verb} {name}: {reason}" for name, reason in dropped.items()] or ["nothing to drop"]
     show(Pruned(str(bundle), dry_run, dropped), lines, as_json)
@@ -121,8 +131,8 @@ def verify(
     """Compare the networks of a bundle with PyTorch, and its engines with the networks, and store what was measured.
 
     The golden example is always run; PyTorch needs --against. Exit code 2 if anything is damaged or past its
-    tolerance: 80 dB for network outputs and 60 dB for the sampling loop in float32, the accuracy gate it was built
-    with for an engine in lower precision.
+    tolerance: those of docs/precision.md for every output of every network, at every step, and for the sampling loop;
+    for the loop of an engine in lower precision the accuracy gate it was built with.
     """
     with one_line_errors():
         from export.recheck import recheck, store, why_not_writable

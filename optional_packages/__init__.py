@@ -19,6 +19,7 @@ EXTRAS = {
     "scipy": "benchmark",
     "skimage": "benchmark",
     "tensorboard": "train",
+    "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
     "torch": "train,export,benchmark",
     "triton": "kernels",

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from runtime.errors import tell
+from runtime.replacing import replaced
 
 CHOOSE = "XDG_CACHE_HOME chooses a folder"
 
@@ -33,3 +34,15 @@ def cache_folder(purpose: str) -> Path | None:
 def _warn_once() -> None:
     """Python itself warns again whenever a library has changed the filters of warnings."""
     tell(f"there is no cache, since this user has no home folder: {CHOOSE}")
+
+
+def keep(file: Path | None, raw: bytes) -> None:
+    """Write a file of the cache whole or not at all; a cache that cannot be written is none."""
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(file) as target:
+            target.write(raw)
+    except OSError:
+        return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from runtime.backends.networks import Array, GraphNetworks, check_finite
+from runtime.backends.networks import Array, GraphNetworks, Used, check_finite
 from runtime.backends.onnxruntime_networks import open_session
 from runtime.bundle.folder import MASK_HEAD
 from runtime.engines.store import Provider, SessionSettings
@@ -23,7 +23,7 @@ class GraphsInMemory(GraphNetworks):
         self, graphs: Mapping[str, ModelProto], rows: Array | None, provider: Provider, settings: SessionSettings
     ) -> None:
         super().__init__(rows, MASK_HEAD in graphs)
-        self.on_host = provider == "cpu"
+        self.on_host, self.used = provider == "cpu", Used("onnxruntime", None, "fp32", provider)
         self._sessions = {
             name: open_session(graph.SerializeToString(), provider, settings) for name, graph in graphs.items()
         }

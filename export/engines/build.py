@@ -81,6 +81,8 @@ def _usable(
     except BundleError as error:
         return None, str(error)
     problem = engine_damage(engine) or quarantine(engine, machine.device(key)) or _below_gate(engine.record, options)
+    if engine.record.provisional:
+        problem = problem or "it is provisional, as other programs disturbed its times"
     return (None, problem) if problem else (engine, None)
 
 
@@ -138,7 +140,10 @@ def _build(job: Job, backend: Backend, machine: Machine) -> StoredEngine:
             latency_ms=parts.latency_ms,
             workspace_mib=options.workspace,
             status=parts.status,
+            provisional=parts.provisional,
         )
+        if record.provisional:
+            job.report("other programs disturbed the times: the engine is provisional, the next build measures again")
         parse_record(encode_record(record))  # what cannot be read back is not stored
         (folder / RECORD).write_bytes(encode_record(record))
         verdict = _check(job, StoredEngine(folder, record), machine)

@@ -9,6 +9,7 @@ from runtime.engines.store import BackendName
 
 OTHER_BACKEND = "it is for --backend {}"
 TENSORRT, ONNXRUNTIME = (OTHER_BACKEND.format(name) for name in ("tensorrt", "onnxruntime"))
+BUILDERS = "it is for --backend tensorrt and tensorrt-rtx"
 REASONS: dict[BackendName, dict[str, str]] = {
     "tensorrt": {
         "sm": "leave out --sm, as TensorRT builds for the GPU it runs on, or use --backend tensorrt-rtx",
@@ -28,6 +29,7 @@ REASONS: dict[BackendName, dict[str, str]] = {
         "version_compatible": TENSORRT,
         "hardware_compatible": TENSORRT,
         "provider": ONNXRUNTIME,
+        "optimization_level": BUILDERS,
     },
     "onnxruntime": {
         "sm": "it is for --backend tensorrt-rtx",
@@ -35,6 +37,7 @@ REASONS: dict[BackendName, dict[str, str]] = {
         "strip_weights": TENSORRT,
         "version_compatible": TENSORRT,
         "hardware_compatible": TENSORRT,
+        "optimization_level": BUILDERS,
     },
 }
 

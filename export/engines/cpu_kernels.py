@@ -12,7 +12,7 @@ from export.console import Report
 from export.engines.job import Backend, Job, Parts
 from export.engines.key import EngineOptions
 from export.engines.onnxruntime import course_of
-from export.engines.race import faster, milliseconds, race, ratio
+from export.engines.race import faster, milliseconds, race, ratio, steady
 from export.engines.tuning import TOLERANCE, Course
 from export.errors import ExportError
 from export.plans.network import Network
@@ -52,6 +52,7 @@ class CpuKernels:
         """Write the plans into `job.folder`, compare them with the graphs and race them. Raises ExportError."""
         threads = job.options.threads or usable_cores()
         networks, notes, latency = dict[str, NetworkRecord](), list[Note](), dict[str, float]()
+        undisturbed = True
         for name in (PRIOR, DENOISER, MASK_HEAD):
             if name not in job.graphs:
                 continue
@@ -67,14 +68,15 @@ class CpuKernels:
             plan = cpu_library.Network(job.folder / file, threads)
             session = open_session(job.graphs[name].SerializeToString(), "cpu", SessionSettings(threads, True, {}))
             difference, seconds = _difference(plan, session, course), round(time.perf_counter() - begun, 2)
-            best = _race(job, course, plan, session, threads)
+            best, calm = _race(job, course, plan, session, threads)
+            undisturbed = undisturbed and calm
             if best is None:
                 (job.folder / file).unlink()
                 continue
             latency[name] = best
             networks[name] = NetworkRecord(file, seconds, _tensors(network))
             notes.append(Note("cpu-kernels", "exact", f"{name}: L2 difference {difference:.1e} to the graph", None))
-        return Parts(networks, notes, None, latency, "built and measured on this CPU")
+        return Parts(networks, notes, None, latency, "built and measured on this CPU", not undisturbed)
 
 
 def load_cpu_kernels() -> Backend:
@@ -106,8 +108,8 @@ def _difference(plan: cpu_library.Network, session: Any, course: Course) -> floa
     return worst
 
 
-def _race(job: Job, course: Course, plan: cpu_library.Network, session: Any, threads: int) -> float | None:
-    """Milliseconds of the plan; None if ONNX Runtime is faster, which then keeps the network.
+def _race(job: Job, course: Course, plan: cpu_library.Network, session: Any, threads: int) -> tuple[float | None, bool]:
+    """Milliseconds of the plan, None if ONNX Runtime is faster and keeps the network; and whether times were steady.
 
     Raises ExportError unless the plan is the faster one for a step of the denoiser.
     """
@@ -127,8 +129,8 @@ def _race(job: Job, course: Course, plan: cpu_library.Network, session: Any, thr
         )
     if faster(taken["graph"], taken["plan"]):
         job.report(f"{course.network} stays with ONNX Runtime")
-        return None
-    return best
+        return None, steady(taken)
+    return best, steady(taken)
 
 
 def _tensors(network: Network) -> dict[str, dict[str, Any]]:

@@ -43,6 +43,7 @@ class Parts:
     session: SessionSettings | None = None
     latency_ms: dict[str, float] = field(default_factory=dict)
     status: str = ""
+    provisional: bool = False
 
 
 class Backend(Protocol):

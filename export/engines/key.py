@@ -76,7 +76,8 @@ def engine_key(options: EngineOptions, bundle: Bundle, version: str, gpu: Gpu | 
     return EngineKey(
         device=find_cpu() if options.backend == "onnxruntime" and provider == "cpu" else gpu.name if gpu else None,
         sm=[gpu.sm] if gpu else sorted(set(options.sm)),
-        driver=gpu.driver if gpu else None,
+        # TensorRT times kernels with the driver; TensorRT for RTX and ONNX Runtime choose them when they load an engine
+        driver=gpu.driver if gpu and options.backend == "tensorrt" else None,
         backend=options.backend,
         backend_version=version,
         provider=provider,
@@ -102,8 +103,8 @@ def describe(key: EngineKey) -> str:
     anything = "any CPU" if key.provider == "cpu" else "any GPU"
     sms = f"SM {' and '.join(map(str, key.sm))}" if key.sm else anything
     device = sms if key.device is None else key.device
-    if key.driver is not None:
-        device += f" ({sms}, driver {key.driver})"
+    if key.device is not None and key.sm:
+        device += f" ({sms}, driver {key.driver})" if key.driver else f" ({sms})"
     flags = "".join(f", {flag}" for flag in key.flags)
     return f"{device}, {TITLES[key.backend]} {key.backend_version}, {key.precision}, {_sizes(key, ':')}{flags}"
 

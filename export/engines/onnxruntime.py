@@ -20,8 +20,8 @@ import numpy as np
 from export.engines.job import Backend, Job, Parts
 from export.engines.key import EngineOptions
 from export.engines.layers import record_layers
-from export.engines.race import faster, milliseconds, race
-from export.engines.tuning import Course, Feed, choose_settings, tune
+from export.engines.race import faster, milliseconds, race, steady
+from export.engines.tuning import Course, Feed, Tuned, choose_settings, tune
 from export.errors import ExportError
 from export.passes.catalog import PASSES
 from export.photos import ellipse, synthetic
@@ -86,26 +86,29 @@ class OnnxRuntime:
                 f"other programs keep {busy:.1f} cores busy: what is chosen may not be the best when they are done"
             )
         courses = {name: course_of(job, name) for name in job.graphs}
-        settings = choose_settings(
+        chosen = choose_settings(
             job.graphs[DENOISER], courses[DENOISER], provider, job.options.threads, job.report, job.bar
         )
+        settings, undisturbed = chosen.settings, chosen.steady
         networks, notes, latency = dict[str, NetworkRecord](), list[Note](), dict[str, float]()
         tuned_graphs: dict[str, ModelProto] = {}
         for name, graph in job.graphs.items():
             started = time.perf_counter()
             tuned = _tuned(job, graph, courses[name], settings)
+            undisturbed = undisturbed and tuned.steady
             if name == DENOISER and job.key.precision != "fp32":
-                _check_worth(job, tuned[0], courses[name], settings)
-            session = _write(job, tuned[0], courses[name], settings)
-            tuned_graphs[name] = tuned[0]
+                _check_worth(job, tuned.model, courses[name], settings)
+            session = _write(job, tuned.model, courses[name], settings)
+            tuned_graphs[name] = tuned.model
             seconds = round(time.perf_counter() - started, 2)
             networks[name] = NetworkRecord(name, seconds, _tensors(session))
-            notes += tuned[1]
+            notes += tuned.notes
             with job.bar(f"latency of {name}") as progress:
-                latency[name] = milliseconds(race({name: _step(session, courses[name])}, progress)[name])
+                taken = race({name: _step(session, courses[name])}, progress)
+            latency[name], undisturbed = milliseconds(taken[name]), undisturbed and steady(taken)
         record_layers(job, tuned_graphs)
         status = f"built and measured on {job.key.device}"
-        return Parts(networks, notes, settings, latency, status)
+        return Parts(networks, notes, settings, latency, status, provisional=not undisturbed)
 
 
 def load_onnxruntime() -> Backend:
@@ -151,17 +154,16 @@ def network_inputs(bundle: Bundle, network: str, size: tuple[int, int], batch: i
     return feed | {"row": rows[step.row, None]}
 
 
-def _tuned(job: Job, graph: ModelProto, course: Course, settings: SessionSettings) -> tuple[ModelProto, list[Note]]:
+def _tuned(job: Job, graph: ModelProto, course: Course, settings: SessionSettings) -> Tuned:
     passes = [item for item in PASSES if item.stage == "engine"]
     provider: Provider = job.key.provider or "cpu"
-    tuned = tune(graph, course, passes, job.options.passes, provider, settings, job.report, job.bar)
-    return tuned.model, tuned.notes
+    return tune(graph, course, passes, job.options.passes, provider, settings, job.report, job.bar)
 
 
 def _check_worth(job: Job, graph: ModelProto, course: Course, settings: SessionSettings) -> None:
     """Raise ExportError unless a step of the denoiser in low precision is faster than the best in float32."""
     job.report(f"tuning {course.network} in float32, which {job.key.precision} has to beat")
-    single = _tuned(job, course.truth, course, settings)[0]
+    single = _tuned(job, course.truth, course, settings).model
     provider: Provider = job.key.provider or "cpu"
     graphs = {"low": graph, "float32": single}
     sessions = {name: open_session(item.SerializeToString(), provider, settings) for name, item in graphs.items()}

@@ -1,14 +1,15 @@
-"""Drop the engines that no longer fit their bundle or this machine, and those that are damaged or quarantined."""
+"""Drop engines: those that are named, or those that no longer fit, are damaged or quarantined."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from export.engines.lock import locked
 from export.engines.store import SCRATCH, clear_scratch
+from export.errors import ExportError
 from runtime.bundle.folder import Bundle
 from runtime.bundle.opening import load_bundle
 from runtime.engines.fit import Machine, misfits, this_machine
@@ -17,14 +18,17 @@ from runtime.engines.store import TITLES, engine_damage, engine_folders, engine_
 from runtime.errors import BundleError
 
 
-def prune(path: Path, dry_run: bool, report: Callable[[str], None]) -> dict[str, str]:
-    """Remove the engines of both stores that are of no use here any more; returns {name: why}.
+def prune(path: Path, dry_run: bool, report: Callable[[str], None], names: Collection[str] = ()) -> dict[str, str]:
+    """Remove the engines `names`, or without names all that are of no use here any more; returns {name: why}.
 
     Those are damaged or quarantined, or were built from other networks, by another version of their backend, or for
     another device or driver. What is not here (a GPU, a backend) is not compared, which `report` says. With
-    `dry_run` nothing is changed. Raises ExportError or BundleError.
+    `dry_run` nothing is changed. Raises BundleError, or ExportError, also for the name of no engine.
     """
     bundle, machine, dropped = load_bundle(path), this_machine(), dict[str, str]()
+    known = [folder.name for folder in engine_folders(*engine_stores(bundle))]
+    if unknown := [name for name in names if name not in known]:
+        raise ExportError(f"{path} has no engine {unknown[0]}: {', '.join(known) or 'it has none at all'}")
     for store in reversed(engine_stores(bundle)):  # the cache first: the bundle may be read-only
         if not os.path.isdir(store):  # Path.is_dir raises for a folder that may not be looked into
             continue
@@ -32,7 +36,11 @@ def prune(path: Path, dry_run: bool, report: Callable[[str], None]) -> dict[str,
             report(f"{path} is a packed bundle, which is never changed: the engines in it stay")
             continue
         with locked(bundle.path if store.parent == bundle.path else store, report):
-            reasons = {folder: _reason(bundle, folder, machine, report) for folder in engine_folders(store)}
+            reasons: dict[Path, str | None] = {
+                folder: "it was named" if folder.name in names else _reason(bundle, folder, machine, report)
+                for folder in engine_folders(store)
+                if not names or folder.name in names
+            }
             dropped |= {folder.name: reason for folder, reason in reasons.items() if reason}
             if not dry_run:
                 _drop(store, [folder for folder, reason in reasons.items() if reason])

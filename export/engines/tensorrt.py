@@ -26,6 +26,7 @@ from export.engines.layers import record_layers
 from export.errors import ExportError
 from export.passes.catalog import GROUP_NORM_PLUGIN, PASSES
 from export.sizes import shape_at
+from optional_packages import install_command
 from runtime.backends.tensorrt_networks import STRIPPED
 from runtime.bundle.folder import Bundle, Note
 from runtime.engines.device import find_gpu
@@ -141,7 +142,7 @@ def load_tensorrt(name: BackendName) -> Backend:
         module.__version__, module.Builder  # noqa: B018  a folder of that name, or half an installation, has neither
     except (ImportError, AttributeError, OSError) as error:
         other: BackendName = "tensorrt" if name == "tensorrt-rtx" else "tensorrt-rtx"
-        advice = f"pip install {name}"
+        advice = install_command(name)
         if importlib.util.find_spec(MODULES[other]) is not None:
             advice += f", or use --backend {other}, which is installed"
         raise ExportError(f"{TITLES[name]} is not installed ({error}): {advice}") from error

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.console import Bar, Report
-from export.engines.race import faster, milliseconds, race, ratio
+from export.engines.race import faster, milliseconds, race, ratio, steady
 from export.errors import ExportError
 from export.passes.catalog import Pass
 from runtime.backends.onnxruntime_networks import open_session
@@ -51,15 +51,24 @@ class Course:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The chosen graph, and a note for every pass that it went through."""
+    """The chosen graph, a note for every pass that it went through, and whether all times were steady."""
 
     model: ModelProto
     notes: list[Note]
+    steady: bool
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The chosen settings, and whether the times were steady."""
+
+    settings: SessionSettings
+    steady: bool
 
 
 def choose_settings(
     model: ModelProto, course: Course, provider: Provider, threads: int | None, report: Report, bar: Bar
-) -> SessionSettings:
+) -> Chosen:
     """The settings with which `model` runs fastest; `threads` are kept if given."""
     most = threads or _cores()
     base = SessionSettings(most, spinning=True, provider_options=_cuda_options() if provider == "cuda" else {})
@@ -77,7 +86,7 @@ def choose_settings(
     times = ", ".join(f"{name} {milliseconds(seconds):g} ms" for name, seconds in taken.items())
     chosen = _winner(taken, "as usual")
     report(f"{course.network} with {most} threads: {times}: {chosen}")
-    return candidates[chosen]
+    return Chosen(candidates[chosen], steady(taken))
 
 
 def tune(
@@ -95,7 +104,7 @@ def tune(
     Raises ExportError for a forced pass that changes the results.
     """
     judge = _Judge(model, course, provider, settings)
-    notes = list[Note]()
+    notes, undisturbed = list[Note](), True
     forced = [item for item in passes if switches.get(item.name)]
     open_passes = [item for item in passes if item.name not in switches]
     for item in forced:
@@ -119,6 +128,7 @@ def tune(
         runs = {name: _runner(changed, course, provider, settings) for name, changed in candidates.items()}
         with bar(f"passes of {course.network}") as progress:
             taken = race({"": _runner(model, course, provider, settings)} | runs, progress)
+        undisturbed = undisturbed and steady(taken)
         for name in runs:
             report(f"{course.network} with {name}: {ratio(taken[name], taken['']):.3f} of the time")
         chosen = _winner(taken, "")
@@ -130,7 +140,7 @@ def tune(
         model = candidates[chosen]
         notes.append(Note(item.name, item.exactness, f"{detail}, {verdicts[chosen].text}"))
         open_passes.remove(item)
-    return Tuned(model, notes)
+    return Tuned(model, notes, undisturbed)
 
 
 @dataclass(frozen=True)

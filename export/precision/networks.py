@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.precision.simulate import TOTAL
-from runtime.backends.networks import GraphNetworks
+from runtime.backends.networks import GraphNetworks, Used
 from runtime.bundle.folder import MASK_HEAD
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class SessionNetworks(GraphNetworks):
     """
 
     title = "graphs in memory, by ONNX Runtime on the CPU"
+    used = Used("onnxruntime", None, "fp32", "cpu")
 
     def __init__(
         self,

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float32]
 
+PORTABLE_CUDA = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+"""float32 as promised, and no search for the fastest convolution at every new size, which takes seconds each."""
+
 
 class OnnxRuntimeNetworks(GraphNetworks):
     """The networks of one bundle, as `runtime.backends.networks.Networks`. Sessions are created when first needed.
@@ -43,7 +46,10 @@ class OnnxRuntimeNetworks(GraphNetworks):
     ) -> None:
         check_threads(threads)
         self._bundle, self._engine = bundle, engine
-        settings = (engine.record.session if engine else None) or SessionSettings(0, True, {})
+        self.provider = _provider(device)
+        """Where they run, unless CUDA does not start, which shows when the first is opened."""
+        usual = SessionSettings(0, True, PORTABLE_CUDA if self.provider == "cuda" else {})
+        settings = (engine.record.session if engine else None) or usual
         self._settings = msgspec.structs.replace(settings, threads=_sensible(threads or settings.threads))
         super().__init__(read_rows(bundle), MASK_HEAD in bundle.manifest.files)
         time, last = "t" if self._rows is None else "row", "features" if self._has_head else "shadow"
@@ -52,8 +58,6 @@ class OnnxRuntimeNetworks(GraphNetworks):
             DENOISER: ({"image", "mask", "x_t", time}, {"noise", last}),
             MASK_HEAD: ({"features"}, {"shadow"}),
         }
-        self.provider = _provider(device)
-        """Where they run, unless CUDA does not start, which shows when the first is opened."""
         self.on_host = self.provider == "cpu"
         self._required = "CUDAExecutionProvider" if device == "cuda" else None
         self._sessions: dict[str, Future[onnxruntime.InferenceSession]] = {}

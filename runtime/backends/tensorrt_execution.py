@@ -23,11 +23,11 @@ class TensorRTExecution:
         if taken != inputs.keys():
             raise BundleError(f"{network.title} takes {sorted(taken)}, not {sorted(inputs)}: build it again")
         self._network, self._stream = network, cuda.stream
-        self._context = network.new_context()
+        self._context, self._ran = network.new_context(), False
         for name, (_, shape) in inputs.items():
             if not self._context.set_input_shape(name, shape):
                 raise RestoreError(f"{network.title} refuses {name} of shape {shape}: {network.logger.last()}")
-        self._buffers = [cuda.allocate(max(1, self._context.update_device_memory_size_for_shapes()))]
+        self._buffers = [cuda.allocate(network.memory_size(self._context))]
         self._context.set_device_memory(self._buffers[0].address, self._buffers[0].size)
         self.shapes = {name: tuple(self._context.get_tensor_shape(name)) for name in network.tensors}
         given = {name: address for name, (address, _) in (*inputs.items(), *outputs.items())}
@@ -40,6 +40,9 @@ class TensorRTExecution:
         """Give the network to the stream. Raises RestoreError if TensorRT refuses, which it also may in a capture."""
         if not self._context.execute_async_v3(self._stream):
             raise RestoreError(f"{self._network.title} did not start: {self._network.logger.last()}; {ADVICE}")
+        if not self._ran:  # the first run is never part of a capture
+            self._ran = True
+            self._network.keep_kernels()
 
     @property
     def uncapturable(self) -> str | None:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from optional_packages import install_command
 from runtime.backends.networks import PACKED_INPUT, GraphNetworks, check_finite
+from runtime.backends.runtime_cache import RuntimeCache
 from runtime.backends.tensor_types import encoded
 from runtime.backends.tensorrt_execution import TensorRTExecution
 from runtime.bundle.folder import DENOISER, MASK_HEAD, Bundle
@@ -42,7 +44,7 @@ class TensorRTNetworks(GraphNetworks):
         try:
             self._trt = importlib.import_module(MODULES[key.backend])
         except (ImportError, OSError) as error:
-            raise RestoreError(f"engine {engine.name} needs {key.backend}: pip install {key.backend}") from error
+            raise RestoreError(f"engine {engine.name} needs {key.backend}: {install_command(key.backend)}") from error
         self.title, self.used = f"engine {engine.name}", engine.used
         self.batch = batch_sizes(key)[2]
         low, _, high = image_sizes(key)
@@ -100,7 +102,8 @@ class TensorRTNetworks(GraphNetworks):
         if STRIPPED in engine.record.key.flags:
             self._refit(name, opened)
         title, multiple = f"{name} of engine {engine.name}", self._bundle.manifest.model.multiple
-        return EngineNetwork(title, tensors, multiple, opened, self.cuda, self._logger, trt)
+        cache = RuntimeCache(engine.record.files[record.file].sha256)
+        return EngineNetwork(title, tensors, multiple, opened, self.cuda, self._logger, trt, cache)
 
     def _refit(self, name: str, opened: Any) -> None:
         """Give a stripped engine its weights: from a graph in its folder, else from the portable one."""
@@ -117,12 +120,23 @@ class EngineNetwork:
     """One loaded engine. By itself it runs on host arrays, with an execution context and device memory for that."""
 
     def __init__(
-        self, title: str, tensors: Tensors, multiple: int, engine: Any, cuda: Cuda, logger: Any, trt: Any
+        self,
+        title: str,
+        tensors: Tensors,
+        multiple: int,
+        engine: Any,
+        cuda: Cuda,
+        logger: Any,
+        trt: Any,
+        cache: RuntimeCache,
     ) -> None:
         self.title, self.tensors, self.logger = title, tensors, logger
+        self._cache = cache
+        self._compiles = hasattr(trt, "DynamicShapesKernelSpecializationStrategy")
         self._multiple, self._engine, self._cuda, self._trt = multiple, engine, cuda, trt
         self._context: Any = None
         self._buffers: dict[str, Buffer] = {}
+        self._seen = set[tuple[tuple[str, tuple[int, ...]], ...]]()
 
     def new_context(self) -> Any:
         """An execution context, to which whoever asks gives memory: for the images at hand, not the largest of the
@@ -134,12 +148,27 @@ class EngineNetwork:
             config = self._engine.create_runtime_config()
             config.dynamic_shapes_kernel_specialization_strategy = kernels.EAGER
             config.set_execution_context_allocation_strategy(strategy)
+            self._cache.attach(config)
             context = self._engine.create_execution_context(config)
         else:
             context = self._engine.create_execution_context(strategy)
         if context is None:
             raise OutOfMemoryError(f"{self.title} cannot start ({self.logger.last()}): {ADVICE}")
         return context
+
+    def memory_size(self, context: Any) -> int:
+        """Bytes that a context needs inside for its present shapes. Raises RestoreError if TensorRT cannot tell."""
+        size = int(context.update_device_memory_size_for_shapes())
+        if size == 0:
+            shapes = {name: tuple(context.get_tensor_shape(name)) for name in self.tensors}
+            text = f"{self.title} cannot be set up for {shapes}: {self.logger.last()}"
+            raise RestoreError(f"{text}; build the engine again, or use --backend portable")
+        return size
+
+    def keep_kernels(self) -> None:
+        """After a first run of some shape: keep the kernels that it was compiled to, which takes a GPU seconds."""
+        if self._compiles:
+            self._cache.keep()
 
     def run(self, inputs: dict[str, Array], wanted: list[str]) -> dict[str, Array]:
         """The outputs `wanted`, as float32 arrays. Raises RestoreError for a size outside the profile."""
@@ -161,13 +190,17 @@ class EngineNetwork:
         for name in self.tensors.keys() - kept.keys():  # all need memory, wanted or not
             outputs[name] = np.empty(tuple(self._context.get_tensor_shape(name)), np.float32)
             self._bind(name, outputs[name].nbytes)
-        inner = self._grown("", max(1, self._context.update_device_memory_size_for_shapes()))
+        inner = self._grown("", self.memory_size(self._context))
         self._context.set_device_memory(inner.address, inner.size)
         if not self._context.execute_async_v3(self._cuda.stream):
             raise RestoreError(f"{self.title} did not start: {self.logger.last()}; {ADVICE}")
         for name in wanted:
             self._cuda.download(outputs[name], self._buffers[name].address)
         self._cuda.synchronize()
+        shapes = tuple(sorted((name, array.shape) for name, array in kept.items()))
+        if shapes not in self._seen:
+            self._seen.add(shapes)
+            self.keep_kernels()
         return {name: outputs[name] for name in wanted}
 
     def _bind(self, name: str, size: int) -> int:

@@ -66,7 +66,9 @@ def misfits(key: EngineKey, bundle: Bundle, machine: Machine) -> list[str]:
         if key.sm and machine.gpu.sm not in key.sm:
             changes["sm"] = [machine.gpu.sm]
         if key.device is not None:
-            changes |= {"device": machine.gpu.name, "driver": machine.gpu.driver}
+            changes["device"] = machine.gpu.name
+        if key.driver is not None:
+            changes["driver"] = machine.gpu.driver
     return differences(key, msgspec.structs.replace(key, **changes))
 
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from runtime.bundle.folder import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle
 from runtime.bundle.golden_example import GOLDEN_TOLERANCE, Golden, psnr, read_golden
 from runtime.bundle.opening import load_bundle
-from runtime.cache import cache_folder
+from runtime.cache import cache_folder, keep
 from runtime.engines.engine_networks import on_device, open_engine, title
 from runtime.engines.profile import image_sizes
 from runtime.engines.store import StoredEngine, encode_record, network_digests, read_engine
@@ -31,7 +31,6 @@ from runtime.engines.tolerances import TOLERANCES, agreement, kind_of, network_o
 from runtime.errors import RestoreError
 from runtime.loop.host_loop import HostLoop
 from runtime.loop.loop import pad
-from runtime.replacing import replaced
 
 Array = npt.NDArray[np.float32]
 
@@ -107,7 +106,7 @@ def loop_verdict(bundle: Bundle, engine: StoredEngine | None, device: str, say: 
     if verdict is None:
         say(f"checking the GPU kernels with {title(engine)}, which are new to this machine")
         verdict = _check(bundle, engine, device, None, "loop", GOLDEN_TOLERANCE)
-        _write(file, verdict)
+        keep(file, msgspec.json.encode(verdict))
     return verdict
 
 
@@ -123,7 +122,7 @@ def check_engine(bundle: Bundle, engine: StoredEngine, device: str, threads: int
 
 def remember(engine: StoredEngine, verdict: Verdict) -> None:
     """Keep a verdict in the cache, if that can be written."""
-    _write(_file(encode_record(engine.record)), verdict)
+    keep(_file(encode_record(engine.record)), msgspec.json.encode(verdict))
 
 
 def _check(
@@ -144,17 +143,6 @@ def _read(file: Path | None, device: str) -> Verdict | None:
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return verdict if verdict.device == device else None
-
-
-def _write(file: Path | None, verdict: Verdict) -> None:
-    if file is None:
-        return
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(file) as target:
-            target.write(msgspec.json.encode(verdict))
-    except OSError:
-        return
 
 
 def _file(*subject: bytes) -> Path | None:

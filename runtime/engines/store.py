@@ -121,6 +121,8 @@ class EngineRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Measured at the best shape of the profile; empty where the builder had no device to measure on."""
     workspace_mib: int | None
     status: str
+    provisional: bool = False
+    """Whether other programs disturbed the times by which it was chosen: the next build measures again."""
 
 
 class _Versioned(msgspec.Struct):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import hashlib
+import math
+import shutil
+import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -18,8 +25,9 @@ from torch import nn
 from export import graph
 from export.bundle import BundleOptions, build_bundle
 from export.passes.catalog import PASSES
-from runtime.bundle.folder import Bundle
+from runtime.bundle.folder import Bundle, write_manifest
 from runtime.bundle.opening import load_bundle
+from runtime.engines.tolerances import TOLERANCES, Decibels
 from training.checkpoint import Model
 from training.degradation import DegradationConfig, DegradationPrior
 from training.denoiser import Denoiser, DenoiserConfig
@@ -61,11 +69,37 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="session")
-def graphs(model: Model) -> dict[str, ModelProto]:
-    """Both networks as traced, before any pass: copy them before changing them."""
+def graphs(model: Model, request: pytest.FixtureRequest) -> dict[str, ModelProto]:
+    """Both networks as traced, before any pass: copy them before changing them.
+
+    Tracing takes half a minute: it is done once for every state of the code behind it.
+    """
+    cache: pytest.Cache | None = getattr(request.config, "cache", None)
+    if cache is None:
+        return traced(model)
+    folder = cache.mkdir("traced") / state_of_tracing()
+    if not folder.is_dir():
+        draft = Path(tempfile.mkdtemp(dir=folder.parent))
+        for name, model_proto in traced(model).items():
+            onnx.save_model(model_proto, draft / f"{name}.onnx")
+        with contextlib.suppress(OSError):  # another process was first
+            draft.rename(folder)
+    return {name: onnx.load_model(folder / f"{name}.onnx") for name in ("denoiser", "prior")}
+
+
+def traced(model: Model) -> dict[str, ModelProto]:
     assert model.denoiser is not None
     assert model.prior is not None
     return {"denoiser": graph.export_denoiser(model.denoiser), "prior": graph.export_prior(model.prior)}
+
+
+def state_of_tracing() -> str:
+    """Stands for all that a traced graph depends on: the code of the networks, of the exporter, and of this file."""
+    root = Path(__file__).parents[2]
+    files = [*sorted((root / "training").rglob("*.py")), root / "export" / "graph.py", Path(__file__)]
+    versions = (f"{name} {version(name)}" for name in ("torch", "onnx", "onnxscript"))
+    parts = [file.read_bytes() for file in files] + [text.encode() for text in versions]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:32]
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +113,26 @@ def plain(model: Model, graphs: dict[str, ModelProto], tmp_path_factory: pytest.
     """The same without any graph pass: its denoiser takes the timestep, so that any schedule can be tried on it."""
     passes = {item.name: False for item in PASSES if item.stage == "export"}
     return export(model, graphs, tmp_path_factory.mktemp("export") / "plain", passes)
+
+
+@pytest.fixture(scope="session")
+def quick(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The exported bundle with a single step by default, for those who run many loops."""
+    path = Path(shutil.copytree(bundle.path, tmp_path_factory.mktemp("quick") / "tiny"))
+    sampling = msgspec.structs.replace(bundle.manifest.sampling, default_steps=1)
+    write_manifest(path, msgspec.structs.replace(bundle.manifest, sampling=sampling))
+    return load_bundle(path)
+
+
+@pytest.fixture
+def only_photos_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of random weights in lower precision are held to the gate of the photos alone: at the usual tolerances
+    for outputs, which are for trained ones, layers would be put back for minutes.
+    """
+    anything = -math.inf
+    for precision in set(TOLERANCES) - {"fp32"}:
+        least = Decibels(TOLERANCES[precision].image, anything, anything, anything, anything)
+        monkeypatch.setitem(TOLERANCES, precision, least)
 
 
 def export(model: Model, graphs: dict[str, ModelProto], path: Path, passes: dict[str, bool]) -> Bundle:

@@ -59,6 +59,13 @@ def test_prune_drops_what_no_longer_fits_and_says_why(path: Path, monkeypatch: p
     assert call("prune", path).stdout == "nothing to drop\n"
 
 
+def test_prune_drops_the_engine_that_is_named(path: Path) -> None:
+    named, other = add_engine(path), add_engine(path, backend_version="1.6.0")
+    assert call("prune", path, "--engine", named).stdout == f"dropped {named}: it was named\n"
+    assert list(stored_engines(load_bundle(path))) == [other]
+    assert_refused(call("prune", path, "--engine", named), f"has no engine {named}: {other}")
+
+
 def test_prune_keeps_versions_it_cannot_compare(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prune_module, "this_machine", lambda: Machine(None, "", {"tensorrt-rtx": None}))
     add_engine(path, backend_version="1.6.0")

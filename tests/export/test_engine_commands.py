@@ -108,6 +108,16 @@ def test_an_unknown_pass_is_one_line(where: str, asked: list[Any]) -> None:
         ("onnxruntime", {"strip_weights": True}, r"--strip-weights .* it is for --backend tensorrt"),
         ("onnxruntime", {"workspace": 5}, r"--workspace .* it is for --backend tensorrt"),
         ("onnxruntime", {"passes": {"packed-input": False}}, r"packed-input .* it is for --backend tensorrt"),
+        (
+            "onnxruntime",
+            {"optimization_level": 5},
+            r"--optimization-level .* it is for --backend tensorrt and tensorrt-rtx",
+        ),
+        (
+            "cpu-kernels",
+            {"optimization_level": 0},
+            r"--optimization-level .* it is for --backend tensorrt and tensorrt-rtx",
+        ),
         ("tensorrt-rtx", {"gate": 40.0}, r"--gate does not go with --precision fp32"),
     ],
 )
@@ -118,7 +128,8 @@ def test_options_that_mean_nothing_are_refused(backend: Any, changes: dict[str, 
 
 @pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx", "onnxruntime"])
 def test_what_a_backend_can_follow_is_not_refused(backend: Any) -> None:
-    check_options(EngineOptions(backend, "fp16", "64x64", "1", optimization_level=5, force=True, gate=45.0))
+    level = 3 if backend == "onnxruntime" else 5
+    check_options(EngineOptions(backend, "fp16", "64x64", "1", optimization_level=level, force=True, gate=45.0))
 
 
 def test_a_wrong_number_after_sm_is_one_line() -> None:

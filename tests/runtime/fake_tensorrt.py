@@ -30,6 +30,8 @@ class TensorRT:
             self.DynamicShapesKernelSpecializationStrategy = SimpleNamespace(LAZY="LAZY", EAGER="EAGER")
         self.refuse = self.refuse_in_capture = ""
         self.opened: list[str] = []
+        self.compiled: list[str] = []
+        """Networks for which TensorRT for RTX had no kernel in its cache, by shape."""
         self.refitted_from: list[Path] = []
         self.ILogger = type("ILogger", (), {})
 
@@ -37,6 +39,7 @@ class TensorRT:
         """TensorRT for RTX on the same GPU, which is refused the same."""
         other = TensorRT(self.driver, rtx=True)
         other.fails = self.fails  # type: ignore[method-assign]
+        other.compiled = self.compiled
         return other
 
     def fails(self, call: str, logger: Any) -> bool:
@@ -76,22 +79,44 @@ class Engine:
         self.module, self.model, self.logger = module, model, logger
 
     def create_runtime_config(self) -> Any:
-        config = SimpleNamespace(strategy="STATIC")
+        config = SimpleNamespace(strategy="STATIC", cache=None, create_runtime_cache=KernelCache)
+        config.set_runtime_cache = lambda cache: setattr(config, "cache", cache) or True
         config.set_execution_context_allocation_strategy = lambda strategy: setattr(config, "strategy", strategy)
         return config
 
     def create_execution_context(self, how: Any) -> Context | None:
+        cache: KernelCache | None = None
         if self.module.rtx:
             assert how.dynamic_shapes_kernel_specialization_strategy == "EAGER"
-            how = how.strategy
+            how, cache = how.strategy, how.cache
         failed = self.module.fails("create_execution_context", self.logger)
-        return None if failed else Context(self, how)
+        return None if failed else Context(self, how, cache)
+
+
+class KernelCache:
+    """Names of compiled kernels, one on a line; of another version nothing is taken."""
+
+    VERSION = b"version 1"
+
+    def __init__(self) -> None:
+        self.kernels = set[bytes]()
+
+    def serialize(self) -> bytes:
+        return b"\n".join([self.VERSION, *sorted(self.kernels)])
+
+    def deserialize(self, raw: bytes) -> bool:
+        version, *kernels = raw.split(b"\n")
+        if version != self.VERSION:
+            return False
+        self.kernels = set(kernels)
+        return True
 
 
 class Context:
     """Runs the graph on device memory when the stream is waited for."""
 
-    def __init__(self, engine: Engine, strategy: str) -> None:
+    def __init__(self, engine: Engine, strategy: str, cache: KernelCache | None) -> None:
+        self._cache = cache
         self._module, self._logger = engine.module, engine.logger
         self._session = onnxruntime.InferenceSession(engine.model.SerializeToString())
         self._name = engine.model.graph.name
@@ -117,6 +142,8 @@ class Context:
 
     def update_device_memory_size_for_shapes(self) -> int:
         assert self._shapes.keys() == {value.name for value in self._session.get_inputs()}
+        if self._module.fails("update_device_memory_size_for_shapes", self._logger):
+            return 0
         self._needed = 64 * int(np.prod(next(iter(self._shapes.values()))))
         return self._needed
 
@@ -139,6 +166,10 @@ class Context:
         assert self._given >= self._needed
         if self._module.fails("execute_async_v3", self._logger):
             return False
+        kernel = f"{self._name} {sorted(self._shapes.items())}"
+        if self._cache is not None and kernel.encode() not in self._cache.kernels:
+            self._module.compiled.append(self._name)
+            self._cache.kernels.add(kernel.encode())
         if driver.capture is not None and self._warm != self._changes:
             driver.capture.broken = INVALIDATED  # it has to set itself up for the shape first
             return False

@@ -100,7 +100,7 @@ class Context:
         return (count, {"shadow": 1, "matte": 1, "features": 4}.get(name, 3), height, width)
 
     def update_device_memory_size_for_shapes(self) -> int:
-        return 0  # PyTorch has memory of its own
+        return 256  # PyTorch has memory of its own
 
     def set_device_memory(self, address: int, size: int) -> None:
         pass

@@ -35,7 +35,9 @@ def test_a_key_says_what_it_is_for(bundle: Bundle) -> None:
     assert describe(key(bundle, sm=(120, 89, 89))).startswith("SM 89 and 120,")
     assert describe(key(bundle, sm=())).startswith("any GPU,")
     gpu = Gpu("NVIDIA L4", 89, "580.65.06")
-    assert describe(key(bundle, gpu, sm=())).startswith("NVIDIA L4 (SM 89, driver 580.65.06), ")
+    assert describe(key(bundle, gpu, sm=())).startswith("NVIDIA L4 (SM 89), ")
+    full = key(bundle, gpu, sm=(), backend="tensorrt")
+    assert describe(full).startswith("NVIDIA L4 (SM 89, driver 580.65.06), ")
     assert key(bundle, gpu) == key(bundle)  # named SMs: this machine's GPU does not matter
     assert set(key(bundle).onnx) == {"prior.onnx", "denoiser.onnx"}
 

@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from export.engines import race as race_module
-from export.engines.race import LEAST, faster, milliseconds, race, ratio
+from export.engines.race import LEAST, faster, milliseconds, race, ratio, steady
 
 BASE = [1.0, 1.1, 0.9, 1.3, 1.0, 3.0, 1.0, 1.05]
 
 
+class Clock:
+    """Time that passes only while something runs."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def taking(self, *seconds: float) -> Callable[[], None]:
+        """Something that takes these times, one after the other and again from the first."""
+        times = itertools.cycle(seconds)
+
+        def run() -> None:
+            self.now += next(times)
+
+        return run
+
+    def race(self, progress: Any = lambda fraction, phase: None, **runs: Callable[[], None]) -> dict[str, list[float]]:
+        return race(runs, progress, clock=self, rest=lambda seconds: None)
+
+
+@pytest.fixture(autouse=True)
+def usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits that builds have, not those of the tests of this folder."""
+    for name, value in (("MOST", 31), ("SPREAD", 0.1)):
+        monkeypatch.setattr(race_module, name, value)
+
+
 def test_all_take_turns_in_every_round() -> None:
-    order: list[str] = []
-    fractions: list[float] = []
+    order, fractions, clock = list[str](), list[float](), Clock()
     names = ("a", "b", "c")
-    runs = {name: (lambda name=name: order.append(name)) for name in names}
-    taken = race(runs, lambda fraction, phase: fractions.append(fraction))
+
+    def entering(name: str) -> Callable[[], None]:
+        run = clock.taking(0.01)
+
+        def enter() -> None:
+            order.append(name)
+            run()
+
+        return enter
+
+    runs = {name: entering(name) for name in names}
+    taken = clock.race(lambda fraction, phase: fractions.append(fraction), **runs)
     rounds = len(taken["a"])
-    assert rounds == race_module.MOST  # nothing takes no time: as many as there may be
+    assert rounds == race_module.MOST  # they take little: as many as there may be
     assert [len(times) for times in taken.values()] == [rounds] * 3
     turns = [order[start : start + 3] for start in range(0, len(order), 3)]
     assert len(turns) == rounds + 2
@@ -27,9 +70,26 @@ def test_all_take_turns_in_every_round() -> None:
     assert fractions[-1] == 1
 
 
-def test_a_budget_ends_long_races(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(race_module, "BUDGET", 0.0)
-    assert len(race({"a": lambda: None}, lambda fraction, phase: None)["a"]) == LEAST
+def test_a_budget_ends_long_races() -> None:
+    clock = Clock()
+    assert len(clock.race(a=clock.taking(3.0))["a"]) == LEAST
+    assert clock.now == 3.0 * (LEAST + 2)
+
+
+def test_a_disturbed_race_goes_on_until_it_is_steady() -> None:
+    clock = Clock()
+    taken = clock.race(a=clock.taking(*[3.0, 9.0] * 6, *[3.0] * 50))
+    assert steady(taken)
+    assert statistics.median(taken["a"]) == 3.0
+    assert LEAST + 2 < clock.now / 3.0 < 2 * (race_module.PATIENCE * LEAST + 2)
+
+
+def test_a_race_that_never_gets_steady_ends_and_says_so() -> None:
+    clock = Clock()
+    taken = clock.race(a=clock.taking(3.0), b=clock.taking(3.0, 9.0))
+    assert not steady(taken)
+    assert len(taken["b"]) == LEAST
+    assert clock.now == pytest.approx((race_module.PATIENCE * LEAST + 2) * 9.0, abs=6.0)
 
 
 def test_medians_ignore_a_disturbed_round() -> None:

@@ -118,7 +118,7 @@ def test_low_precision_may_stay_as_far_from_float32_as_it_was(course: Course) ->
 
 def test_given_threads_are_kept(course: Course) -> None:
     said: list[str] = []
-    settings = choose_settings(course.truth, course, "cpu", 2, said.append, quiet_bar)
+    settings = choose_settings(course.truth, course, "cpu", 2, said.append, quiet_bar).settings
     assert settings.threads == 2
     assert "sleeping threads" in said[0]
-    assert choose_settings(course.truth, course, "cpu", 1, said.append, quiet_bar) == ONE_THREAD
+    assert choose_settings(course.truth, course, "cpu", 1, said.append, quiet_bar).settings == ONE_THREAD

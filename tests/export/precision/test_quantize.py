@@ -78,8 +78,8 @@ def test_weights_have_a_scale_per_channel() -> None:
     assert constants["c.bias.quantized"].dtype == np.int32
 
 
-@pytest.mark.parametrize(("limit", "exact"), [(ONNX_RUNTIME.weight_limit, True), (127, False)])
-def test_no_pair_of_products_saturates_16_bits(limit: float, exact: bool) -> None:
+@pytest.mark.parametrize(("limit", "exact"), [(int(ONNX_RUNTIME.weight_limit), True), (127, False)])
+def test_no_pair_of_products_saturates_16_bits(limit: int, exact: bool) -> None:
     """vpmaddubsw, with which ONNX Runtime multiplies on a CPU without VNNI: unsigned activations times signed weights,
     added up in pairs with saturation.
     """

@@ -234,3 +234,10 @@ def test_without_kernels_the_steps_are_left_to_the_cpu(tmp_path: Path, driver: D
     assert line.startswith("ONNX Runtime on CUDA leaves the steps between its networks to the CPU: the bundle has no ")
     y, mask = photos()
     assert all(np.isfinite(getattr(loop.restore(y, mask, bundle.table(2), [0], True), name)).all() for name in FIELDS)
+
+
+def test_portable_sessions_on_cuda_keep_to_float32_and_search_for_nothing(tmp_path: Path, driver: Driver) -> None:
+    networks = OnnxRuntimeOnDevice(made(tmp_path / "b"))
+    given = networks._settings.provider_options
+    assert (given["use_tf32"], given["cudnn_conv_algo_search"]) == ("0", "HEURISTIC")
+    assert onnxruntime_networks.OnnxRuntimeNetworks(made(tmp_path / "c"), "cpu")._settings.provider_options == {}

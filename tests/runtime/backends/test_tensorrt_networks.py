@@ -19,6 +19,8 @@ from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.backends.tensorrt_networks import TensorRTNetworks, fitting_side
 from runtime.bundle.folder import DENOISER, MASK_HEAD, Bundle
 from runtime.bundle.opening import load_bundle
+from runtime.engines import fit
+from runtime.engines.device import Gpu
 from runtime.engines.engine_networks import open_engine
 from runtime.engines.golden_check import golden_psnr
 from runtime.engines.store import StoredEngine
@@ -222,7 +224,7 @@ def test_weights_that_do_not_fit_are_refused(bundle: Bundle, trt: TensorRT, call
 
 def test_a_missing_tensorrt_says_what_to_install(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(RestoreError, match="needs tensorrt: pip install tensorrt"):
+    with pytest.raises(RestoreError, match=r"needs tensorrt: pip install .*\[tensorrt\]"):
         TensorRTNetworks(bundle, store(bundle))
 
 
@@ -253,3 +255,51 @@ def test_a_packed_input_is_joined_and_rounded_on_the_host(tmp_path: Path, trt: T
     large, small, other = inputs(128, 192)
     with pytest.raises(RestoreError, match="not 128x192: use a working size"):
         networks.denoise(large, small, other, step, False)
+
+
+def test_an_engine_that_cannot_be_set_up_says_so(bundle: Bundle, trt: TensorRT) -> None:
+    networks, (y, mask, _) = TensorRTNetworks(bundle, store(bundle)), inputs()
+    trt.refuse = "update_device_memory_size_for_shapes"
+    words = (
+        r"prior.onnx of engine .* cannot be set up for .*\(1, 3, 32, 48\).*: the reason why .*; build the engine again"
+    )
+    with pytest.raises(RestoreError, match=words):
+        networks.prior(y, mask)
+
+
+def test_what_tensorrt_for_rtx_compiled_is_there_for_the_next_process(
+    bundle: Bundle, trt: TensorRT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    engine = store(bundle, backend="tensorrt-rtx", provider=None)
+    files = tmp_path / "cache" / "shadowdiffusion" / "tensorrt-rtx"
+
+    def run(*sizes: tuple[int, int]) -> int:
+        """How many kernels a process compiles that restores images of these sizes."""
+        networks, before = TensorRTNetworks(bundle, engine), len(trt.compiled)
+        for size in sizes:
+            y, mask, _ = inputs(*size)
+            networks.prior(y, mask)
+        return len(trt.compiled) - before
+
+    assert run((32, 48), (32, 48)) == 1
+    (file,) = files.iterdir()
+    assert run((32, 48), (16, 16)) == 1
+    assert run((32, 48), (16, 16)) == 0
+    file.write_bytes(b"version 0\nanything")  # of another driver
+    assert run((32, 48)) == 1
+    assert run((32, 48)) == 0
+    monkeypatch.setattr(fit, "find_gpu", lambda: Gpu("NVIDIA L4", 89, "580"))
+    assert run((32, 48)) == 1  # another GPU
+    assert len(list(files.iterdir())) == 2
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))  # a place that cannot be written
+    assert run((32, 48)) == 1
+
+
+def test_tensorrt_itself_keeps_nothing(
+    bundle: Bundle, trt: TensorRT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    networks, (y, mask, _) = TensorRTNetworks(bundle, store(bundle)), inputs()
+    networks.prior(y, mask)
+    assert not (tmp_path / "cache").exists()

@@ -45,6 +45,8 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ({**RTX, "sm": [89]}, ["sm is 89, not 90"]),
     ({**RTX, "sm": [89, 90]}, []),
     ({**RTX, "sm": []}, []),
+    ({**RTX, "sm": [90], "device": "NVIDIA H100 80GB"}, []),  # whatever the driver: it compiles when it is loaded
+    ({**RTX, "sm": [90], "device": "NVIDIA H200"}, ["device is NVIDIA H200, not NVIDIA H100 80GB"]),
     (ORT, []),
     ({**ORT, "device": "AMD EPYC 7B13, avx512"}, ["device is AMD EPYC 7B13, avx512, not AMD EPYC 7B13, avx2"]),
     ({**ORT, "onnx": {}}, ["denoiser.onnx and prior.onnx changed since"]),

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 import runtime
 from runtime.backends.failures import is_out_of_memory
-from runtime.backends.networks import Networks, Sizes
+from runtime.backends.networks import Networks, Sizes, Used
 from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.batch.turns import OneAtATime
 from runtime.bundle.folder import Bundle, Step
@@ -36,7 +36,7 @@ class Confined:
 
     def __init__(self, networks: Networks, most: int, sizes: Sizes | None = None) -> None:
         self.title, self.sizes, self.on_host = "confined", sizes, False
-        self.networks, self.most = networks, most
+        self.networks, self.most, self.used = networks, most, Used("confined", None, "fp32", "cuda")
         self.sizes_seen = list[tuple[int, int]]()
 
     def _check(self, array: Array) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.backends.networks import Sizes
+from runtime.backends.networks import Sizes, Used
 from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.bundle.folder import Bundle, Step
 from runtime.bundle.opening import load_bundle
@@ -24,6 +24,7 @@ class Patchy:
     """Networks whose answer depends on the statistics of all they see, as normalisation makes real ones do."""
 
     title = "patchy"
+    used = Used("patchy", None, "fp32", "cuda")
     sizes: Sizes | None = None
     on_host = False
 
