@@ -1,6 +1,6 @@
 """The graph passes that the user asked for, where there is no device to measure which ones pay: compared, not timed.
 
-The restored photos of the changed graphs are compared with those of the graphs as they were, on the CPU.
+Outputs and restored photos of the changed graphs are compared with those of the graphs as they were, on the CPU.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from export.engines.job import Job
 from export.errors import ExportError
 from export.passes.catalog import PASSES
+from export.precision.prepare import needed_of
 from runtime.bundle.folder import Note
 from runtime.engines.tolerances import TOLERANCES
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from export.precision.gate import Judge
 
-LEAST = {"fp32": 80.0}
-"""PSNR in dB that a pass must keep; in lower precisions, where it rounds elsewhere, that of the accuracy gate."""
+EXACT = TOLERANCES["fp32"]._replace(image=80.0)
+"""What a pass must keep in float32; in lower precisions, where it rounds elsewhere, that of the accuracy gate."""
 
 
 def apply_asked(job: Job) -> tuple[dict[str, ModelProto], list[Note]]:
@@ -28,7 +29,7 @@ def apply_asked(job: Job) -> tuple[dict[str, ModelProto], list[Note]]:
     Raises ExportError for a pass that changes the restored photos.
     """
     graphs, notes = dict(job.graphs), list[Note]()
-    least = LEAST.get(job.key.precision) or job.options.gate or TOLERANCES[job.key.precision].image
+    needed = EXACT if job.key.precision == "fp32" else needed_of(job.key.precision, job.options.gate)
     for item in PASSES:
         if item.stage != "engine" or not job.options.passes.get(item.name):
             continue
@@ -40,11 +41,11 @@ def apply_asked(job: Job) -> tuple[dict[str, ModelProto], list[Note]]:
             job.report(f"{item.name} finds nothing to change")
             continue
         job.report(f"comparing the restored photos with {item.name} and without")
-        image = _judge(job, graphs).score({name: _session(job, passed[name]) for name in changed}).image
-        if not image >= least:
-            found = f"{image:.1f} dB against results without it, {least:g} dB are needed"
+        score = _judge(job, graphs).score({name: _session(job, passed[name]) for name in changed})
+        if missed := score.missed(needed):
+            found = f"against results without it {', '.join(missed)}"
             raise ExportError(f"{item.name} is wrong for {' and '.join(changed)} ({found}): leave out --with")
-        detail = f"{item.summary}; in {' and '.join(changed)}, {image:.1f} dB against results without it"
+        detail = f"{item.summary}; in {' and '.join(changed)}, {score.image:.1f} dB against results without it"
         notes.append(Note(item.name, item.exactness, f"asked for: {detail}"))
         graphs = passed
     return graphs, notes

@@ -45,6 +45,6 @@ class RuntimeCache:
 
 def _read(file: Path | None) -> bytes | None:
     try:
-        return file and file.read_bytes()
+        return file.read_bytes() if file else None
     except OSError:
         return None

@@ -87,5 +87,7 @@ def test_a_pass_that_changes_the_photos_is_refused(bundle: Bundle, monkeypatch: 
         return changed
 
     monkeypatch.setattr(asked_passes, "PASSES", (dataclasses.replace(NATIVE_NORM, apply=wrong),))
-    with pytest.raises(ExportError, match=r"native-group-norm is wrong for denoiser\.onnx \(.* 80 dB are needed\)"):
+    with pytest.raises(
+        ExportError, match=r"native-group-norm is wrong for denoiser\.onnx \(.* noise 40\.0 dB \(80 needed\)"
+    ):
         apply_asked(job(bundle, [], native_group_norm=True))

@@ -129,7 +129,8 @@ def test_the_real_denoiser_takes_any_size_and_keeps_what_it_is_told(bundle: Bund
 def test_int8_for_onnx_runtime(bundle: Bundle) -> None:
     found = prepared(bundle, "int8", "onnxruntime")
     assert found.gate is not None
-    assert 25 <= found.gate.psnr < 60
+    assert found.gate.psnr >= 25
+    assert 10 < found.gate.outputs["noise"] < 40
     (note,) = found.notes
     assert note.psnr == found.gate.psnr
     assert "convolutions of the denoiser in int8, ranges by " in note.detail

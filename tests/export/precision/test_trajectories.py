@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -14,6 +15,13 @@ from export.precision.trajectories import Loop, fewer_steps, loops_of, restore, 
 from runtime.bundle.folder import NETWORKS, Bundle
 from runtime.bundle.time_table import read_rows
 from runtime.loading import load
+
+
+@pytest.fixture(scope="module")
+def bundle(quick: Bundle) -> Bundle:
+    """Five steps, of which something can be seen."""
+    sampling = msgspec.structs.replace(quick.manifest.sampling, default_steps=5)
+    return Bundle(quick.path, msgspec.structs.replace(quick.manifest, sampling=sampling))
 
 
 def networks_of(bundle: Bundle, record: list | None = None) -> SessionNetworks:
