@@ -18,10 +18,10 @@ from runtime.loading import load
 
 
 @pytest.fixture(scope="module")
-def bundle(quick: Bundle) -> Bundle:
+def five_steps(bundle: Bundle) -> Bundle:
     """Five steps, of which something can be seen."""
-    sampling = msgspec.structs.replace(quick.manifest.sampling, default_steps=5)
-    return Bundle(quick.path, msgspec.structs.replace(quick.manifest, sampling=sampling))
+    sampling = msgspec.structs.replace(bundle.manifest.sampling, default_steps=5)
+    return Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, sampling=sampling))
 
 
 def networks_of(bundle: Bundle, record: list | None = None) -> SessionNetworks:
@@ -30,36 +30,36 @@ def networks_of(bundle: Bundle, record: list | None = None) -> SessionNetworks:
 
 
 @pytest.mark.parametrize("blind", [False, True])
-def test_the_loop_is_that_of_the_runtime(bundle: Bundle, blind: bool) -> None:
+def test_the_loop_is_that_of_the_runtime(five_steps: Bundle, blind: bool) -> None:
     sample = verification_samples((), 16, side=48)[0]
-    found = restore(networks_of(bundle), bundle, Loop(sample, blind, seed=4), bundle.manifest.sampling)
-    loop, mask = load(bundle.path, "portable", "cpu", 1).loop, None if blind else sample.mask
-    truth = loop.restore(sample.image, mask, bundle.table(), [4], with_mask=True)
+    found = restore(networks_of(five_steps), five_steps, Loop(sample, blind, seed=4), five_steps.manifest.sampling)
+    loop, mask = load(five_steps.path, "portable", "cpu", 1).loop, None if blind else sample.mask
+    truth = loop.restore(sample.image, mask, five_steps.table(5), [4], with_mask=True)
     np.testing.assert_allclose(found.image.clip(0, 1), truth.image, atol=1e-5)
     assert truth.mask is not None
     np.testing.assert_allclose(found.refined, truth.mask, atol=1e-5)
 
 
-def test_every_step_is_recorded(bundle: Bundle) -> None:
-    loops = loops_of(verification_samples((), 16, side=48), bundle)
+def test_every_step_is_recorded(five_steps: Bundle) -> None:
+    loops = loops_of(verification_samples((), 16, side=48), five_steps)
     assert [(loop.blind, loop.seed) for loop in loops] == [(False, 0), (True, 0), (False, 1), (True, 1)]
-    feeds = trajectories(networks_of(bundle, []), bundle, loops, lambda fraction, phase: None)
-    steps = bundle.manifest.sampling.default_steps
+    feeds = trajectories(networks_of(five_steps, []), five_steps, loops, lambda fraction, phase: None)
+    steps = five_steps.manifest.sampling.default_steps
     assert len(feeds["denoiser.onnx"]) == len(loops) * steps
     assert len(feeds["prior.onnx"]) == 2 + 2 * 2  # blind loops ask it twice
-    rows = read_rows(bundle)
+    rows = read_rows(five_steps)
     assert rows is not None
-    table = bundle.manifest.sampling.tables[str(steps)]
+    table = five_steps.manifest.sampling.tables[str(steps)]
     for step, feed in zip(table, feeds["denoiser.onnx"], strict=False):
         assert step.row is not None
         np.testing.assert_array_equal(feed["row"], rows[step.row : step.row + 1])
     states = [feed["x_t"] for feed in feeds["denoiser.onnx"][:steps]]
     assert all(not np.array_equal(one, other) for one, other in itertools.pairwise(states))
-    assert {float(feed["mask"].min()) for feed in feeds["prior.onnx"]} >= {0.0, bundle.manifest.model.blind_mask}
+    assert {float(feed["mask"].min()) for feed in feeds["prior.onnx"]} >= {0.0, five_steps.manifest.model.blind_mask}
     assert len({feed["image"].shape for feed in feeds["denoiser.onnx"]}) == 2  # a wide and a tall photo
 
 
-def test_fewer_steps(bundle: Bundle) -> None:
-    sampling = bundle.manifest.sampling
+def test_fewer_steps(five_steps: Bundle) -> None:
+    sampling = five_steps.manifest.sampling
     assert fewer_steps(sampling, 4).default_steps == 4
     assert fewer_steps(sampling, 100).default_steps == sampling.default_steps
