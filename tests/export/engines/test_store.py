@@ -275,7 +275,7 @@ def test_an_engine_that_is_wrong_is_not_stored(path: Path, monkeypatch: pytest.M
             return super().compile(job)
 
     monkeypatch.setattr(engines_module, "load_backend", lambda name: Wrong())
-    with pytest.raises(ExportError, match=r"not stored: it failed on the golden example: the noise .* dB only"):
+    with pytest.raises(ExportError, match=r"not stored: it failed on the golden example: denoiser.noise 1 .* dB only"):
         build(path)
     assert not (path / "engines").exists()
 
@@ -294,7 +294,7 @@ def test_an_engine_that_a_lower_gate_let_through_is_built_again(path: Path) -> N
     assert not build_engines(path, options, list[str]().append).built
     said = list[str]()
     assert build_engines(path, dataclasses.replace(options, gate=50.0), said.append).built
-    assert "it reaches 30.0 dB against float32" in said[0]
+    assert "against float32 it reaches image 30.0 dB (50 needed)" in said[0]
 
 
 def test_prune_looks_in_both_stores_and_at_the_device(path: Path) -> None:

@@ -28,7 +28,8 @@ def test_restoring_one_photo(call: Call, bundle: Path, tmp_path: Path) -> None:
         photo = save(tmp_path / f"a{suffix}", picture(33, 65))
         run = call("restore", photo, "--bundle", bundle, "--threads", 1, "--device", "cpu")
         assert (run.code, run.err) == (0, "")
-        assert run.out.count("\n") == 1
+        assert run.out.count("\n") == 2
+        assert run.out.endswith("\nrestored by onnxruntime on the CPU, fp32\n")
         assert f"a{suffix} -> {tmp_path}/a.restored{suffix} (" in run.out
         assert load_pixels(tmp_path / f"a.restored{suffix}").shape == (33, 65, 3)
     assert len(list(tmp_path.iterdir())) == 2 * 4 + 1  # and the notes
@@ -122,7 +123,7 @@ def test_a_folder_is_mirrored_and_done_once(call: Call, bundle: Path, tmp_path: 
     first, second = call(*words), call(*words)
     assert (first.code, second.code) == (0, 0)
     results = [f"{tmp_path}/in/out/{name}" for name in ("a.png", "sub/b.png", "sub/deep/c.png")]
-    assert sorted(line.split(" -> ")[1].split(" (")[0] for line in first.out.splitlines()) == results
+    assert sorted(line.split(" -> ")[1].split(" (")[0] for line in first.out.splitlines()[:-1]) == results
     assert [line.split(" -> ")[1] for line in sorted(second.out.splitlines())] == [
         f"{path} (done before)" for path in results
     ]
@@ -248,7 +249,7 @@ def test_a_batch_goes_on_after_a_bad_photo(call: Call, bundle: Path, tmp_path: P
     run = call("restore", folder, "--bundle", bundle, "-o", tmp_path / "out", "--mask", masks)
     assert run.code == 1
     assert names(tmp_path / "out") == ["a.png", "b.JPG"]
-    assert run.out.count("\n") == 2
+    assert run.out.count("\n") == 3
     errors = run.err.splitlines()
     assert len(errors) == 3
     assert all(str(folder) in error for error in errors[:2])
@@ -265,13 +266,13 @@ def test_odd_names_work_and_messages_stay_one_line(call: Call, bundle: Path, tmp
         os.link(plain, tmp_path / "in" / name)
     run = call("restore", tmp_path / "in", "--bundle", bundle, "-o", tmp_path / "out")
     assert (run.code, run.err) == (0, "")
-    assert run.out.count("\n") == len(odd)
+    assert run.out.count("\n") == len(odd) + 1
     assert sorted(os.listdir(tmp_path / "out")) == sorted([".shadowdiffusion.jsonl", *odd])
     for shown in ("new\\nline.png", "caf\\xe9.png", "a b\\t\\x1b[31m.png"):
         assert shown in run.out
     run = call("restore", "--bundle", bundle, "--", *(f"{tmp_path}/in/{name}" for name in odd), "-no\nsuch\udcff.png")
     assert run.code == 1
-    assert run.out.count("\n") == len(odd)
+    assert run.out.count("\n") == len(odd) + 1
     assert run.err == "error: -no\\nsuch\\xff.png does not exist\nerror: 1 of 7 photos failed\n"
 
 
