@@ -34,6 +34,7 @@ from training.denoiser import Denoiser, DenoiserConfig
 from training.sampler import SamplerOptions
 
 TINY_DENOISER = DenoiserConfig(base=16, multipliers=(1, 2), blocks=1, groups=4, patch=2)
+ATTENTIVE = DenoiserConfig(base=16, multipliers=(1, 2, 3), blocks=1, groups=8, attention=(1, 2), patch=1)
 TINY_PRIOR = DegradationConfig(width=8, encoder=(1,), middle=1, decoder=(1,), calibrated=True)
 
 
@@ -100,6 +101,14 @@ def state_of_tracing() -> str:
     versions = (f"{name} {version(name)}" for name in ("torch", "onnx", "onnxscript"))
     parts = [file.read_bytes() for file in files] + [text.encode() for text in versions]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:32]
+
+
+@pytest.fixture(scope="session")
+def attentive() -> ModelProto:
+    """A denoiser with attention at two levels beside the middle, without patches, as traced: copy it likewise."""
+    denoiser = Denoiser(ATTENTIVE)
+    randomise(denoiser, 3)
+    return graph.export_denoiser(denoiser)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Faults of files, disks and processes: one line, exit code 2, and nothing half-written.
 
-Every command runs as its users run it, in a process of its own. Full and read-only disks are real ones: small file
-systems that only that process sees.
+Where disks are full and processes are stopped, commands run in processes of their own. Full and read-only disks are
+real ones: small file systems that only that process sees.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from runtime.bundle.folder import Bundle, Manifest, parse_manifest
 from runtime.bundle.opening import load_bundle
 from runtime.errors import BundleError
 from tests.deadlines import LONGEST
-from tests.export.command_line import ROOT, assert_one_line, environment, run
+from tests.export.command_line import ROOT, assert_one_line, assert_refused, call, environment, run
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle
 from training.checkpoint import Model, save_checkpoint
@@ -81,8 +81,8 @@ def test_a_damaged_file_is_named_by_every_command(
     commands = ("inspect", "verify", "pack", "kernels") if name == "denoiser.onnx" else ("inspect",)
     for command in commands:
         more = ("-o", path.parent / "b.zip") if command == "pack" else ()
-        result = run(command, path, *more)
-        assert_one_line(result.returncode, result.stderr, name, "is damaged")
+        result = call(command, path, *more)
+        assert_refused(result, name, "is damaged")
         assert result.stdout == ""
     assert content(path) == before
     assert not (path.parent / "b.zip").exists()
@@ -128,8 +128,7 @@ def test_another_manifest_is_refused(path: Path, name: str) -> None:
         words += ("not a valid manifest",)
     before = content(path)
     for command in ("inspect", "verify") if name == "version 1" else ("inspect",):
-        result = run(command, path)
-        assert_one_line(result.returncode, result.stderr, *words)
+        assert_refused(call(command, path), *words)
     assert content(path) == before
 
 
@@ -137,8 +136,8 @@ def test_another_manifest_is_refused(path: Path, name: str) -> None:
 def test_a_damaged_checkpoint_makes_no_bundle(checkpoint: Path, damage: Callable[[Path], None]) -> None:
     damage(checkpoint)
     before = sorted(checkpoint.parent.iterdir())
-    result = run("onnx", checkpoint, "-o", checkpoint.parent / "new")
-    assert_one_line(result.returncode, result.stderr, "both.safetensors", "damaged" if damage is flip else "truncated")
+    result = call("onnx", checkpoint, "-o", checkpoint.parent / "new")
+    assert_refused(result, "both.safetensors", "damaged" if damage is flip else "truncated")
     assert sorted(checkpoint.parent.iterdir()) == before
 
 

@@ -57,6 +57,7 @@ def check(model: ModelProto, path: Path) -> None:
             assert np.array_equal(matte, plans[1].run_batch(feed, ["matte"])[0]), "one output changes without the other"
 
 
+@pytest.mark.slow  # tracing; the built-in priors have the same parts
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_plan_computes_what_its_graph_does(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu_kernels.use(monkeypatch)

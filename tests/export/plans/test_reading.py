@@ -11,7 +11,6 @@ import pytest
 from onnx import ModelProto
 
 import runtime
-from export import graph
 from export.errors import ExportError
 from export.passes import fold, mask_head, time_table
 from export.plans.network import Attention, Convolution
@@ -23,10 +22,8 @@ from runtime.bundle.folder import DENOISER, PRIOR, Task
 from runtime.bundle.opening import built_in
 from runtime.errors import BundleError
 from tests import cpu_kernels
-from tests.export.conftest import changed, images, randomise, run
-from training.denoiser import Denoiser, DenoiserConfig
+from tests.export.conftest import changed, images, run
 
-LIKE_THE_PAPERS = DenoiserConfig(base=16, multipliers=(1, 2, 3), groups=8, attention=(1,))
 SIZES = ((16, 16), (32, 80), (64, 48), (112, 144))
 Rows = npt.NDArray[np.float32]
 
@@ -42,9 +39,7 @@ def passed(denoiser: ModelProto) -> tuple[ModelProto, Rows, ModelProto]:
 def network(request: pytest.FixtureRequest, graphs: dict[str, ModelProto]) -> tuple[ModelProto, Rows, ModelProto]:
     if request.param == "patches":
         return passed(graphs["denoiser"])
-    denoiser = Denoiser(LIKE_THE_PAPERS)
-    randomise(denoiser, 3)
-    return passed(graph.export_denoiser(denoiser))
+    return passed(request.getfixturevalue("attentive"))
 
 
 def test_a_plan_computes_what_its_graph_does(
