@@ -74,6 +74,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "benchmarks": [
         *([name, "--smoke"] for name in MEASURED),
         ["kernels", "--smoke"],
+        ["precision"],
         ["sampling", CHECKPOINT, "--data", DATA],
         *([name, "--data", DATA] for name in ("quality", "full-size", "native", "wide-gamut")),
     ],
