@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 20
 # --no-compile: bytecode of what is really imported is written at its first run, which keeps the base install small.
 # -qq: silent unless something fails.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile -c constraints.txt
-CODE := $(wildcard training kernels export runtime benchmarks optional_packages) tests
+CODE := $(wildcard training kernels export runtime benchmarks) tests
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-slow lint cpu-kernels cpp-test cpp-fuzz gpu clean

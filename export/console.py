@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import NoReturn
 
 from export.errors import ExportError
-from optional_packages import missing_package
 from runtime.errors import RestoreError
+from runtime.packages import missing_package
 from training.errors import TrainingError
 
 Report = Callable[[str], None]

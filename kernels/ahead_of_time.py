@@ -28,7 +28,6 @@ from typing import Any
 
 from kernels.errors import KernelError
 from kernels.variant import Variant
-from optional_packages import missing_package
 
 SUPPORTED = (80, 86, 89, 90, 100, 120)
 """Compute capabilities, times ten: A100, RTX 30, RTX 40 and L4, H100, B200, RTX 50."""
@@ -251,6 +250,8 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except ImportError as error:
+        from runtime.packages import missing_package
+
         print(f"error: {missing_package(error, 'kernels')}", file=sys.stderr)
         raise SystemExit(2) from None
     print(json.dumps([asdict(record) for record in records], indent=1))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from optional_packages import missing_package
 from training.errors import TrainingError
 from training.layouts import LayoutName
 
@@ -43,6 +42,8 @@ def _one_line_errors() -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
     except ImportError as error:
+        from runtime.packages import missing_package
+
         print(f"error: {missing_package(error, 'train')}", file=sys.stderr)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:

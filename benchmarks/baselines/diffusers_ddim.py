@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.baselines import eager
 from benchmarks.baselines.setting import Contestant, Restore, Setting, Unavailable
-from optional_packages import missing_package
+from runtime.packages import missing_package
 from training.degradation import illumination
 from training.prior_update import blend_coefficients
 

@@ -26,13 +26,13 @@ from export.engines.layers import record_layers
 from export.errors import ExportError
 from export.passes.catalog import GROUP_NORM_PLUGIN, PASSES
 from export.sizes import shape_at
-from optional_packages import install_command
 from runtime.backends.tensorrt_networks import STRIPPED
 from runtime.bundle.folder import Bundle, Note
 from runtime.engines.device import find_gpu
 from runtime.engines.fit import AMPERE, MODULES
 from runtime.engines.profile import batch_sizes, image_sizes
 from runtime.engines.store import TITLES, BackendName, EngineKey, NetworkRecord
+from runtime.packages import install_command
 from runtime.replacing import replaced
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from optional_packages import install_command
 from runtime.backends.networks import PACKED_INPUT, GraphNetworks, check_finite
 from runtime.backends.runtime_cache import RuntimeCache
 from runtime.backends.tensor_types import encoded
@@ -25,6 +24,7 @@ from runtime.engines.store import StoredEngine
 from runtime.errors import BundleError, OutOfMemoryError, RestoreError
 from runtime.gpu.cuda import ADVICE, Buffer, Cuda
 from runtime.gpu.device_networks import Bound, Tensors
+from runtime.packages import install_command
 
 Array = npt.NDArray[np.float32]
 

@@ -67,7 +67,7 @@ class Inputs:
         lines = []
         videos = {suffix: count for suffix, count in self._passed_over.items() if is_video(f"a{suffix}")}
         if videos:
-            from optional_packages import install_command
+            from runtime.packages import install_command
 
             lines.append(f"passed over: {_counted(videos)}; videos need PyAV: {install_command('video')}")
         if pictures := self._passed_over - Counter(videos):

@@ -25,7 +25,7 @@ def decode_heic(file: BinaryIO, name: str) -> Pixels:
     try:
         import pi_heif
     except ImportError as error:
-        from optional_packages import missing_package
+        from runtime.packages import missing_package
 
         raise PhotoError(f"cannot decode {name}, which is HEIC: {missing_package(error, 'heic')}") from error
     meta = read_boxes(file).meta

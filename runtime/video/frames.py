@@ -68,7 +68,7 @@ def restore_video(
     try:
         import av
     except ImportError as error:
-        from optional_packages import missing_package
+        from runtime.packages import missing_package
 
         raise PhotoError(f"cannot read {source}: {missing_package(error, 'video')}") from error
     _check_target(source, target, overwrite, quality)

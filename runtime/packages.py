@@ -1,4 +1,4 @@
-"""Which packages the extras of pyproject.toml bring, and how to install them. Every folder may import this."""
+"""Extras of pyproject.toml, the packages that they bring, and the command that installs them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXTRAS = {
     "triton": "kernels",
 }
 """Name of an imported package -> the extras that bring it."""
-OWN = frozenset({"benchmarks", "export", "kernels", "optional_packages", "runtime", "training"})
+OWN = frozenset({"benchmarks", "export", "kernels", "runtime", "training"})
 
 
 def install_command(*extras: str) -> str:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from optional_packages import EXTRAS, install_command, missing_package
+from runtime.packages import EXTRAS, install_command, missing_package
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BASE = {"cffi", "msgspec", "numpy", "onnxruntime", "pyvips", "rich", "typer"}
 DISTRIBUTIONS = {"pi_heif": "pi-heif", "skimage": "scikit-image", "tensorrt_rtx": "tensorrt-rtx"}
 """Names on the package index of packages whose import has another; ml_dtypes comes with onnx."""
@@ -141,7 +141,7 @@ def test_command_is_of_the_checkout_or_of_the_package(tmp_path: Path, monkeypatc
     assert install_command("train", "export") == "pip install '.[train,export]'"
     monkeypatch.chdir(tmp_path)
     assert install_command("train") == f"pip install '{ROOT}[train]'"
-    monkeypatch.setattr("optional_packages.__file__", str(tmp_path / "optional_packages" / "__init__.py"))
+    monkeypatch.setattr("runtime.packages.__file__", str(tmp_path / "runtime" / "packages.py"))
     assert install_command("train") == "pip install 'shadowdiffusion[train]'"
     assert install_command() == "pip install 'shadowdiffusion'"
 
@@ -168,7 +168,7 @@ def test_extras_are_those_of_the_project() -> None:
 
 
 def test_every_imported_package_is_in_the_base_or_in_an_extra() -> None:
-    own = {"training", "kernels", "export", "runtime", "benchmarks", "optional_packages", *sys.stdlib_module_names}
+    own = {"training", "kernels", "export", "runtime", "benchmarks", *sys.stdlib_module_names}
     found = set[str]()
     for folder in ("training", "kernels", "export", "runtime", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):
