@@ -80,7 +80,12 @@ class Engine:
 
     def create_runtime_config(self) -> Any:
         config = SimpleNamespace(strategy="STATIC", cache=None, create_runtime_cache=KernelCache)
-        config.set_runtime_cache = lambda cache: setattr(config, "cache", cache) or True
+
+        def set_runtime_cache(cache: KernelCache) -> bool:
+            config.cache = cache
+            return True
+
+        config.set_runtime_cache = set_runtime_cache
         config.set_execution_context_allocation_strategy = lambda strategy: setattr(config, "strategy", strategy)
         return config
 
