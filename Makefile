@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NEWEST := build/newest
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 EXAMPLE := docs/example/shadow.jpg
 FUZZ_SECONDS ?= 20
@@ -14,12 +15,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile
 CODE := $(wildcard training kernels export runtime benchmarks) tests
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint cpu-kernels cpp-test cpp-fuzz gpu clean
+.PHONY: help demo test test-slow test-newest lint cpu-kernels cpp-test cpp-fuzz gpu clean
 
 help:
 	@echo "make demo       restore $(EXAMPLE) with the bundle that comes along, into demo/"
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  the tests that take long"
+	@echo "make test-newest  the newest versions that pyproject.toml allows, into $(NEWEST), and the tests that feel them"
 	@echo "make cpu-kernels  build the CPU kernels (needs cmake, g++ and two libraries: docs/cpp.md) and put them into $(VENV)"
 	@echo "make cpp-test   build and test the C++ library in build/release (docs/cpp.md says what to install first)"
 	@echo "make cpp-fuzz   its libFuzzer targets, FUZZ_SECONDS=$(FUZZ_SECONDS) each (needs clang)"
@@ -37,6 +39,13 @@ test: lint
 test-slow: $(VENV)/.test
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m slow
 
+# Without constraints.txt, afresh at each call. A CUDA build of PyTorch brings the one Triton that it goes with.
+test-newest: | $(BIN)/python
+	@$(BIN)/python -m venv --clear $(NEWEST)
+	@$(NEWEST)/bin/python -m pip --disable-pip-version-check install -qq --no-compile -e '.[test]'
+	@$(NEWEST)/bin/python -m pip --disable-pip-version-check freeze --exclude-editable
+	@$(NEWEST)/bin/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "not slow" tests/kernels tests/runtime tests/export
+
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy $(CODE)
@@ -45,6 +54,7 @@ cpu-kernels: $(VENV)/.base
 	@cmake --preset cpu-kernels
 	@cmake --build --preset cpu-kernels
 	@cmake --install build/cpu-kernels --prefix $(VENV)
+	@$(PIP) -e '.[engines]'
 
 cpp-test: $(VENV)/.cpp
 	@cmake --preset release

@@ -193,7 +193,7 @@ def kernels(
     Kernels that it has for other compute capabilities stay, and are compiled again if they are of another version.
     """
     started = time.perf_counter()
-    with one_line_errors():
+    with one_line_errors("kernels"):
         from export.kernels import add_kernels
         from export.results import Compiled, show
 

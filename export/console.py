@@ -62,9 +62,10 @@ def quiet_bar(title: str) -> Iterator[Progress]:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors(extra: str = "export") -> Iterator[None]:
     """Every foreseeable failure becomes one line on stderr and exit code 2; an interrupt 130, SIGTERM 143.
 
+    extra: of pyproject.toml, with what the command needs.
     A stop is an exception, so that temporary files are removed on the way out. A library may lose it, or make an error
     of its own out of it: it is raised again until it gets through, and whatever comes out after it counts as the stop.
     The process then ends at once, whatever is still under way in its other threads.
@@ -87,7 +88,7 @@ def one_line_errors() -> Iterator[None]:
             print("stopped: nothing was written", file=sys.stderr, flush=True)
             os._exit(128 + stops[0])
         if isinstance(error, ImportError):
-            fail(missing_package(error, "export"))
+            fail(missing_package(error, extra))
         if isinstance(error, ExportError | TrainingError | RestoreError | OSError):
             fail(str(error))
         raise

@@ -126,7 +126,7 @@ def build_engine(
     on a GPU yet: the runtime checks each against the bundle's example before its first use.
     """
     report = reporter()
-    with one_line_errors():
+    with one_line_errors("engines"):
         from export.engines.build import build_engines
         from export.engines.key import EngineOptions
         from export.passes.catalog import choose

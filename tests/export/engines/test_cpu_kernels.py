@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +29,9 @@ from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 from runtime.backends.selection import choose
 from runtime.bundle.folder import DENOISER, Bundle
 from runtime.bundle.opening import load_bundle
+from runtime.engines.store import stored_engines
 from tests import cpu_kernels
+from tests.export.command_line import ROOT, environment
 from tests.export.conftest import export, randomise
 from tests.runtime.tiny import picture
 from training.checkpoint import Model
@@ -59,6 +63,43 @@ def path(whole: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def build(path: Path, said: list[str] | None = None, **changes: Any) -> Outcome:
     return build_engines(path, replace(OPTIONS, **changes), (said if said is not None else []).append)
+
+
+WITHOUT_TORCH = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in sys.argv[2].split(","):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+try:
+    from export.engines import cpu_kernels
+    from tests.cpu_kernels import race_won_by
+    cpu_kernels.race = race_won_by("plan")
+except ModuleNotFoundError:
+    pass  # the command says so
+from export.__main__ import app
+app(["build-engine", sys.argv[1], "--backend", "cpu-kernels", "--profile", "32x32", "--threads", "1"])
+"""
+
+
+def test_no_pytorch_is_needed(path: Path) -> None:
+    """With what the extra `engines` brings, and without it the advice is that extra."""
+
+    def run(*absent: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", WITHOUT_TORCH, str(path), ",".join(absent)]
+        return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+
+    for absent in ("safetensors", "onnx"):
+        refused = run("torch", absent)
+        assert refused.returncode == 2
+        assert refused.stderr.splitlines()[-1] == f"error: {absent} is not installed: pip install '.[engines]'"
+    done = run("torch", "torchvision", "onnxscript", "accelerate", "triton")
+    assert done.returncode == 0, done.stderr
+    (engine,) = stored_engines(load_bundle(path)).values()
+    assert set(engine.record.networks) == {"prior.onnx", "denoiser.onnx", "mask_head.onnx"}
 
 
 def test_an_engine_computes_what_the_bundle_does(path: Path) -> None:
