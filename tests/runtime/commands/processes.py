@@ -31,8 +31,8 @@ def starter(bundle: Path) -> Start:
 
 
 def heed_signals() -> None:
-    """What starts programs in the background, and these tests with them, may have told them to ignore Ctrl-C."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
+    """What starts programs in the background, and these tests with them, may have told them to ignore signals."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
 
