@@ -163,7 +163,7 @@ def test_a_pack_that_fails_leaves_the_old_file(path: Path, tmp_path: Path, monke
         (("pack", "mine", "-o", "packed.zip"), "packed.zip: "),
         (("verify", "mine"), "verified"),
         (("kernels", "mine"), "TRITON_INTERPRET is set"),  # where tests run, after the bundle was read
-        (("build-engine", "mine", "--backend", "cpu-kernels", "--precision", "fp16"), "cpu-kernels"),
+        (("build-engine", "mine", "--backend", "cpu-kernels", "--precision", "fp16"), "kernels"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )

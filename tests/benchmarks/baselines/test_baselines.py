@@ -54,5 +54,5 @@ def test_other_ways_to_sample_are_refused(subject: Subject, baseline: Contestant
 def test_diffusers_that_is_not_there(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
     (diffusers,) = (baseline for baseline in BASELINES if baseline.name == "diffusers")
-    with pytest.raises(Unavailable, match=r"diffusers is not installed .* pip install diffusers"):
+    with pytest.raises(Unavailable, match=r"diffusers is not installed: pip install '.*\[benchmark\]'"):
         diffusers.prepare(setting(subject))

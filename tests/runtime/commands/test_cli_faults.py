@@ -133,7 +133,7 @@ def test_a_full_disk_costs_only_what_does_not_fit(start: Start, tmp_path: Path) 
     assert code == 1
     assert whole_results(out) == {"a.png", "c.png"}
     assert len(os.listdir(out)) == 2 + 1
-    assert text.count(b"\n") == 2
+    assert text.count(b" -> ") == 2
     failed, summary = errors.splitlines()[:-1], errors.splitlines()[-1]
     assert len(failed) == 4
     assert all("cannot write" in line for line in failed)
@@ -218,13 +218,14 @@ def test_a_bar_on_the_terminal_and_nothing_of_it_elsewhere(start: Start, tmp_pat
     (source / "bad.png").touch()
     code, text, shown = on_terminal(start, source, "-o", out)
     assert code == 1
-    assert text.count(b"\n") == 6
-    assert all(line.endswith(b"s)") for line in text.splitlines())
+    assert text.count(b" -> ") == 6
+    assert all(line.endswith(b"s)") for line in text.splitlines()[:-1])
+    assert text.splitlines()[-1].startswith(b"restored by ")
     assert "7 of 7" in shown
     assert "left" in shown
     assert "error: " in shown
     code, text, shown = on_terminal(start, source / "000.png", "-o", out / "x.png")
-    assert (code, text.count(b"\n")) == (0, 1)
+    assert (code, text.count(b" -> ")) == (0, 1)
     assert "000.png" in shown
     code, text, shown = on_terminal(start, source, "-o", out, "-q")
     assert (code, text) == (1, b"")

@@ -22,7 +22,7 @@ def test_results_of_earlier_runs_are_counted_in_one_line(call: Call, bundle: Pat
         save(source / name, picture(9, 12, seed=seed))
     assert call("restore", source, "-o", source / "first", "--bundle", bundle).code == 0
     again = call("restore", source, "-o", tmp_path / "second", "--bundle", bundle)
-    assert (again.code, again.out.count("\n")) == (0, 2)
+    assert (again.code, again.out.count(" -> ")) == (0, 2)
     assert again.err == "note: 2 photos are results of earlier runs: passed over\n"
     assert names(tmp_path / "second") == ["a.png", "sub"]
     third = call("restore", source, "-o", tmp_path / "third", "--bundle", bundle, "--json")
