@@ -7,6 +7,8 @@ from pathlib import Path
 LFS = b"version https://git-lfs.github.com/spec/"
 PAGES = (b"<!doctype html", b"<html", b"<?xml", b"<!doctype")
 PICKLE, ZIP = b"\x80", b"PK\x03\x04"
+MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")
+"""Within the first pickle of files of torch.save that are no ZIP."""
 HEAD = 512
 """Bytes that tell."""
 
@@ -31,6 +33,9 @@ def no_checkpoint(path: Path) -> str | None:
         return f"{path} is a Git LFS pointer, not a checkpoint: run git lfs pull where it was cloned"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGES):
         return f"{path} is an HTML page, not a checkpoint: download the file itself, not the page that offers it"
+    if len(head) > len(MAGIC) + 8 and head.startswith(PICKLE) and MAGIC not in head and not is_safetensors(path):
+        advice = "ask for a file that torch.save(network.state_dict()) wrote"
+        return f"{path} is a pickle that torch.save did not write, which may hold code and is refused: {advice}"
     return None
 
 

@@ -25,6 +25,8 @@ from training.schedule import DiffusionConfig, betas
 PREFIX = "denoise_fn."
 WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")
 """Under what other programs store a state dict beside other things; of several the first, which is the average."""
+DEEPEST = 4
+"""Wrappers around a state dict; a file may hold one that contains itself."""
 SCHEDULE_BUFFERS = frozenset(
     {
         "betas",
@@ -100,13 +102,14 @@ def _read(path: Path) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in tensors.items()}  # saved from inside DataParallel
 
 
-def _unwrapped(state: object) -> dict[str, Tensor] | None:
+def _unwrapped(state: object, depth: int = 0) -> dict[str, Tensor] | None:
     """The tensors of a state dict, which may be wrapped in others, or None."""
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+    if depth > DEEPEST or not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         return None
     if all(isinstance(value, Tensor) for value in state.values()):
         return state
-    return next((found for name in WRAPPERS if name in state and (found := _unwrapped(state[name])) is not None), None)
+    inner = (_unwrapped(state[name], depth + 1) for name in WRAPPERS if name in state)
+    return next((found for found in inner if found is not None), None)
 
 
 def _damaged_member(path: Path) -> str | None:
