@@ -20,7 +20,7 @@ CODE := $(wildcard training kernels export runtime benchmarks) tests
 help:
 	@echo "make demo       restore $(EXAMPLE) with the bundle that comes along, into demo/"
 	@echo "make test       ruff, mypy and the tests"
-	@echo "make test-slow  the tests that take long"
+	@echo "make test-slow  the tests that take long, then test-newest"
 	@echo "make test-newest  the newest versions that pyproject.toml allows, into $(NEWEST), and the tests that feel them"
 	@echo "make cpu-kernels  build the CPU kernels (needs cmake, g++ and two libraries: docs/cpp.md) and put them into $(VENV)"
 	@echo "make cpp-test   build and test the C++ library in build/release (docs/cpp.md says what to install first)"
@@ -38,6 +38,7 @@ test: lint
 
 test-slow: $(VENV)/.test
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m slow
+	@$(MAKE) --no-print-directory test-newest
 
 # Without constraints.txt, afresh at each call. A CUDA build of PyTorch brings the one Triton that it goes with.
 test-newest: | $(BIN)/python

@@ -150,9 +150,10 @@ def _read(file: Path | None, device: str) -> Verdict | None:
 
 
 def _file(*subject: bytes) -> Path | None:
-    """Where the verdict on a subject is remembered, None = nowhere."""
+    """Where the verdict on a subject is remembered, None = nowhere. A check against other tolerances is another one."""
     checks = cache_folder("checks")
-    return checks and checks / f"{hashlib.sha256(b''.join(subject)).hexdigest()}.json"
+    tolerances = msgspec.json.encode(NEEDED, order="deterministic")
+    return checks and checks / f"{hashlib.sha256(b''.join((tolerances, *subject))).hexdigest()}.json"
 
 
 def _graphs(bundle: Bundle) -> bytes:

@@ -27,17 +27,18 @@ PHOTO = ROOT / "docs/example/shadow.jpg"
 pytestmark = pytest.mark.slow
 
 RESTORE = """
-import json, resource, sys
+import json, sys
 import numpy as np
 import pyvips
 import runtime
+from benchmarks.measurement.memory import peak_mib
 
 height, width = map(int, sys.argv[2:])
 image = pyvips.Image.new_from_file(sys.argv[1])
 photo = image.resize(width / image.width, vscale=height / image.height).numpy()
 result = runtime.load(backend="portable", device="cpu")(photo)
 gain = result.image.astype(np.float32).mean(axis=(0, 1)) / photo.mean(axis=(0, 1))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+peak = peak_mib() * 2**20
 print(json.dumps({"shape": result.image.shape, "mask": result.mask.shape, "gain": gain.tolist(), "peak": peak}))
 """
 

@@ -184,9 +184,14 @@ def test_no_cache_means_a_check_each_time(opened: Bundle, tmp_path: Path, monkey
         assert chosen(opened) == (f"engine {name}", [f"checking engine {name}, which is new to this machine"])
 
 
-def test_a_verdict_is_for_one_engine_on_one_device(opened: Bundle, cache: Path) -> None:
+def test_a_verdict_is_for_one_engine_on_one_device_by_one_check(
+    opened: Bundle, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = read_engine(add(opened))
     chosen(opened)
+    with monkeypatch.context() as stricter:
+        stricter.setitem(golden_check.NEEDED, "int8", golden_check.NEEDED["fp16"])
+        assert known_verdict(engine, find_cpu()) is None
     assert known_verdict(engine, "Another CPU") is None
     assert known_verdict(engine, find_cpu()) is not None
     (file,) = (cache / "checks").iterdir()

@@ -111,18 +111,19 @@ BOMBS = {
 }
 
 READ_THEM = """
-import resource, sys
+import sys
 from pathlib import Path
+from benchmarks.measurement.memory import peak_mib
 from runtime.errors import PhotoError
 from runtime.photo import read_photo
 import pyvips
 for path in sorted(Path(sys.argv[1]).iterdir()):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mib()
     try:
         outcome = str(read_photo(path).pixels.shape)
     except PhotoError as error:
         outcome = str(error)
-    print(path.name, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10, outcome, sep="|")
+    print(path.name, round(peak_mib() - before), outcome, sep="|")
 """
 
 
