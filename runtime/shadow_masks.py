@@ -53,7 +53,8 @@ def mask_plane(mask: Photo, name: str) -> Array:
         return drawn
     whole = WHOLE.get(plane.dtype.name, 1)
     if high < whole / 2:
-        raise PhotoError(f"{name} has values from {low:g} to {high:g} of {whole}, like an image of labels: {HOW}")
+        values = f"values from {low:g} to {high:g} of {whole}"
+        raise PhotoError(f"{name} has {values}, like an image of labels or a faint drawing: {HOW}")
     return unit_floats(plane)
 
 

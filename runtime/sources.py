@@ -94,7 +94,8 @@ def _of_array(array: Pixels, what: str) -> Photo:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
         order = "[channels, height, width]"
-        raise PhotoError(f"the {what} has shape {array.shape}: pass [height, width, 3], not {order} (permute(1, 2, 0))")
+        wanted = "[height, width]" if what == "mask" else "[height, width, 3]"
+        raise PhotoError(f"the {what} has shape {array.shape}: pass {wanted}, not {order} (permute(1, 2, 0))")
     if what == "mask" and array.ndim == 3 and array.shape[2] in (2, 4):
         return Photo(array[..., :-1], array[..., -1])
     return Photo(array)
@@ -152,7 +153,8 @@ def _bands(image: Any, name: str) -> tuple[Pixels, Pixels | None]:
     array = np.asarray(image)
     if mode in ("LA", "RGBA"):
         return array[..., 0] if mode == "LA" else np.ascontiguousarray(array[..., :3]), array[..., -1]
-    if mode == "I" and array.min() >= 0 and array.max() <= WHOLE["uint16"]:  # PNG of 16 bits, with older versions
+    if mode == "I" and image.format == "PNG" and array.min() >= 0 and array.max() <= WHOLE["uint16"]:
+        # older versions open a PNG of 16 bits so; of any other image of this mode the white value is not known
         return array.astype(np.uint16), None
     if mode in ("L", "RGB", "F") or mode.startswith("I;16"):
         return array.astype(array.dtype.newbyteorder("=")), None
