@@ -32,9 +32,9 @@ from kernels.variant import Variant
 SUPPORTED = (80, 86, 89, 90, 100, 120)
 """Compute capabilities, times ten: A100, RTX 30, RTX 40 and L4, H100, B200, RTX 50."""
 
-PTX_VERSIONS = {80: 70, 86: 71, 87: 74, 89: 78, 90: 80, 100: 86, 101: 86, 103: 88, 120: 87, 121: 88}
-"""The first version of PTX, times ten, that has a compute capability ("Release Notes" in "Parallel Thread Execution
-ISA"): whoever assembles it may be older than Triton.
+PTX_VERSIONS = {80: 80, 86: 80, 87: 80, 89: 80, 90: 80, 100: 86, 101: 86, 103: 88, 120: 87, 121: 88}
+"""Version of PTX, times ten, by compute capability: the first that has it ("Release Notes" in "Parallel Thread
+Execution ISA"), or that of CUDA 12.0, which every driver of `DRIVERS` reads: Triton 3.8 writes `::cta`, new in 7.8.
 """
 
 DRIVERS = {12: 525, 13: 580}
