@@ -12,7 +12,8 @@ FUZZ_SECONDS ?= 20
 # --no-compile: bytecode of what is really imported is written at its first run, which keeps the base install small.
 # -qq: silent unless something fails.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile -c constraints.txt
-CODE := $(wildcard training kernels export runtime benchmarks) tests
+PACKAGES := training kernels export runtime benchmarks
+TYPES := $(VENV)/types
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-slow test-newest lint cpu-kernels cpp-test cpp-fuzz gpu clean
@@ -30,7 +31,7 @@ help:
 
 demo: $(VENV)/.base
 	@mkdir -p demo
-	@$(BIN)/python -m runtime restore $(EXAMPLE) -o demo/restored.jpg --overwrite
+	@$(BIN)/shadowdiffusion restore $(EXAMPLE) -o demo/restored.jpg --overwrite
 	@echo "The restored photo is demo/restored.jpg; compare it with $(EXAMPLE)."
 
 test: lint
@@ -47,9 +48,11 @@ test-newest: | $(BIN)/python
 	@$(NEWEST)/bin/python -m pip --disable-pip-version-check freeze --exclude-editable
 	@$(NEWEST)/bin/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "not slow" tests/kernels tests/runtime tests/export
 
+# mypy knows nothing of the mapping in setup.py: a link shows it the folders below the name that they are installed as.
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy $(CODE)
+	@mkdir -p $(TYPES) && ln -sfn ../.. $(TYPES)/shadowdiffusion
+	@$(BIN)/mypy $(PACKAGES:%=$(TYPES)/shadowdiffusion/%) tests
 
 cpu-kernels: $(VENV)/.base
 	@cmake --preset cpu-kernels
@@ -79,17 +82,17 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed and $(PYTHON) is %d.%d: run make PYTHON=/path/to/a/newer/python3" % sys.version_info[:2])'
 	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) has no working venv module (on Debian and Ubuntu: apt install python3-venv)" >&2; rm -rf $(VENV); exit 1; }
 
-$(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.base: pyproject.toml setup.py constraints.txt | $(BIN)/python
 	@echo "installing the runtime into $(VENV)"
 	@$(PIP) -e .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.test: pyproject.toml setup.py constraints.txt | $(BIN)/python
 	@echo "installing the runtime and what the tests need into $(VENV) (a minute or two)"
 	@$(PIP) -e '.[test]'
 	@touch $@ $(VENV)/.base
 
-$(VENV)/.cpp: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.cpp: pyproject.toml setup.py constraints.txt | $(BIN)/python
 	@echo "installing OpenVINO into $(VENV), which runs the networks of the C++ library"
 	@$(PIP) -e '.[cpp]'
 	@touch $@ $(VENV)/.base

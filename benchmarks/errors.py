@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from runtime.packages import missing_package
+from shadowdiffusion.runtime.packages import missing_package
 
 
 class BenchmarkError(Exception):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.kernels.record import KIND
-from benchmarks.kernels.report import page as kernel_page
-from benchmarks.measurement.results import read, results_file
-from benchmarks.pages.blocks import Page
-from benchmarks.pages.device_page import device_page
-from benchmarks.pages.html import html
-from benchmarks.pages.markdown import markdown
-from benchmarks.pages.overview import overview
-from benchmarks.pages.results import load, slugs
-from benchmarks.quality.record import QualityRecord
-from runtime.replacing import replaced
+from shadowdiffusion.benchmarks.kernels.record import KIND
+from shadowdiffusion.benchmarks.kernels.report import page as kernel_page
+from shadowdiffusion.benchmarks.measurement.results import read, results_file
+from shadowdiffusion.benchmarks.pages.blocks import Page
+from shadowdiffusion.benchmarks.pages.device_page import device_page
+from shadowdiffusion.benchmarks.pages.html import html
+from shadowdiffusion.benchmarks.pages.markdown import markdown
+from shadowdiffusion.benchmarks.pages.overview import overview
+from shadowdiffusion.benchmarks.pages.results import load, slugs
+from shadowdiffusion.benchmarks.quality.record import QualityRecord
+from shadowdiffusion.runtime.replacing import replaced
 
 QUALITY = "quality"
 

@@ -13,15 +13,15 @@ import msgspec
 import torch
 import typer
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.latency.bench import Bench, real_bench, smoke_bench, subjects
-from benchmarks.measurement.machine import Header, header, slug
-from benchmarks.measurement.results import FOLDER, append, results_file
-from benchmarks.models.subject import Subject
-from export.errors import ExportError
-from runtime.bundle.folder import Task
-from runtime.errors import RestoreError
-from training.errors import TrainingError
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.latency.bench import Bench, real_bench, smoke_bench, subjects
+from shadowdiffusion.benchmarks.measurement.machine import Header, header, slug
+from shadowdiffusion.benchmarks.measurement.results import FOLDER, append, results_file
+from shadowdiffusion.benchmarks.models.subject import Subject
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.folder import Task
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.training.errors import TrainingError
 
 
 @dataclass(frozen=True)

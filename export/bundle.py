@@ -14,19 +14,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from export.console import Bar, Report, quiet_bar
-from export.errors import ExportError
-from export.illumination import section
-from export.passes.catalog import FOLD, HALF_WEIGHTS, MASK_HEAD, PASSES, TIME_TABLE, Pass
+from shadowdiffusion.export.commands.console import Bar, Report, quiet_bar
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.illumination import section
+from shadowdiffusion.export.passes.catalog import FOLD, HALF_WEIGHTS, MASK_HEAD, PASSES, TIME_TABLE, Pass
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
 
-    from runtime.bundle.folder import Manifest, ModelInfo, Note, Sampling, Versions
-    from training.checkpoint import Model
-    from training.degradation import IlluminationForm
-    from training.sampler import SamplerOptions
+    from shadowdiffusion.runtime.bundle.folder import Manifest, ModelInfo, Note, Sampling, Versions
+    from shadowdiffusion.training.checkpoint import Model
+    from shadowdiffusion.training.degradation import IlluminationForm
+    from shadowdiffusion.training.sampler import SamplerOptions
 
 Task = Literal["shadow", "low-light", "exposure"]
 
@@ -65,7 +65,7 @@ def build_bundle(
     The folder appears complete and verified, or not at all. Raises ExportError or TrainingError.
     """
     check_target(target, options.force)
-    from export.schedule import check_options
+    from shadowdiffusion.export.schedule import check_options
 
     if model.denoiser is None:
         raise ExportError("the checkpoints hold no denoiser: name one that does, a prior alone is not enough")
@@ -81,7 +81,7 @@ def build_bundle(
 def check_target(target: Path, force: bool) -> None:
     """Raise ExportError unless a bundle may be written to `target`: with `force`, over another bundle
     only."""
-    from runtime.bundle.folder import MANIFEST
+    from shadowdiffusion.runtime.bundle.folder import MANIFEST
 
     if not target.absolute().parent.is_dir():
         raise ExportError(f"folder {target.parent} does not exist: create it first")
@@ -98,12 +98,12 @@ def _fill(folder: Path, model: Model, options: BundleOptions, report: Report, ba
     import msgspec
     import torch
 
-    from export import description, verify
-    from export.passes.half_weights import rounded_model
-    from export.photos import verification_samples
-    from export.schedule import sampling_section
-    from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-    from runtime.bundle import folder as contents
+    from shadowdiffusion.export import description, verify
+    from shadowdiffusion.export.passes.half_weights import rounded_model
+    from shadowdiffusion.export.photos import verification_samples
+    from shadowdiffusion.export.schedule import sampling_section
+    from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+    from shadowdiffusion.runtime.bundle import folder as contents
 
     shipped = rounded_model(model) if options.runs(HALF_WEIGHTS) else model
     sampling = sampling_section(options.sampling, model.diffusion)
@@ -171,10 +171,10 @@ def _write_networks(
     import numpy as np
     import onnx
 
-    from export import graph
-    from export.passes import fold, half_weights, mask_head, time_table
-    from export.schedule import timesteps, with_rows
-    from runtime.bundle import folder as contents
+    from shadowdiffusion.export import graph
+    from shadowdiffusion.export.passes import fold, half_weights, mask_head, time_table
+    from shadowdiffusion.export.schedule import timesteps, with_rows
+    from shadowdiffusion.runtime.bundle import folder as contents
 
     def write(name: str, proto: ModelProto) -> None:
         proto = fold.apply(proto) if options.runs(FOLD) else proto
@@ -206,9 +206,9 @@ def _write_golden(folder: Path, model: Model, options: BundleOptions, multiple: 
     """One small input and the reference sampler's answer to it."""
     import numpy as np
 
-    from export.photos import golden_sample
-    from export.verify import reference_loop
-    from runtime.bundle.folder import GOLDEN_EXPECTED, GOLDEN_INPUT
+    from shadowdiffusion.export.photos import golden_sample
+    from shadowdiffusion.export.verify import reference_loop
+    from shadowdiffusion.runtime.bundle.folder import GOLDEN_EXPECTED, GOLDEN_INPUT
 
     golden = golden_sample(options.photos, multiple)
     x = reference_loop(model, options.sampling, golden.image, golden.mask, GOLDEN_SEED)
@@ -224,9 +224,9 @@ def _write_golden(folder: Path, model: Model, options: BundleOptions, multiple: 
 
 
 def _model_info(model: Model, task: Task, working_size: int) -> ModelInfo:
-    from runtime.bundle.folder import ModelInfo
-    from training import degradation
-    from training.denoiser import SIZES
+    from shadowdiffusion.runtime.bundle.folder import ModelInfo
+    from shadowdiffusion.training import degradation
+    from shadowdiffusion.training.denoiser import SIZES
 
     assert model.denoiser is not None
     config, prior = model.denoiser.config, model.prior
@@ -252,8 +252,8 @@ def _versions() -> Versions:
     import onnx
     import torch
 
-    from export.graph import OPSET
-    from runtime.bundle.folder import Versions
+    from shadowdiffusion.export.graph import OPSET
+    from shadowdiffusion.runtime.bundle.folder import Versions
 
     try:
         own = version("shadowdiffusion")
@@ -264,7 +264,7 @@ def _versions() -> Versions:
 
 def _notes(model: Model, options: BundleOptions, cost: float | None) -> list[Note]:
     """What was done to the graphs; `cost`: dB of the half-precision weights."""
-    from runtime.bundle.folder import Note
+    from shadowdiffusion.runtime.bundle.folder import Note
 
     notes = [
         Note(item.name, item.exactness, item.summary, cost if item is HALF_WEIGHTS else None)

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from export.console import Bar, Report
-from export.engines.key import EngineOptions, describe, engine_key
-from export.errors import ExportError
-from runtime.bundle.folder import NETWORKS, Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.engines.store import BackendName, EngineKey, Precision, stored_engines
+from shadowdiffusion.export.commands.console import Bar, Report
+from shadowdiffusion.export.engines.key import EngineOptions, describe, engine_key
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.engines import BackendName, EngineKey, Precision, stored_engines
+from shadowdiffusion.runtime.bundle.folder import NETWORKS, Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-    from export.precision.networks import Feed
+    from shadowdiffusion.export.precision.networks import Feed
 
 LEAST = {"fp32": 80.0, "fp16": 40.0, "bf16": 22.0, "int8": 10.0, "fp8": 10.0}
 """Signal-to-noise ratio in dB below which a layer has departed, by precision: 9 dB and more below what the built-in
@@ -102,8 +102,8 @@ def debug(
     import onnx
     import polygraphy  # noqa: F401  (before the work that is lost without it)
 
-    from export.precision.mixed import LAYERS, single_graph
-    from export.precision.prepare import prepare
+    from shadowdiffusion.export.precision.mixed import LAYERS, single_graph
+    from shadowdiffusion.export.precision.prepare import prepare
 
     bundle = load_bundle(path)
     singles = {
@@ -119,7 +119,7 @@ def debug(
             raise ExportError(f"bundle {path} has no engine {engine} (it has: {known})")
         key, kept = stored[engine].record.key, stored[engine].record.kept_in_fp32
     if key.backend == "cpu-kernels":
-        raise ExportError(f"engine {engine} has no ONNX graph: python -m export verify compares what it returns")
+        raise ExportError(f"engine {engine} has no ONNX graph: shadowdiffusion export verify compares what it returns")
     if engine and key.backend == "onnxruntime":
         graphs = {name: onnx.load_model(stored[engine].path / name) for name in singles}
     else:
@@ -160,7 +160,7 @@ def departures(network: str, reference: ModelProto, graph: ModelProto, feeds: Se
         graph: the same network otherwise; half precision is simulated.
         feeds: inputs; the worst of them counts.
     """
-    from export.precision.simulate import simulated
+    from shadowdiffusion.export.precision.simulate import simulated
 
     low = simulated(graph)
     computed = {name for node in low.graph.node for name in node.output}
@@ -221,8 +221,8 @@ def _graphs(
     bar: Bar,
 ) -> dict[str, ModelProto]:
     """The graphs that an engine of TensorRT is compiled from."""
-    from export.precision.mixed import mixed_graph
-    from export.precision.prepare import prepare
+    from shadowdiffusion.export.precision.mixed import mixed_graph
+    from shadowdiffusion.export.precision.prepare import prepare
 
     if key.precision in ("fp16", "bf16"):
         return {name: mixed_graph(g, key.precision, frozenset(kept.get(name, ()))) for name, g in singles.items()}
@@ -231,7 +231,7 @@ def _graphs(
 
 def _put_back(kept: dict[str, list[str]], key: EngineKey, singles: dict[str, ModelProto]) -> dict[str, list[str]]:
     """The kept layers but those that half precision cannot have anyway, because it does not hold their weights."""
-    from export.precision.mixed import float32_layers, mixed_graph
+    from shadowdiffusion.export.precision.mixed import float32_layers, mixed_graph
 
     kind, found = key.precision, dict[str, list[str]]()
     for network, layers in kept.items():
@@ -243,10 +243,10 @@ def _put_back(kept: dict[str, list[str]], key: EngineKey, singles: dict[str, Mod
 
 def _feeds(bundle: Bundle, singles: dict[str, ModelProto], photos: Sequence[Path]) -> dict[str, list[Feed]]:
     """Inputs of some evaluations of every network, from float32 loops on a small photo, with its mask and without."""
-    from export.photos import golden_sample
-    from export.precision.networks import SessionNetworks, session
-    from export.precision.trajectories import loops_of, trajectories
-    from runtime.bundle.time_table import read_rows
+    from shadowdiffusion.export.photos import golden_sample
+    from shadowdiffusion.export.precision.networks import SessionNetworks, session
+    from shadowdiffusion.export.precision.trajectories import loops_of, trajectories
+    from shadowdiffusion.runtime.bundle.time_table import read_rows
 
     sessions = {name: session(graph) for name, graph in singles.items()}
     networks = SessionNetworks(sessions, read_rows(bundle), record=[])

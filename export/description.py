@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from runtime.bundle.folder import DENOISER, FORMAT_VERSION, MASK_HEAD, PRIOR, Task, Versions
+from shadowdiffusion.runtime.bundle.folder import DENOISER, FORMAT_VERSION, MASK_HEAD, PRIOR, Task, Versions
 
 if TYPE_CHECKING:
     from onnx import ModelProto

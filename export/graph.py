@@ -13,16 +13,16 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from export.background import in_background
-from export.description import name_dimensions
-from export.errors import ExportError
+from shadowdiffusion.export.background import in_background
+from shadowdiffusion.export.description import name_dimensions
+from shadowdiffusion.export.errors import ExportError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import Tensor, nn
 
-    from training.degradation import DegradationPrior
-    from training.denoiser import Denoiser
+    from shadowdiffusion.training.degradation import DegradationPrior
+    from shadowdiffusion.training.denoiser import Denoiser
 
 OPSET = 18
 

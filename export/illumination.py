@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.bundle.folder import Illumination
+from shadowdiffusion.runtime.bundle.folder import Illumination
 
 if TYPE_CHECKING:
-    from training.degradation import IlluminationForm
+    from shadowdiffusion.training.degradation import IlluminationForm
 
 
 def section(form: IlluminationForm) -> Illumination:
@@ -18,6 +18,6 @@ def section(form: IlluminationForm) -> Illumination:
 
 def form_of(section: Illumination) -> IlluminationForm:
     """The form that a manifest states."""
-    from training.degradation import IlluminationForm
+    from shadowdiffusion.training.degradation import IlluminationForm
 
     return IlluminationForm(section.epsilon, section.added_to_photo, section.floor, section.ceiling)

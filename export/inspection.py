@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from export.engines.fused_layers import fused_layers
-from export.engines.key import describe
-from export.engines.layers import LAYERS, Group, Layer, heaviest, layers, read_layers, summary
-from runtime.bundle.folder import MANIFEST, NETWORKS, Bundle, Manifest, ModelInfo, Note, Verification
-from runtime.bundle.folder import Versions as Made
-from runtime.bundle.opening import load_bundle
-from runtime.engines.fit import this_machine
-from runtime.engines.golden_check import quarantine
-from runtime.engines.profile import batch_sizes, image_sizes
-from runtime.engines.store import (
+from shadowdiffusion.export.engines.fused_layers import fused_layers
+from shadowdiffusion.export.engines.key import describe
+from shadowdiffusion.export.engines.layers import LAYERS, Group, Layer, heaviest, layers, read_layers, summary
+from shadowdiffusion.runtime.bundle.engines import (
     RECORD,
     EngineRecord,
     StoredEngine,
@@ -26,7 +20,13 @@ from runtime.engines.store import (
     engine_stores,
     read_engine,
 )
-from runtime.errors import BundleError
+from shadowdiffusion.runtime.bundle.folder import MANIFEST, NETWORKS, Bundle, Manifest, ModelInfo, Note, Verification
+from shadowdiffusion.runtime.bundle.folder import Versions as Made
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError
+from shadowdiffusion.runtime.selection.fit import this_machine
+from shadowdiffusion.runtime.selection.golden_check import quarantine
+from shadowdiffusion.runtime.selection.profile import batch_sizes, image_sizes
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto

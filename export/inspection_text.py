@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from export.engines.layers import Group
-from export.inspection import BundleFacts, Cost, EngineFacts, GraphFacts
-from export.results import COLUMNS, table
-from runtime.bundle.folder import Note
+from shadowdiffusion.export.commands.results import COLUMNS, table
+from shadowdiffusion.export.engines.layers import Group
+from shadowdiffusion.export.inspection import BundleFacts, Cost, EngineFacts, GraphFacts
+from shadowdiffusion.runtime.bundle.folder import Note
 
 LABEL = 16
 SMALL = 0.02
@@ -43,7 +43,7 @@ def _bundle(facts: BundleFacts) -> list[str]:
     for name, found in current.items():
         gone = "" if name == "onnx" else " (an engine that is not here)"
         text += ["", *table(f"accuracy of {name}{gone}", found)]
-    return text if facts.verification else [*text, "", "accuracy: never measured (python -m export verify)"]
+    return text if facts.verification else [*text, "", "accuracy: never measured (shadowdiffusion export verify)"]
 
 
 def _graph(name: str, graph: GraphFacts) -> list[str]:
@@ -114,7 +114,7 @@ def _engine(facts: EngineFacts) -> list[str]:
     if facts.verification:
         old = " (OLD: it has been built again since)" if facts.outdated else ""
         return text + [f"  {line}" for line in table(f"accuracy{old}", facts.verification)]
-    return [*text, "  accuracy: not compared with the portable ONNX yet (python -m export verify)"]
+    return [*text, "  accuracy: not compared with the portable ONNX yet (shadowdiffusion export verify)"]
 
 
 def _note(note: Note) -> Row:

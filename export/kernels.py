@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.console import Bar, Report, quiet_bar
-from export.engines.lock import writing
-from export.errors import ExportError
+from shadowdiffusion.export.commands.console import Bar, Report, quiet_bar
+from shadowdiffusion.export.engines.lock import writing
+from shadowdiffusion.export.errors import ExportError
 
 if TYPE_CHECKING:
-    from kernels.ahead_of_time import Record
-    from runtime.bundle.folder import Manifest
-    from runtime.bundle.gpu_kernels import Kernel
+    from shadowdiffusion.kernels.ahead_of_time import Record
+    from shadowdiffusion.runtime.bundle.folder import Manifest
+    from shadowdiffusion.runtime.bundle.gpu_kernels import Kernel
 
 FOLDER = "kernels"
 """Where a bundle keeps them."""
@@ -40,12 +40,12 @@ def add_kernels(
 def _add(target: Path, capabilities: Sequence[int], report: Report, bar: Bar) -> Manifest:
     import msgspec
 
-    from export.bundle import folder_beside, put_in_place
-    from kernels.ahead_of_time import SUPPORTED, build
-    from kernels.errors import KernelError
-    from runtime.bundle.folder import MANIFEST, hash_files, write_manifest
-    from runtime.bundle.opening import load_bundle
-    from runtime.gpu.program import needed_kernels
+    from shadowdiffusion.export.bundle import folder_beside, put_in_place
+    from shadowdiffusion.kernels.ahead_of_time import SUPPORTED, build
+    from shadowdiffusion.kernels.errors import KernelError
+    from shadowdiffusion.runtime.bundle.folder import MANIFEST, hash_files, write_manifest
+    from shadowdiffusion.runtime.bundle.opening import load_bundle
+    from shadowdiffusion.runtime.gpu.program import needed_kernels
 
     manifest = load_bundle(target).manifest
     light = manifest.model.illumination
@@ -96,7 +96,7 @@ def _same(kernel: Kernel, other: Kernel | None, sms: Sequence[int]) -> bool:
 
 def _described(record: Record) -> Kernel:
     """A record as the manifest has it."""
-    from runtime.bundle.gpu_kernels import Kernel, KernelArgument, KernelBuild
+    from shadowdiffusion.runtime.bundle.gpu_kernels import Kernel, KernelArgument, KernelBuild
 
     builds = [
         KernelBuild(

@@ -12,14 +12,14 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from export.console import Bar, Progress, Report, quiet_bar
-from export.engines.lock import writing
-from export.errors import ExportError
-from runtime.bundle.folder import ENGINES, MANIFEST, Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.engines.store import RECORD, engine_damage, engine_folders, read_engine
-from runtime.errors import BundleError
-from runtime.replacing import replaced
+from shadowdiffusion.export.commands.console import Bar, Progress, Report, quiet_bar
+from shadowdiffusion.export.engines.lock import writing
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.engines import RECORD, engine_damage, engine_folders, read_engine
+from shadowdiffusion.runtime.bundle.folder import ENGINES, MANIFEST, Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError
+from shadowdiffusion.runtime.replacing import replaced
 
 NO_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zip can say
 PLAIN_FILE = 0o100644 << 16

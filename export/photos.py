@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.errors import ExportError
+from shadowdiffusion.export.errors import ExportError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +80,7 @@ def synthetic(height: int, width: int) -> Array:
     """Stand-in for a photo, float32 [3, height, width] in [0, 1]: gradients, tiles, grain and a shadow."""
     import numpy as np
 
-    from runtime.loop.noise import gaussian
+    from shadowdiffusion.runtime.loop.noise import gaussian
 
     y, x = np.linspace(0, 1, height)[:, None], np.linspace(0, 1, width)[None, :]
     tiles = np.sign(np.sin(40 * x) * np.sin(31 * y + 5 * x))

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from export.console import Bar, Report
-from export.engines.lock import writing
-from export.errors import ExportError
-from export.illumination import form_of
-from export.verify import ONNX, OnBackend, Violation, compare, golden_difference, verification
-from runtime.backends.selection import misfit
-from runtime.bundle.folder import Bundle, Sampling, Verification, write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.engines.engine_networks import open_engine
-from runtime.engines.fit import this_machine
-from runtime.engines.golden_check import verdict_of
-from runtime.engines.profile import batch_sizes, image_sizes
-from runtime.engines.store import StoredEngine, engine_damage, stored_engines
-from runtime.errors import BundleError, RestoreError
+from shadowdiffusion.export.commands.console import Bar, Report
+from shadowdiffusion.export.engines.lock import writing
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.illumination import form_of
+from shadowdiffusion.export.verify import ONNX, OnBackend, Violation, compare, golden_difference, verification
+from shadowdiffusion.runtime.bundle.engines import StoredEngine, engine_damage, stored_engines
+from shadowdiffusion.runtime.bundle.folder import Bundle, Sampling, Verification, write_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError, RestoreError
+from shadowdiffusion.runtime.selection.engine_networks import open_engine
+from shadowdiffusion.runtime.selection.fit import this_machine
+from shadowdiffusion.runtime.selection.golden_check import verdict_of
+from shadowdiffusion.runtime.selection.profile import batch_sizes, image_sizes
+from shadowdiffusion.runtime.selection.selection import misfit
 
 if TYPE_CHECKING:
-    from export.photos import Sample
-    from training.checkpoint import Model
-    from training.sampler import SamplerOptions
+    from shadowdiffusion.export.photos import Sample
+    from shadowdiffusion.training.checkpoint import Model
+    from shadowdiffusion.training.sampler import SamplerOptions
 
 
 @dataclass
@@ -59,9 +59,9 @@ def recheck(path: Path, checkpoints: Sequence[Path], photos: Sequence[Path], rep
     """
     import torch
 
-    from export.photos import verification_samples
-    from export.verify import InPyTorch
-    from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+    from shadowdiffusion.export.photos import verification_samples
+    from shadowdiffusion.export.verify import InPyTorch
+    from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 
     bundle, outcome = load_bundle(path), Outcome()
     model, options = _original(bundle, checkpoints, report) if checkpoints else (None, None)
@@ -125,7 +125,7 @@ def _check_engine(
 ) -> None:
     bundle, record, machine = portable.bundle, engine.record, this_machine()
     if problem := engine_damage(engine):
-        outcome.violations[name] = Violation(math.inf, f"{problem}: python -m export prune drops damaged engines")
+        outcome.violations[name] = Violation(math.inf, f"{problem}: shadowdiffusion export prune drops damaged engines")
         return
     if why := misfit(record.key, bundle, machine):
         outcome.not_run[name] = why
@@ -159,7 +159,7 @@ def engine_samples(bundle: Bundle, engine: StoredEngine, photos: Sequence[Path])
     """Samples of sizes and batch that the engine's profile has, and whether two of them fit in one batch."""
     import numpy as np
 
-    from export.photos import Sample, verification_samples
+    from shadowdiffusion.export.photos import Sample, verification_samples
 
     smallest, _, largest = image_sizes(engine.record.key)
     fewest, _, most = batch_sizes(engine.record.key)
@@ -170,10 +170,10 @@ def engine_samples(bundle: Bundle, engine: StoredEngine, photos: Sequence[Path])
 
 def _original(bundle: Bundle, checkpoints: Sequence[Path], report: Report) -> tuple[Model, SamplerOptions]:
     """The PyTorch networks of the bundle, with its weights rounded as in the bundle, and its sampler's options."""
-    from export.passes.catalog import HALF_WEIGHTS
-    from export.passes.half_weights import rounded_model
-    from training.checkpoint import load_checkpoints
-    from training.sampler import SamplerOptions, step_table
+    from shadowdiffusion.export.passes.catalog import HALF_WEIGHTS
+    from shadowdiffusion.export.passes.half_weights import rounded_model
+    from shadowdiffusion.training.checkpoint import load_checkpoints
+    from shadowdiffusion.training.sampler import SamplerOptions, step_table
 
     report("reading " + ", ".join(map(str, checkpoints)))
     original = load_checkpoints(checkpoints)

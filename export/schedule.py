@@ -6,12 +6,12 @@ import dataclasses
 
 import msgspec
 
-from export.errors import ExportError
-from runtime.bundle.folder import Sampling, Step
-from training.degradation import IlluminationForm
-from training.prior_update import rho_schedule
-from training.sampler import SamplerOptions, step_table
-from training.schedule import DiffusionConfig
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.folder import Sampling, Step
+from shadowdiffusion.training.degradation import IlluminationForm
+from shadowdiffusion.training.prior_update import rho_schedule
+from shadowdiffusion.training.sampler import SamplerOptions, step_table
+from shadowdiffusion.training.schedule import DiffusionConfig
 
 STEP_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25)
 """Step counts a bundle offers, besides its default; those that do not fit the schedule are left out."""

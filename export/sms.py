@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from export.console import fail
+from shadowdiffusion.export.commands.console import fail
 
 
 class SmCommand(TyperCommand):

@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from export.console import Progress
-from export.errors import ExportError
-from export.photos import Sample
-from runtime.backends.networks import Networks
-from runtime.bundle.folder import Bundle, Difference, Sampling, Step, Verification
-from runtime.bundle.golden_example import GOLDEN_TOLERANCE, read_golden
-from runtime.engines.store import Precision
-from runtime.engines.tolerances import TOLERANCES, Decibels, kind_of, network_outputs
-from runtime.loop.host_loop import HostLoop
-from runtime.loop.noise import gaussian
-from runtime.loop.prior_update import confident_mask, illumination
-from runtime.loop.sampler import sample as runtime_sample
+from shadowdiffusion.export.commands.console import Progress
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.photos import Sample
+from shadowdiffusion.runtime.bundle.engines import Precision
+from shadowdiffusion.runtime.bundle.folder import Bundle, Difference, Sampling, Step, Verification
+from shadowdiffusion.runtime.bundle.golden_example import GOLDEN_TOLERANCE, read_golden
+from shadowdiffusion.runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.loop.networks import Networks
+from shadowdiffusion.runtime.loop.noise import gaussian
+from shadowdiffusion.runtime.loop.prior_update import confident_mask, illumination
+from shadowdiffusion.runtime.loop.sampler import sample as runtime_sample
+from shadowdiffusion.runtime.selection.tolerances import TOLERANCES, Decibels, kind_of, network_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from training.checkpoint import Model
-    from training.sampler import SamplerOptions
+    from shadowdiffusion.training.checkpoint import Model
+    from shadowdiffusion.training.sampler import SamplerOptions
 
 Array = npt.NDArray[np.float32]
 
@@ -150,8 +150,8 @@ class InPyTorch:
         """As `Implementation.states`."""
         import torch
 
-        from training import degradation
-        from training.sampler import sample
+        from shadowdiffusion.training import degradation
+        from shadowdiffusion.training.sampler import sample
 
         y, shadow, noise = torch.from_numpy(image), torch.from_numpy(mask), _noise(image, seed)
         denoiser, seen = self.model.denoiser, list[Array]()

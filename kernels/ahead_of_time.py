@@ -9,7 +9,7 @@ later driver. Line tables are left out, and with them every path, so two builds 
 are equal byte by byte. Compute capability 9.0 and later are compiled for their own features (sm_90a, ...), which run on
 that capability only.
 
-    python -m kernels.ahead_of_time DIRECTORY [--sm 90 ...]     builds there and prints the records as JSON
+    python -m shadowdiffusion.kernels.ahead_of_time DIRECTORY [--sm 90 ...]    builds there and prints records as JSON
 """
 
 import argparse
@@ -26,8 +26,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kernels.errors import KernelError
-from kernels.variant import Variant
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.kernels.variant import Variant
 
 SUPPORTED = (80, 86, 89, 90, 100, 120)
 """Compute capabilities, times ten: A100, RTX 30, RTX 40 and L4, H100, B200, RTX 50."""
@@ -91,7 +91,7 @@ class Record:
 
 def all_variants() -> list[Variant]:
     """The variants of every kernel file, in a fixed order."""
-    modules = (import_module(f"kernels.{name}") for name in OPERATIONS)
+    modules = (import_module(f"{__package__}.{name}") for name in OPERATIONS)
     return [variant for module in modules for variant in module.variants()]
 
 
@@ -237,7 +237,9 @@ def nvidia_tool(name: str) -> Path:
 
 def main() -> None:
     """Build from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m kernels.ahead_of_time", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m shadowdiffusion.kernels.ahead_of_time", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("directory", type=Path, help="where the cubins go")
     parser.add_argument("--sm", type=int, nargs="+", default=SUPPORTED, help="compute capabilities, times ten")
     parser.add_argument("--only", nargs="+", default=(), help="names of variants  [default: all]")
@@ -250,7 +252,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except ImportError as error:
-        from runtime.packages import missing_package
+        from shadowdiffusion.runtime.packages import missing_package
 
         print(f"error: {missing_package(error, 'kernels')}", file=sys.stderr)
         raise SystemExit(2) from None

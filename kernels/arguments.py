@@ -6,7 +6,7 @@ be used, or None, so that a capability predicate can be a chain of `or`.
 
 from typing import TYPE_CHECKING
 
-from kernels.errors import KernelError
+from shadowdiffusion.kernels.errors import KernelError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from kernels.group_norm_silu import (
+from shadowdiffusion.kernels.group_norm_silu import (
     NHWC_CHANNELS,
     PARTS,
     TILE,
@@ -23,7 +23,7 @@ from kernels.group_norm_silu import (
     normalise_kernel,
     partial_statistics_kernel,
 )
-from kernels.variant import Variant
+from shadowdiffusion.kernels.variant import Variant
 
 PIXELS = TILE // NHWC_CHANNELS
 """Pixels, times 32 channels, per program."""

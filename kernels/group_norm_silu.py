@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import GRID, NETWORK_TYPES, dense, refuse, sized
+from shadowdiffusion.kernels.arguments import GRID, NETWORK_TYPES, dense, refuse, sized
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, sized, strided
+from shadowdiffusion.kernels.arguments import NETWORK_TYPES, dense, pixel_stride, refuse, sized, strided
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.errors import KernelError
+from shadowdiffusion.kernels.errors import KernelError
 
 if TYPE_CHECKING:
     from torch import Tensor, device

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import dense, refuse, sized
-from kernels.errors import KernelError
-from kernels.step_table import COLUMNS
-from kernels.variant import Variant
+from shadowdiffusion.kernels.arguments import dense, refuse, sized
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.kernels.step_table import COLUMNS
+from shadowdiffusion.kernels.variant import Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, device

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import triton
 import triton.language as tl
 
-from kernels.arguments import NETWORK_TYPES, dense, refuse, sized
-from kernels.noise import gaussian
-from kernels.step_table import COLUMNS
-from kernels.variant import Variant
+from shadowdiffusion.kernels.arguments import NETWORK_TYPES, dense, refuse, sized
+from shadowdiffusion.kernels.noise import gaussian
+from shadowdiffusion.kernels.step_table import COLUMNS
+from shadowdiffusion.kernels.variant import Variant
 
 if TYPE_CHECKING:
     from torch import Tensor

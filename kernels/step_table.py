@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from kernels.errors import KernelError
+from shadowdiffusion.kernels.errors import KernelError
 
 if TYPE_CHECKING:
     from torch import Tensor, device

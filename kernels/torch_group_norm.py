@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from kernels import group_norm_silu as kernels
-from kernels.arguments import NETWORK_TYPES
-from kernels.errors import KernelError
+from shadowdiffusion.kernels import group_norm_silu as kernels
+from shadowdiffusion.kernels.arguments import NETWORK_TYPES
+from shadowdiffusion.kernels.errors import KernelError
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -1,6 +1,6 @@
 """The lean runtime: restores photos with an exported bundle; needs neither PyTorch nor a GPU.
 
->>> import runtime
+>>> from shadowdiffusion import runtime
 >>> restorer = runtime.load()
 >>> restored = restorer("photo.jpg")
 
@@ -15,10 +15,10 @@ TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"
 os.environ.setdefault(TELEMETRY_OFF, "1")
 
 if TYPE_CHECKING:
-    from runtime.errors import RestoreError
-    from runtime.loading import load
-    from runtime.restorer import Restorer
-    from runtime.working_photo import Restored
+    from shadowdiffusion.runtime.errors import RestoreError
+    from shadowdiffusion.runtime.restorer import Restorer
+    from shadowdiffusion.runtime.selection.loading import load
+    from shadowdiffusion.runtime.working_photo import Restored
 
 __all__ = ["RestoreError", "Restored", "Restorer", "load"]
 
@@ -27,13 +27,13 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'runtime' has no attribute {name!r}")
     if name == "RestoreError":
-        from runtime import errors
+        from shadowdiffusion.runtime import errors
 
         return errors.RestoreError
     if name == "load":
-        from runtime import loading
+        from shadowdiffusion.runtime.selection import loading
 
         return loading.load
-    from runtime import restorer, working_photo
+    from shadowdiffusion.runtime import restorer, working_photo
 
     return getattr(restorer if name == "Restorer" else working_photo, name)

@@ -1,8 +1,6 @@
-"""`python -m runtime`, which is also the command `shadowdiffusion`."""
+"""`python -m runtime` in a checkout; installed, it is `shadowdiffusion`."""
 
-from runtime.commands.cli import main
-
-__all__ = ["main"]
+from shadowdiffusion.runtime.commands.cli import main
 
 if __name__ == "__main__":
     main()

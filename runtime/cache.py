@@ -4,8 +4,8 @@ import os
 from functools import cache
 from pathlib import Path
 
-from runtime.errors import tell
-from runtime.replacing import replaced
+from shadowdiffusion.runtime.errors import tell
+from shadowdiffusion.runtime.replacing import replaced
 
 CHOOSE = "XDG_CACHE_HOME chooses a folder"
 

@@ -4,8 +4,8 @@ import os
 from math import ceil
 from pathlib import Path
 
-from runtime.control_groups import CGROUPS, PROC, groups_around
-from runtime.errors import RestoreError
+from shadowdiffusion.runtime.control_groups import CGROUPS, PROC, groups_around
+from shadowdiffusion.runtime.errors import RestoreError
 
 
 def cores() -> int:

@@ -1,6 +1,6 @@
 """Advisory locks on open files, which end with their process: how several processes share a folder."""
 
-from runtime.errors import RestoreError
+from shadowdiffusion.runtime.errors import RestoreError
 
 
 def lock(descriptor: int, wait: bool = False) -> bool:

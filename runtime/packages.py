@@ -25,7 +25,7 @@ EXTRAS = {
     "triton": "kernels",
 }
 """Name of an imported package -> the extras that bring it."""
-OWN = frozenset({"benchmarks", "export", "kernels", "runtime", "training"})
+OWN = "shadowdiffusion"
 
 
 def install_command(*extras: str) -> str:
@@ -52,7 +52,7 @@ def missing_package(error: ImportError, *extras: str) -> str:
         ImportError: `error` itself, if a module of this project is missing.
     """
     package = (error.name or "").split(".")[0]
-    if package in OWN:
+    if package == OWN:
         raise error
     known = EXTRAS.get(package)
     needed = list(extras)

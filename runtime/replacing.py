@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from runtime.unfinished import create, remove
+from shadowdiffusion.runtime.unfinished import create, remove
 
 _LONGEST = 143
 """Bytes of a name that every usual file system takes; most take 255, those that encrypt names fewer."""

@@ -7,13 +7,13 @@ from time import perf_counter
 
 import numpy as np
 
-from runtime.bundle.folder import Bundle, Step
-from runtime.bundle.golden_example import GOLDEN_TOLERANCE, psnr, read_golden
-from runtime.errors import BundleError, RestoreError
-from runtime.loop.loop import Loop, Progress
-from runtime.loop.native_loop import NativeLoop
-from runtime.sources import Source
-from runtime.working_photo import Restored, WorkingPhoto
+from shadowdiffusion.runtime.bundle.folder import Bundle, Step
+from shadowdiffusion.runtime.bundle.golden_example import GOLDEN_TOLERANCE, psnr, read_golden
+from shadowdiffusion.runtime.errors import BundleError, RestoreError
+from shadowdiffusion.runtime.loop.loop import Loop, Progress
+from shadowdiffusion.runtime.loop.tiled_loop import NativeLoop
+from shadowdiffusion.runtime.sources import Source
+from shadowdiffusion.runtime.working_photo import Restored, WorkingPhoto
 
 BATCH = 8
 """Photos that `Restorer.many` takes at once."""

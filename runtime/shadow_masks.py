@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import PhotoError
-from runtime.full_size.illumination import to_linear
-from runtime.photo import WHOLE, Photo, unit_floats
-from runtime.photo.pixels import LUMINANCE, Pixels
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.gain.illumination import to_linear
+from shadowdiffusion.runtime.photo import WHOLE, Photo, unit_floats
+from shadowdiffusion.runtime.photo.pixels import LUMINANCE, Pixels
 
 Array = npt.NDArray[np.float32]
 

@@ -7,10 +7,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import PhotoError
-from runtime.photo import WHOLE, Photo, read_photo, usable_pixels
-from runtime.photo.metadata import ICC, Metadata
-from runtime.photo.reading import usable_profile
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import WHOLE, Photo, read_photo, usable_pixels
+from shadowdiffusion.runtime.photo.metadata import ICC, Metadata
+from shadowdiffusion.runtime.photo.reading import usable_profile
 
 Pixels = npt.NDArray[Any]
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends.networks import Used
-from runtime.errors import PhotoError, tell
-from runtime.full_size.brightening import brighten
-from runtime.full_size.illumination import log_gain
-from runtime.full_size.resizing import enlarged, fitted, reduced
-from runtime.loop.loop import Working
-from runtime.shadow_masks import doubts, fits, mask_plane
-from runtime.sources import Source, as_photo
+from shadowdiffusion.runtime.errors import PhotoError, tell
+from shadowdiffusion.runtime.gain.brightening import brighten
+from shadowdiffusion.runtime.gain.illumination import log_gain
+from shadowdiffusion.runtime.gain.resizing import enlarged, fitted, reduced
+from shadowdiffusion.runtime.loop.loop import Working
+from shadowdiffusion.runtime.loop.networks import Used
+from shadowdiffusion.runtime.shadow_masks import doubts, fits, mask_plane
+from shadowdiffusion.runtime.sources import Source, as_photo
 
 Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[Any]

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from kernels.ahead_of_time import SUPPORTED
+from shadowdiffusion.kernels.ahead_of_time import SUPPORTED
 
 ROOT = Path(__file__).resolve().parents[1]
 USUAL = (80, 90)
@@ -40,7 +40,7 @@ def compiling(*arguments: str) -> str:
 
 def compile_to(directory: Path, *arguments: str) -> Records:
     """The records of kernels that are compiled into a folder."""
-    records: Records = json.loads(compiling("-m", "kernels.ahead_of_time", str(directory), *arguments))
+    records: Records = json.loads(compiling("-m", "shadowdiffusion.kernels.ahead_of_time", str(directory), *arguments))
     return records
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.backends import cpu_library
+from shadowdiffusion.runtime.backends import cpu_library
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "cpu-kernels"

@@ -7,11 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.imports import imported
 from tests.runtime.tiny import picture, save, write_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,23 +19,12 @@ SWITCH = "ORT_DISABLE_TELEMETRY"
 CALLS = "socket,connect,sendto,sendmsg,sendmmsg"
 
 
-def imports(nodes: list[ast.stmt]) -> Iterator[tuple[str, int]]:
-    """(name of the module, line) of all imports in statements, and of those by name."""
-    for node in (inner for statement in nodes for inner in ast.walk(statement)):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module or "", node.lineno
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
-            yield from ((str(arg.value), node.lineno) for arg in node.args if isinstance(arg, ast.Constant))
-
-
 def early(source: str) -> list[int]:
     """Lines that import ONNX Runtime in a module that has not imported `runtime`, which switches telemetry off."""
     tree = ast.parse(source)
     plain = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    first = min((line for name, line in imports(list(plain)) if name.split(".")[0] == "runtime"), default=None)
-    found = [line for name, line in imports(tree.body) if name.split(".")[0] == "onnxruntime"]
+    first = min((line for name, line in imported(plain) if name.split(".")[0] == "runtime"), default=None)
+    found = [line for name, line in imported(tree.body) if name.split(".")[0] == "onnxruntime"]
     return [line for line in found if first is None or line < first]
 
 
@@ -52,18 +41,18 @@ def test_runtime_is_imported_before_onnx_runtime() -> None:
 @pytest.mark.parametrize(
     ("source", "lines"),
     [
-        ("import onnxruntime\nimport runtime", [1]),
-        ("from runtime.errors import RestoreError\ndef f():\n    from onnxruntime.tools import x", []),
-        ("def f():\n    import runtime\n    import onnxruntime as ort", [3]),
+        ("import onnxruntime\nfrom shadowdiffusion import runtime", [1]),
+        ("from shadowdiffusion.runtime.errors import RestoreError\ndef f():\n    from onnxruntime.tools import x", []),
+        ("def f():\n    from shadowdiffusion import runtime\n    import onnxruntime as ort", [3]),
         ("importlib.import_module('onnxruntime')", [1]),
-        ("if TYPE_CHECKING:\n    import runtime\nimport onnxruntime", [3]),
+        ("if TYPE_CHECKING:\n    from shadowdiffusion import runtime\nimport onnxruntime", [3]),
     ],
 )
 def test_early_imports_are_found(source: str, lines: list[int]) -> None:
     assert early(source) == lines
 
 
-@pytest.mark.parametrize("package", ["runtime.errors", "export.console"])
+@pytest.mark.parametrize("package", ["shadowdiffusion.runtime.errors", "shadowdiffusion.export.commands.console"])
 @pytest.mark.parametrize("chosen", [None, "0"])
 def test_entry_points_switch_telemetry_off_unless_the_user_has_chosen(package: str, chosen: str | None) -> None:
     environment = {name: value for name, value in os.environ.items() if name != SWITCH}

@@ -10,9 +10,9 @@ import dataclasses
 
 from torch import Tensor, nn
 
-from training.checkpoint import Model
-from training.degradation import DegradationPrior
-from training.errors import TrainingError
+from shadowdiffusion.training.checkpoint import Model
+from shadowdiffusion.training.degradation import DegradationPrior
+from shadowdiffusion.training.errors import TrainingError
 
 
 def averaged(one: Model, other: Model, share: float) -> Model:

@@ -24,11 +24,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from training.degradation import CLAMPED, DegradationConfig, DegradationPrior, IlluminationForm
-from training.denoiser import Denoiser, DenoiserConfig
-from training.errors import TrainingError
-from training.foreign_files import is_pytorch, no_checkpoint
-from training.schedule import DiffusionConfig
+from shadowdiffusion.training.degradation import CLAMPED, DegradationConfig, DegradationPrior, IlluminationForm
+from shadowdiffusion.training.denoiser import Denoiser, DenoiserConfig
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.foreign_files import is_pytorch, no_checkpoint
+from shadowdiffusion.training.schedule import DiffusionConfig
 
 FORMAT, VERSION = "shadowdiffusion", "1"
 TASKS = ("shadow", "low-light", "exposure")
@@ -167,7 +167,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if problem := no_checkpoint(path):
             raise TrainingError(problem)
         if is_pytorch(path):
-            advice = "convert the authors' denoiser first (python -m training import-checkpoint)"
+            advice = "convert the authors' denoiser first (shadowdiffusion train import-checkpoint)"
             raise TrainingError(f"{path} is a file of PyTorch, not a {FORMAT} checkpoint: {advice}")
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}

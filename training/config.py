@@ -12,12 +12,12 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from training.datasets import CropConfig
-from training.errors import TrainingError
-from training.exposure import ExposureConfig
-from training.from_prior import FromPriorConfig
-from training.layouts import LayoutName
-from training.shadows import ShadowConfig
+from shadowdiffusion.training.datasets import CropConfig
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.exposure import ExposureConfig
+from shadowdiffusion.training.from_prior import FromPriorConfig
+from shadowdiffusion.training.layouts import LayoutName
+from shadowdiffusion.training.shadows import ShadowConfig
 
 SHIPPED = Path(__file__).parent / "configs"
 

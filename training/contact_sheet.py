@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.datasets import Dataset
-from training.errors import TrainingError
+from shadowdiffusion.training.datasets import Dataset
+from shadowdiffusion.training.errors import TrainingError
 
 
 def write_contact_sheet(dataset: Dataset, output: Path, count: int = 48, columns: int = 6) -> None:

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.camera import Pair
-from training.errors import TrainingError
-from training.exposure import ExposureConfig, misexpose
-from training.layouts import Triplet, photos_in
-from training.shadows import ShadowConfig, cast_shadow
+from shadowdiffusion.training.camera import Pair
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.exposure import ExposureConfig, misexpose
+from shadowdiffusion.training.layouts import Triplet, photos_in
+from shadowdiffusion.training.shadows import ShadowConfig, cast_shadow
 
 
 class Sample(TypedDict):
@@ -147,7 +147,7 @@ class SyntheticPairs:
 
     def sample(self, index: int) -> Sample:
         """Sample number `index` of an endless stream."""
-        from training.silhouettes import Grid, draw
+        from shadowdiffusion.training.silhouettes import Grid, draw
 
         rng = np.random.default_rng((self.seed, index))
         clean = self._draw(rng)

@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.border_calibration import border_votes, consensus
-from training.color import to_linear, to_srgb
-from training.errors import TrainingError
-from training.matte_level import at_level
+from shadowdiffusion.training.border_calibration import border_votes, consensus
+from shadowdiffusion.training.color import to_linear, to_srgb
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.matte_level import at_level
 
 RESIDUAL_THRESHOLD = 0.05  # the m* rule: a pixel this much darker than the clean photo is shadow
 MATTE_THRESHOLD = 0.75  # of the predicted matte: where the network itself is sure of a shadow

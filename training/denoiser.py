@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.errors import TrainingError
+from shadowdiffusion.training.errors import TrainingError
 
 IMAGE_CHANNELS = 3
 INPUT_CHANNELS = 7  # degraded photo (3), mask (1), x_t (3), concatenated in this order

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from training.degradation import residual_mask
-from training.errors import TrainingError
+from shadowdiffusion.training.degradation import residual_mask
+from shadowdiffusion.training.errors import TrainingError
 
 MASK_WEIGHT = 0.5
 

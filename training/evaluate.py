@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.checkpoint import Model
-from training.datasets import as_sample, read_pair
-from training.degradation import found_mask, illumination
-from training.errors import TrainingError
-from training.layouts import Triplet
-from training.metrics import psnr, ssim
-from training.sampler import SamplerOptions, sample
+from shadowdiffusion.training.checkpoint import Model
+from shadowdiffusion.training.datasets import as_sample, read_pair
+from shadowdiffusion.training.degradation import found_mask, illumination
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.layouts import Triplet
+from shadowdiffusion.training.metrics import psnr, ssim
+from shadowdiffusion.training.sampler import SamplerOptions, sample
 
 MASKS = ("given", "blind")
 

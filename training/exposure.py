@@ -12,7 +12,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from training.camera import Curve, Pair, Picture, save_pixels
+from shadowdiffusion.training.camera import Curve, Pair, Picture, save_pixels
 
 
 class ExposureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,17 +13,17 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from training.checkpoint import Model, load_checkpoints, save_checkpoint
-from training.config import FitConfig
-from training.datasets import Dataset, PhotographedPairs, Sample, SyntheticPairs
-from training.degradation import DegradationPrior
-from training.denoiser import Denoiser
-from training.ema import Ema
-from training.errors import TrainingError
-from training.layouts import triplets
-from training.objective import Objective, Trainable, make_objective
-from training.run_state import load_run, newest, save_run
-from training.schedule import DiffusionConfig
+from shadowdiffusion.training.checkpoint import Model, load_checkpoints, save_checkpoint
+from shadowdiffusion.training.config import FitConfig
+from shadowdiffusion.training.datasets import Dataset, PhotographedPairs, Sample, SyntheticPairs
+from shadowdiffusion.training.degradation import DegradationPrior
+from shadowdiffusion.training.denoiser import Denoiser
+from shadowdiffusion.training.ema import Ema
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.layouts import triplets
+from shadowdiffusion.training.objective import Objective, Trainable, make_objective
+from shadowdiffusion.training.run_state import load_run, newest, save_run
+from shadowdiffusion.training.schedule import DiffusionConfig
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -14,11 +14,18 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from training.datasets import Sample
-from training.degradation import UNKNOWN_MASK, DegradationPrior, found_mask, illumination, mask_unknown, residual_mask
-from training.diffusion import MASK_WEIGHT, Denoise, add_noise
-from training.metrics import psnr
-from training.prior_update import blend_coefficients
+from shadowdiffusion.training.datasets import Sample
+from shadowdiffusion.training.degradation import (
+    UNKNOWN_MASK,
+    DegradationPrior,
+    found_mask,
+    illumination,
+    mask_unknown,
+    residual_mask,
+)
+from shadowdiffusion.training.diffusion import MASK_WEIGHT, Denoise, add_noise
+from shadowdiffusion.training.metrics import psnr
+from shadowdiffusion.training.prior_update import blend_coefficients
 
 FLOOR = 1e-5  # of the squared error: photos without a shadow, which hardly have any, shall not rule
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training.checkpoint import Model, save_checkpoint
-from training.degradation import AUTHORS
-from training.denoiser import INPUT_CHANNELS, PAPER, Denoiser, DenoiserConfig
-from training.errors import TrainingError
-from training.foreign_files import is_pytorch, is_safetensors, no_checkpoint
-from training.schedule import DiffusionConfig, betas
+from shadowdiffusion.training.checkpoint import Model, save_checkpoint
+from shadowdiffusion.training.degradation import AUTHORS
+from shadowdiffusion.training.denoiser import INPUT_CHANNELS, PAPER, Denoiser, DenoiserConfig
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.foreign_files import is_pytorch, is_safetensors, no_checkpoint
+from shadowdiffusion.training.schedule import DiffusionConfig, betas
 
 PREFIX = "denoise_fn."
 WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")
@@ -78,7 +78,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if problem := no_checkpoint(path):
             raise TrainingError(problem)
         if is_safetensors(path):
-            advice = "python -m export onnx takes checkpoints as they are"
+            advice = "shadowdiffusion export onnx takes checkpoints as they are"
             raise TrainingError(f"{path} is no file of the authors: {advice}")
         if not is_pytorch(path):
             raise TrainingError(f"{path} is not a checkpoint: it does not begin as files of PyTorch do")

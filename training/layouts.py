@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from training.errors import TrainingError
+from shadowdiffusion.training.errors import TrainingError
 
 WELL_EXPOSED = "mid"  # name of the reference shot in an exposure stack
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}

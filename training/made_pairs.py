@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from training.datasets import Dataset, Sample
-from training.errors import TrainingError
-from training.layouts import WELL_EXPOSED
+from shadowdiffusion.training.datasets import Dataset, Sample
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.layouts import WELL_EXPOSED
 
 SHADOW = 0.5  # matte from which a pixel is in the mask
 TRIES = 10  # samples drawn for each pair at most

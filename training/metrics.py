@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.errors import TrainingError
+from shadowdiffusion.training.errors import TrainingError
 
 
 def psnr(a: Tensor, b: Tensor, ceiling: float = 60.0) -> Tensor:

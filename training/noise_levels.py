@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.checkpoint import Model
-from training.datasets import as_sample, read_pair
-from training.degradation import found_mask
-from training.diffusion import add_noise
-from training.errors import TrainingError
-from training.evaluate import pad
-from training.layouts import Triplet
-from training.metrics import psnr
-from training.schedule import alpha_bars
+from shadowdiffusion.training.checkpoint import Model
+from shadowdiffusion.training.datasets import as_sample, read_pair
+from shadowdiffusion.training.degradation import found_mask
+from shadowdiffusion.training.diffusion import add_noise
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.evaluate import pad
+from shadowdiffusion.training.layouts import Triplet
+from shadowdiffusion.training.metrics import psnr
+from shadowdiffusion.training.schedule import alpha_bars
 
 TIMES = (1, 5, 10, 20, 50, 100, 200, 400, 800)
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from training.config import FitConfig
-from training.datasets import Sample
-from training.degradation import SMALL as SMALL_PRIOR
-from training.degradation import UNKNOWN_MASK, DegradationConfig, DegradationPrior
-from training.denoiser import SIZES, Denoiser
-from training.diffusion import diffusion_loss
-from training.errors import TrainingError
-from training.from_prior import FromPriorConfig, from_prior_loss, score_from_prior
-from training.metrics import psnr, ssim
-from training.prior_loss import exposure_loss, shadow_loss
-from training.schedule import DiffusionConfig, alpha_bars
+from shadowdiffusion.training.config import FitConfig
+from shadowdiffusion.training.datasets import Sample
+from shadowdiffusion.training.degradation import SMALL as SMALL_PRIOR
+from shadowdiffusion.training.degradation import UNKNOWN_MASK, DegradationConfig, DegradationPrior
+from shadowdiffusion.training.denoiser import SIZES, Denoiser
+from shadowdiffusion.training.diffusion import diffusion_loss
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.from_prior import FromPriorConfig, from_prior_loss, score_from_prior
+from shadowdiffusion.training.metrics import psnr, ssim
+from shadowdiffusion.training.prior_loss import exposure_loss, shadow_loss
+from shadowdiffusion.training.schedule import DiffusionConfig, alpha_bars
 
 Loss = Callable[[nn.Module, Sample, torch.Generator], dict[str, Tensor]]
 Score = Callable[[nn.Module, Iterable[Sample]], dict[str, float]]

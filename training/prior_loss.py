@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.color import to_linear
-from training.datasets import Sample
-from training.degradation import DegradationPrior, mask_unknown
-from training.metrics import ssim
+from shadowdiffusion.training.color import to_linear
+from shadowdiffusion.training.datasets import Sample
+from shadowdiffusion.training.degradation import DegradationPrior, mask_unknown
+from shadowdiffusion.training.metrics import ssim
 
 DARK = 0.02  # linear light below which relative errors stop counting: sensor noise and quantisation rule there
 GIVEN_MATTE, BLIND_MATTE = 0.05, 0.3  # weights of the matte's loss with and without a mask

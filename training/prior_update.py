@@ -17,7 +17,7 @@ from itertools import accumulate, repeat
 
 from torch import Tensor
 
-from training.errors import TrainingError
+from shadowdiffusion.training.errors import TrainingError
 
 RHO_SCHEDULES = ("constant", "geometric", "linear")
 CONFIDENT = 0.9  # mask value from which a pixel counts as surely degraded

@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from training.ema import Ema
-from training.errors import TrainingError
+from shadowdiffusion.training.ema import Ema
+from shadowdiffusion.training.errors import TrainingError
 
 PIECE = 15 * 2**20  # bytes: below the 16 MiB that many carriers of files take
 

@@ -14,10 +14,10 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from training.diffusion import Denoise, add_noise
-from training.errors import TrainingError
-from training.prior_update import blend_coefficients, mask_update, rho_schedule
-from training.schedule import DiffusionConfig, alpha_bars
+from shadowdiffusion.training.diffusion import Denoise, add_noise
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.prior_update import blend_coefficients, mask_update, rho_schedule
+from shadowdiffusion.training.schedule import DiffusionConfig, alpha_bars
 
 MaskPolicy = Literal["input", "predicted", "late", "closed-form"]
 RhoSchedule = Literal["constant", "geometric", "linear"]

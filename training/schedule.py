@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.errors import TrainingError
+from shadowdiffusion.training.errors import TrainingError
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from training.camera import Curve, Pair, save_pixels
-from training.silhouettes import Field, Grid, draw, smooth_noise
+from shadowdiffusion.training.camera import Curve, Pair, save_pixels
+from shadowdiffusion.training.silhouettes import Field, Grid, draw, smooth_noise
 
 
 class ShadowConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

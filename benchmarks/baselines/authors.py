@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmarks.baselines.setting import Contestant, Restore, Setting
-from training.degradation import illumination
-from training.schedule import betas
+from shadowdiffusion.benchmarks.baselines.setting import Contestant, Restore, Setting
+from shadowdiffusion.training.degradation import illumination
+from shadowdiffusion.training.schedule import betas
 
 
 def prepare(setting: Setting) -> Restore:

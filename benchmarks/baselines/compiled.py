@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmarks.baselines import eager
-from benchmarks.baselines.setting import Contestant, Restore, Setting, Unavailable
+from shadowdiffusion.benchmarks.baselines import eager
+from shadowdiffusion.benchmarks.baselines.setting import Contestant, Restore, Setting, Unavailable
 
 
 def prepare(setting: Setting) -> Restore:

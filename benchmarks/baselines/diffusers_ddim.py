@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmarks.baselines import eager
-from benchmarks.baselines.setting import Contestant, Restore, Setting, Unavailable
-from runtime.packages import missing_package
-from training.degradation import illumination
-from training.prior_update import blend_coefficients
+from shadowdiffusion.benchmarks.baselines import eager
+from shadowdiffusion.benchmarks.baselines.setting import Contestant, Restore, Setting, Unavailable
+from shadowdiffusion.runtime.packages import missing_package
+from shadowdiffusion.training.degradation import illumination
+from shadowdiffusion.training.prior_update import blend_coefficients
 
 
 def prepare(setting: Setting) -> Restore:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.baselines.setting import Contestant, Restore, Setting
-from training.degradation import illumination
-from training.prior_update import blend_coefficients
+from shadowdiffusion.benchmarks.baselines.setting import Contestant, Restore, Setting
+from shadowdiffusion.training.degradation import illumination
+from shadowdiffusion.training.prior_update import blend_coefficients
 
 Network = Callable[..., Tensor]
 

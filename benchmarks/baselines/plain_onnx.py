@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.baselines.setting import Array, Contestant, Restore, Setting, Unavailable
-from runtime.bundle.folder import DENOISER, PRIOR
+from shadowdiffusion.benchmarks.baselines.setting import Array, Contestant, Restore, Setting, Unavailable
+from shadowdiffusion.runtime.bundle.folder import DENOISER, PRIOR
 
 
 def prepare(setting: Setting) -> Restore:

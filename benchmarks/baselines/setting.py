@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.models.subject import Subject
-from runtime.bundle.folder import Step
-from runtime.loop.noise import gaussian
-from training.degradation import DegradationPrior
-from training.denoiser import Denoiser
+from shadowdiffusion.benchmarks.models.subject import Subject
+from shadowdiffusion.runtime.bundle.folder import Step
+from shadowdiffusion.runtime.loop.noise import gaussian
+from shadowdiffusion.training.degradation import DegradationPrior
+from shadowdiffusion.training.denoiser import Denoiser
 
 Array = npt.NDArray[np.float32]
 Restore = Callable[[], Array]

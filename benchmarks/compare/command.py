@@ -1,4 +1,4 @@
-"""`python -m benchmarks compare`."""
+"""`shadowdiffusion bench compare`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.errors import BenchmarkError, needing
+from shadowdiffusion.benchmarks.errors import BenchmarkError, needing
 
 LINE = "  {:<28} {:>10} {:>10} {:>22} {:>8} {:>8}"
 
@@ -22,10 +22,10 @@ def compare(
 
     Slower is what takes more than the tolerance longer at the low end of the 95 % interval.
 
-    Example: python -m benchmarks compare /tmp/before /tmp/after
+    Example: shadowdiffusion bench compare /tmp/before /tmp/after
     """
     with needing():
-        from benchmarks.compare.races import changes, missing, title
+        from shadowdiffusion.benchmarks.compare.races import changes, missing, title
     try:
         found, gone = changes(before, after), missing(before, after)
     except (BenchmarkError, OSError) as error:

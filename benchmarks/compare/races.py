@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.latency.record import KIND, Entry, LatencyRecord, newest
-from benchmarks.measurement.distribution import CONFIDENCE, RESAMPLES, Ratio
-from benchmarks.measurement.results import read
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.latency.record import KIND, Entry, LatencyRecord, newest
+from shadowdiffusion.benchmarks.measurement.distribution import CONFIDENCE, RESAMPLES, Ratio
+from shadowdiffusion.benchmarks.measurement.results import read
 
 LOSS, ROUNDING = 1.0, 100.0
 """dB that a contestant may lose, where it is not as exact as rounding allows all the same."""

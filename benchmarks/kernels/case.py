@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.kernels.baselines import Formula
+from shadowdiffusion.benchmarks.kernels.baselines import Formula
 
 Tensors = tuple[Tensor, ...]
 

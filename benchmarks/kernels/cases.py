@@ -21,17 +21,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.kernels import baselines
-from benchmarks.kernels.case import Case, Draw, Inputs, Tensors
-from benchmarks.kernels.record import EAGER, NAIVE
-from kernels import confident_mask as masks
-from kernels import guided_upsample as guided
-from kernels import mask_update as updates
-from kernels import prior_coefficients as priors
-from kernels import prior_step as steps
-from kernels.step_table import step_rows
-from training.sampler import SamplerOptions, step_table
-from training.schedule import DiffusionConfig
+from shadowdiffusion.benchmarks.kernels import baselines
+from shadowdiffusion.benchmarks.kernels.case import Case, Draw, Inputs, Tensors
+from shadowdiffusion.benchmarks.kernels.record import EAGER, NAIVE
+from shadowdiffusion.kernels import confident_mask as masks
+from shadowdiffusion.kernels import guided_upsample as guided
+from shadowdiffusion.kernels import mask_update as updates
+from shadowdiffusion.kernels import prior_coefficients as priors
+from shadowdiffusion.kernels import prior_step as steps
+from shadowdiffusion.kernels.step_table import step_rows
+from shadowdiffusion.training.sampler import SamplerOptions, step_table
+from shadowdiffusion.training.schedule import DiffusionConfig
 
 ROW = 2
 """The middle one of five steps, whose coefficients are of ordinary size."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks kernels`."""
+"""`shadowdiffusion bench kernels`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.errors import BenchmarkError, needing
-from benchmarks.measurement.results import FOLDER
+from shadowdiffusion.benchmarks.errors import BenchmarkError, needing
+from shadowdiffusion.benchmarks.measurement.results import FOLDER
 
 
 def kernels(
@@ -32,12 +32,12 @@ def kernels(
     Every result is stored as soon as it is there. Usual sizes: 256, 512 and 1024 pixels, batches of 1, 4 and 16, and
     for group_norm_silu all sizes of the paper's network on one image of 256 pixels.
 
-    Example: python -m benchmarks kernels --kernel prior_step --batch 1
+    Example: shadowdiffusion bench kernels --kernel prior_step --batch 1
     """
     if smoke:
         os.environ["TRITON_INTERPRET"] = "1"  # Triton decides when it is imported
     with needing("kernels"):
-        from benchmarks.kernels.run import Request, run
+        from shadowdiffusion.benchmarks.kernels.run import Request, run
     folder = None if smoke and output is None else output or FOLDER
     try:
         run(Request(kernel or (), size or (), batch or (), minutes, force, smoke, folder), sys.argv[1:])

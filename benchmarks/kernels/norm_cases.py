@@ -15,12 +15,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmarks.kernels import baselines
-from benchmarks.kernels.case import Case, Draw, Inputs
-from benchmarks.kernels.cases import HALF
-from benchmarks.kernels.record import EAGER
-from kernels.group_norm_silu import group_norm_silu, reference
-from training.denoiser import Denoiser, DenoiserConfig
+from shadowdiffusion.benchmarks.kernels import baselines
+from shadowdiffusion.benchmarks.kernels.case import Case, Draw, Inputs
+from shadowdiffusion.benchmarks.kernels.cases import HALF
+from shadowdiffusion.benchmarks.kernels.record import EAGER
+from shadowdiffusion.kernels.group_norm_silu import group_norm_silu, reference
+from shadowdiffusion.training.denoiser import Denoiser, DenoiserConfig
 
 NAME = "group_norm_silu"
 EPS = 1e-5

@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from benchmarks.measurement.distribution import Distribution, Ratio
-from benchmarks.measurement.machine import Header
+from shadowdiffusion.benchmarks.measurement.distribution import Distribution, Ratio
+from shadowdiffusion.benchmarks.measurement.machine import Header
 
 KIND = "kernels"
 OURS, COPY, EAGER, COMPILED, NAIVE = "triton", "copy", "eager", "compile", "naive"

@@ -1,4 +1,4 @@
-"""`python -m benchmarks kernels`: measure case after case, show each, store each, then write the report."""
+"""`shadowdiffusion bench kernels`: measure case after case, show each, store each, then write the report."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.kernels.record import KIND, quiet
-from benchmarks.kernels.report import HEADINGS, line
-from benchmarks.kernels.speed import cases, copy_bandwidth, gpu_bench, measure, smoke_bench
-from benchmarks.measurement.machine import header, slug
-from benchmarks.measurement.results import append, results_file
-from benchmarks.reports import write_reports
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.kernels.record import KIND, quiet
+from shadowdiffusion.benchmarks.kernels.report import HEADINGS, line
+from shadowdiffusion.benchmarks.kernels.speed import cases, copy_bandwidth, gpu_bench, measure, smoke_bench
+from shadowdiffusion.benchmarks.measurement.machine import header, slug
+from shadowdiffusion.benchmarks.measurement.results import append, results_file
+from shadowdiffusion.benchmarks.reports import write_reports
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,16 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.kernels.case import Case, Inputs, Tensors
-from benchmarks.kernels.cases import KERNELS
-from benchmarks.kernels.norm_cases import NAME as NORM
-from benchmarks.kernels.norm_cases import norm_cases
-from benchmarks.kernels.record import COMPILED, COPY, EAGER, OURS, Error, KernelRecord, Speedup, Timing
-from benchmarks.measurement.distribution import distribution, ratio
-from benchmarks.measurement.machine import Header
-from benchmarks.measurement.timing import SMOKE, Call, Clock, DeviceClock, Effort, Run, WallClock, race
-from training.denoiser import PAPER, DenoiserConfig
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.kernels.case import Case, Inputs, Tensors
+from shadowdiffusion.benchmarks.kernels.cases import KERNELS
+from shadowdiffusion.benchmarks.kernels.norm_cases import NAME as NORM
+from shadowdiffusion.benchmarks.kernels.norm_cases import norm_cases
+from shadowdiffusion.benchmarks.kernels.record import COMPILED, COPY, EAGER, OURS, Error, KernelRecord, Speedup, Timing
+from shadowdiffusion.benchmarks.measurement.distribution import distribution, ratio
+from shadowdiffusion.benchmarks.measurement.machine import Header
+from shadowdiffusion.benchmarks.measurement.timing import SMOKE, Call, Clock, DeviceClock, Effort, Run, WallClock, race
+from shadowdiffusion.training.denoiser import PAPER, DenoiserConfig
 
 SIDES, BATCHES = (256, 512, 1024), (1, 16, 4)
 """Pixels and images, unless others are asked for."""

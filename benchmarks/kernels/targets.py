@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.kernels.record import COMPILED, NAIVE, KernelRecord
+from shadowdiffusion.benchmarks.kernels.record import COMPILED, NAIVE, KernelRecord
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.baselines.plain_onnx import PLAIN_ONNX
-from benchmarks.baselines.setting import Array, Contestant, Restore, Setting, Unavailable
-from benchmarks.latency.graph_networks import GraphsInMemory
-from export.errors import ExportError
-from export.passes import fold, mask_head, time_table
-from export.passes.catalog import FOLD, MASK_HEAD, PASSES, TIME_TABLE, Pass
-from export.schedule import timesteps, with_rows
-from runtime.bundle import folder as contents
-from runtime.bundle.folder import Bundle
-from runtime.engines.store import BackendName, Precision, Provider, SessionSettings
-from runtime.errors import RestoreError
-from runtime.loop.host_loop import HostLoop
-from runtime.loop.loop import Loop
+from shadowdiffusion.benchmarks.baselines.plain_onnx import PLAIN_ONNX
+from shadowdiffusion.benchmarks.baselines.setting import Array, Contestant, Restore, Setting, Unavailable
+from shadowdiffusion.benchmarks.latency.graph_networks import GraphsInMemory
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes import fold, mask_head, time_table
+from shadowdiffusion.export.passes.catalog import FOLD, MASK_HEAD, PASSES, TIME_TABLE, Pass
+from shadowdiffusion.export.schedule import timesteps, with_rows
+from shadowdiffusion.runtime.bundle import folder as contents
+from shadowdiffusion.runtime.bundle.engines import BackendName, Precision, Provider, SessionSettings
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.loop.loop import Loop
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -147,7 +147,7 @@ def _prepare_loop(engines: Engines, name: str, setting: Setting) -> Restore:
 
 def _bundle_loop(setting: Setting) -> Loop:
     """What runs the bundle where it has no engine. Raises Unavailable."""
-    from runtime.backends.selection import choose
+    from shadowdiffusion.runtime.selection.selection import choose
 
     try:
         return choose(setting.subject.bundle, "portable", _provider(setting), setting.threads)
@@ -157,10 +157,10 @@ def _bundle_loop(setting: Setting) -> Loop:
 
 def _engine_loop(setting: Setting, kind: Kind, report: Report) -> Loop:
     """Build the engine unless it is there, and open it."""
-    from export.engines.build import build_engines
-    from export.engines.key import EngineOptions
-    from runtime.engines.engine_networks import open_loop
-    from runtime.engines.fit import this_machine
+    from shadowdiffusion.export.engines.build import build_engines
+    from shadowdiffusion.export.engines.key import EngineOptions
+    from shadowdiffusion.runtime.selection.engine_networks import open_loop
+    from shadowdiffusion.runtime.selection.fit import this_machine
 
     (backend, precision), bundle = kind, setting.subject.bundle
     count, _, height, width = setting.images.shape

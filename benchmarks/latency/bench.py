@@ -11,17 +11,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from benchmarks.baselines.setting import Setting
-from benchmarks.errors import BenchmarkError
-from benchmarks.latency.ablation import CPU_ENGINES, GPU_ENGINES, Kind
-from benchmarks.latency.racing import PAUSE, effort_within
-from benchmarks.measurement.distribution import SPREAD
-from benchmarks.measurement.timing import SMOKE, Effort
-from benchmarks.models.subject import Subject, bundle_subject, paper_subject, tiny_subject
-from export.photos import ellipse, synthetic
-from runtime.bundle.folder import Task
-from runtime.bundle.opening import built_in
-from runtime.errors import RestoreError
+from shadowdiffusion.benchmarks.baselines.setting import Setting
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.latency.ablation import CPU_ENGINES, GPU_ENGINES, Kind
+from shadowdiffusion.benchmarks.latency.racing import PAUSE, effort_within
+from shadowdiffusion.benchmarks.measurement.distribution import SPREAD
+from shadowdiffusion.benchmarks.measurement.timing import SMOKE, Effort
+from shadowdiffusion.benchmarks.models.subject import Subject, bundle_subject, paper_subject, tiny_subject
+from shadowdiffusion.export.photos import ellipse, synthetic
+from shadowdiffusion.runtime.bundle.folder import Task
+from shadowdiffusion.runtime.bundle.opening import built_in
+from shadowdiffusion.runtime.errors import RestoreError
 
 Device = Literal["cpu", "cuda"]
 Report = Callable[[str], None]

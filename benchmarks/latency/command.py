@@ -1,4 +1,4 @@
-"""`python -m benchmarks latency`."""
+"""`shadowdiffusion bench latency`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.command_options import (
+from shadowdiffusion.benchmarks.command_options import (
     BundlePath,
     DeviceName,
     Force,
@@ -18,7 +18,7 @@ from benchmarks.command_options import (
     TaskName,
     Threads,
 )
-from benchmarks.errors import needing
+from shadowdiffusion.benchmarks.errors import needing
 
 
 def latency(
@@ -46,11 +46,11 @@ def latency(
     Everybody races in one process and is compared with the float32 reference sampler first. A race lasts five rounds at
     least, and engines are built once, so that the minutes may be exceeded.
 
-    Example: python -m benchmarks latency --model paper --steps 5 --contestant authors --contestant bundle
+    Example: shadowdiffusion bench latency --model paper --steps 5 --contestant authors --contestant bundle
     """
     with needing("export"):
-        from benchmarks.latency.run import Request, run
-        from benchmarks.session import Options, one_line_errors
+        from shadowdiffusion.benchmarks.latency.run import Request, run
+        from shadowdiffusion.benchmarks.session import Options, one_line_errors
     options = Options(model or (), bundle, task, device, threads, minutes, force, smoke, output)  # type: ignore[arg-type]
     request = Request(options, size or (), batch or (), steps or (), scope or (), contestant or ())
     with one_line_errors():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.baselines.authors import AUTHORS
-from benchmarks.baselines.compiled import COMPILED
-from benchmarks.baselines.diffusers_ddim import DIFFUSERS
-from benchmarks.baselines.eager import EAGER
-from benchmarks.baselines.plain_onnx import PLAIN_ONNX
-from benchmarks.baselines.setting import Contestant
-from benchmarks.errors import BenchmarkError
-from benchmarks.latency.ablation import Engines, ablation
+from shadowdiffusion.benchmarks.baselines.authors import AUTHORS
+from shadowdiffusion.benchmarks.baselines.compiled import COMPILED
+from shadowdiffusion.benchmarks.baselines.diffusers_ddim import DIFFUSERS
+from shadowdiffusion.benchmarks.baselines.eager import EAGER
+from shadowdiffusion.benchmarks.baselines.plain_onnx import PLAIN_ONNX
+from shadowdiffusion.benchmarks.baselines.setting import Contestant
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.latency.ablation import Engines, ablation
 
 BASELINES = (AUTHORS, EAGER, COMPILED, DIFFUSERS, PLAIN_ONNX)
 FEW = ("authors", "eager", "plain-onnx", "bundle", "engine")

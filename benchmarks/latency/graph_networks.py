@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from runtime.backends.networks import Array, GraphNetworks, Used, check_finite
-from runtime.backends.onnxruntime_networks import open_session
-from runtime.bundle.folder import MASK_HEAD
-from runtime.engines.store import Provider, SessionSettings
+from shadowdiffusion.runtime.backends.onnxruntime_networks import open_session
+from shadowdiffusion.runtime.bundle.engines import Provider, SessionSettings
+from shadowdiffusion.runtime.bundle.folder import MASK_HEAD
+from shadowdiffusion.runtime.loop.networks import Array, GraphNetworks, Used, check_finite
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.baselines.setting import Array, Contestant, Setting
-from benchmarks.errors import BenchmarkError
-from benchmarks.latency.ablation import BUNDLE, Engines, restoring
-from benchmarks.latency.bench import Bench
-from benchmarks.latency.racing import Admitted, Run, admit, energy, timed, worst_psnr
-from benchmarks.latency.record import IMAGES, PHOTO, Entry, LatencyRecord
-from benchmarks.latency.reference import ReferenceLoop
-from benchmarks.latency.stage_record import Stage, StageRecord
-from benchmarks.latency.stages import WHOLE, parts
-from benchmarks.measurement.distribution import distribution
-from benchmarks.measurement.machine import Header, gpu_uuid
-from benchmarks.measurement.memory import peak_mib
-from export.photos import ellipse, synthetic
-from export.verify import psnr
-from runtime.loop.loop import Loop
-from runtime.photo import Photo
-from runtime.restorer import Restorer
+from shadowdiffusion.benchmarks.baselines.setting import Array, Contestant, Setting
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.latency.ablation import BUNDLE, Engines, restoring
+from shadowdiffusion.benchmarks.latency.bench import Bench
+from shadowdiffusion.benchmarks.latency.racing import Admitted, Run, admit, energy, timed, worst_psnr
+from shadowdiffusion.benchmarks.latency.record import IMAGES, PHOTO, Entry, LatencyRecord
+from shadowdiffusion.benchmarks.latency.reference import ReferenceLoop
+from shadowdiffusion.benchmarks.latency.stage_record import Stage, StageRecord
+from shadowdiffusion.benchmarks.latency.stages import WHOLE, parts
+from shadowdiffusion.benchmarks.measurement.distribution import distribution
+from shadowdiffusion.benchmarks.measurement.machine import Header, gpu_uuid
+from shadowdiffusion.benchmarks.measurement.memory import peak_mib
+from shadowdiffusion.export.photos import ellipse, synthetic
+from shadowdiffusion.export.verify import psnr
+from shadowdiffusion.runtime.loop.loop import Loop
+from shadowdiffusion.runtime.photo import Photo
+from shadowdiffusion.runtime.restorer import Restorer
 
 Report = Callable[[str], None]
 

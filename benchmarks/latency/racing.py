@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.baselines.setting import Array, Contestant, Unavailable
-from benchmarks.measurement.energy import joules
-from benchmarks.measurement.timing import Effort, Race, WallClock, race
-from export.verify import psnr
+from shadowdiffusion.benchmarks.baselines.setting import Array, Contestant, Unavailable
+from shadowdiffusion.benchmarks.measurement.energy import joules
+from shadowdiffusion.benchmarks.measurement.timing import Effort, Race, WallClock, race
+from shadowdiffusion.export.verify import psnr
 
 Report = Callable[[str], None]
 Run = Callable[[], Any]

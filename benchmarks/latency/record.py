@@ -7,9 +7,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from benchmarks.measurement.distribution import Distribution, Ratio, ratio
-from benchmarks.measurement.machine import Header
-from benchmarks.models.subject import ModelFacts
+from shadowdiffusion.benchmarks.measurement.distribution import Distribution, Ratio, ratio
+from shadowdiffusion.benchmarks.measurement.machine import Header
+from shadowdiffusion.benchmarks.models.subject import ModelFacts
 
 KIND = "latency"
 IMAGES: Final = "images"

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.baselines.setting import Array
-from benchmarks.models.subject import Subject
-from runtime.backends.networks import Networks
-from runtime.bundle.folder import Step
-from runtime.loop.loop import Progress, Working, pad
-from runtime.loop.noise import gaussian
-from runtime.loop.prior_update import confident_mask
-from training.degradation import illumination
-from training.sampler import sample
+from shadowdiffusion.benchmarks.baselines.setting import Array
+from shadowdiffusion.benchmarks.models.subject import Subject
+from shadowdiffusion.runtime.bundle.folder import Step
+from shadowdiffusion.runtime.loop.loop import Progress, Working, pad
+from shadowdiffusion.runtime.loop.networks import Networks
+from shadowdiffusion.runtime.loop.noise import gaussian
+from shadowdiffusion.runtime.loop.prior_update import confident_mask
+from shadowdiffusion.training.degradation import illumination
+from shadowdiffusion.training.sampler import sample
 
 
 class ReferenceLoop:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks latency`: measure one thing after the other, show it, store it."""
+"""`shadowdiffusion bench latency`: measure one thing after the other, show it, store it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 
-from benchmarks.baselines.setting import Contestant, Unavailable
-from benchmarks.errors import BenchmarkError
-from benchmarks.latency import record as races
-from benchmarks.latency import stage_record as stages
-from benchmarks.latency.ablation import Engines
-from benchmarks.latency.bench import Bench
-from benchmarks.latency.contestants import contestants, few
-from benchmarks.latency.measure import Job, race_images, race_photo, runs_photos, take_apart
-from benchmarks.latency.record import LatencyRecord
-from benchmarks.latency.stage_record import StageRecord
-from benchmarks.latency.table import lines, stage_lines
-from benchmarks.models.subject import Subject
-from benchmarks.session import Options, Session
+from shadowdiffusion.benchmarks.baselines.setting import Contestant, Unavailable
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.latency import record as races
+from shadowdiffusion.benchmarks.latency import stage_record as stages
+from shadowdiffusion.benchmarks.latency.ablation import Engines
+from shadowdiffusion.benchmarks.latency.bench import Bench
+from shadowdiffusion.benchmarks.latency.contestants import contestants, few
+from shadowdiffusion.benchmarks.latency.measure import Job, race_images, race_photo, runs_photos, take_apart
+from shadowdiffusion.benchmarks.latency.record import LatencyRecord
+from shadowdiffusion.benchmarks.latency.stage_record import StageRecord
+from shadowdiffusion.benchmarks.latency.table import lines, stage_lines
+from shadowdiffusion.benchmarks.models.subject import Subject
+from shadowdiffusion.benchmarks.session import Options, Session
 
 SCOPES = ("images", "photo", "stages")
 Measure = Callable[[Job], LatencyRecord | StageRecord]

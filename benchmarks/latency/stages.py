@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.baselines.setting import Array, Setting
-from benchmarks.latency.ablation import restoring
-from runtime.bundle.folder import Step
-from runtime.full_size.brightening import brighten
-from runtime.full_size.illumination import log_gain
-from runtime.full_size.resizing import reduced
-from runtime.loop.loop import Loop
-from runtime.loop.noise import gaussian
-from runtime.loop.prior_update import confident_mask, illumination
-from runtime.loop.sampler import sample
+from shadowdiffusion.benchmarks.baselines.setting import Array, Setting
+from shadowdiffusion.benchmarks.latency.ablation import restoring
+from shadowdiffusion.runtime.bundle.folder import Step
+from shadowdiffusion.runtime.gain.brightening import brighten
+from shadowdiffusion.runtime.gain.illumination import log_gain
+from shadowdiffusion.runtime.gain.resizing import reduced
+from shadowdiffusion.runtime.loop.loop import Loop
+from shadowdiffusion.runtime.loop.noise import gaussian
+from shadowdiffusion.runtime.loop.prior_update import confident_mask, illumination
+from shadowdiffusion.runtime.loop.sampler import sample
 
 WHOLE = "whole loop"
 

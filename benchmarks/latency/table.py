@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.latency.record import PHOTO, LatencyRecord
-from benchmarks.latency.stage_record import StageRecord
+from shadowdiffusion.benchmarks.latency.record import PHOTO, LatencyRecord
+from shadowdiffusion.benchmarks.latency.stage_record import StageRecord
 
 LINE = "  {:<28} {:>10} {:>10} {:>10} {:>9} {:>9} {:>20} {:>9}"
 

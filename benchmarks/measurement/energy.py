@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-from benchmarks.measurement.nvml import total_energy
+from shadowdiffusion.benchmarks.measurement.nvml import total_energy
 
 
 def joules(call: Callable[[], object], uuid: str, seconds: float) -> float | None:

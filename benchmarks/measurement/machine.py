@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from benchmarks.measurement.nvml import GpuState, gpu_state
+from shadowdiffusion.benchmarks.measurement.nvml import GpuState, gpu_state
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.errors import BenchmarkError
 
 FOLDER = Path(__file__).resolve().parents[1]
 """Where `results` and `reports` are, unless another folder is asked for."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.measurement.distribution import SPREAD, distribution, steady
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.measurement.distribution import SPREAD, distribution, steady
 
 if TYPE_CHECKING:
     import torch

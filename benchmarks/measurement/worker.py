@@ -11,7 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.measurement.memory import peak_mib
+from shadowdiffusion.benchmarks.measurement.memory import peak_mib
 
 
 def main(bundle: str, device: str, threads: int) -> None:
@@ -19,7 +19,7 @@ def main(bundle: str, device: str, threads: int) -> None:
 
     A line is {"size": side in pixels, "batch": images, "steps": steps}; its answer {"ms": time, "peak_mib": so far}.
     """
-    import runtime
+    from shadowdiffusion import runtime
 
     restorer = runtime.load(bundle, "portable", device, threads)  # type: ignore[arg-type]
     _say({"peak_mib": peak_mib()})

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.measurement.machine import ROOT
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.measurement.machine import ROOT
 
 
 class Worker:
@@ -20,7 +20,14 @@ class Worker:
     """
 
     def __init__(self, bundle: Path, device: str, threads: int) -> None:
-        words = (sys.executable, "-m", "benchmarks.measurement.worker", str(bundle), device, str(threads))
+        words = (
+            sys.executable,
+            "-m",
+            "shadowdiffusion.benchmarks.measurement.worker",
+            str(bundle),
+            device,
+            str(threads),
+        )
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(words, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         self.loaded_mib = self.answer()["peak_mib"]

@@ -1,4 +1,4 @@
-"""`python -m benchmarks memory`."""
+"""`shadowdiffusion bench memory`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.command_options import (
+from shadowdiffusion.benchmarks.command_options import (
     BundlePath,
     DeviceName,
     Force,
@@ -18,7 +18,7 @@ from benchmarks.command_options import (
     TaskName,
     Threads,
 )
-from benchmarks.errors import needing
+from shadowdiffusion.benchmarks.errors import needing
 
 
 def memory(
@@ -38,11 +38,11 @@ def memory(
 ) -> None:
     """Peak resident memory of a process that restores, by size and by batch, each in a fresh process.
 
-    Example: python -m benchmarks memory --model bundle --size 256 --size 512 --size 1024
+    Example: shadowdiffusion bench memory --model bundle --size 256 --size 512 --size 1024
     """
     with needing("export"):
-        from benchmarks.memory.run import run
-        from benchmarks.session import Options, one_line_errors
+        from shadowdiffusion.benchmarks.memory.run import run
+        from shadowdiffusion.benchmarks.session import Options, one_line_errors
     options = Options(model or (), bundle, task, device, threads, minutes, force, smoke, output)  # type: ignore[arg-type]
     with one_line_errors():
         run(options, size or (), batch or (), sys.argv[1:])

@@ -1,15 +1,15 @@
-"""`python -m benchmarks memory`: a fresh process for every size and every batch."""
+"""`shadowdiffusion bench memory`: a fresh process for every size and every batch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.measurement.line import fit
-from benchmarks.measurement.workers import Worker
-from benchmarks.memory.record import KIND, Axis, MemoryRecord, Peak
-from benchmarks.models.subject import Subject
-from benchmarks.session import Options, Session
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.measurement.line import fit
+from shadowdiffusion.benchmarks.measurement.workers import Worker
+from shadowdiffusion.benchmarks.memory.record import KIND, Axis, MemoryRecord, Peak
+from shadowdiffusion.benchmarks.models.subject import Subject
+from shadowdiffusion.benchmarks.session import Options, Session
 
 SIDES, BATCHES, SIDE, STEPS = (128, 256, 384, 512, 768), (1, 2, 4), 256, 2
 """Pixels and images; the side of batches; steps, which do not add up in memory: two reach the peak."""

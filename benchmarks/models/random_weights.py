@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from training.checkpoint import Model
-from training.degradation import DegradationConfig, DegradationPrior
-from training.denoiser import SIZES, Denoiser, DenoiserConfig
-from training.objective import PRIOR_SIZES
+from shadowdiffusion.training.checkpoint import Model
+from shadowdiffusion.training.degradation import DegradationConfig, DegradationPrior
+from shadowdiffusion.training.denoiser import SIZES, Denoiser, DenoiserConfig
+from shadowdiffusion.training.objective import PRIOR_SIZES
 
 TINY_DENOISER = DenoiserConfig(base=8, multipliers=(1, 2), blocks=1, groups=4, patch=2)
 TINY_PRIOR = DegradationConfig(width=4, encoder=(1,), middle=1, decoder=(1,))

@@ -19,20 +19,20 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from benchmarks.errors import BenchmarkError
-from export.illumination import form_of
-from export.passes.group_norm import norms
-from export.precision.mixed import single_graph
-from export.schedule import timesteps
-from export.verify import psnr, reference_loop
-from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle, Sampling
-from runtime.bundle.golden_example import read_golden
-from runtime.bundle.time_table import read_rows
-from training.checkpoint import Model
-from training.degradation import DegradationPrior
-from training.denoiser import SIZES, Denoiser, ResidualBlock, TimeEmbedding
-from training.objective import PRIOR_SIZES
-from training.sampler import SamplerOptions
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.export.illumination import form_of
+from shadowdiffusion.export.passes.group_norm import norms
+from shadowdiffusion.export.precision.mixed import single_graph
+from shadowdiffusion.export.schedule import timesteps
+from shadowdiffusion.export.verify import psnr, reference_loop
+from shadowdiffusion.runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle, Sampling
+from shadowdiffusion.runtime.bundle.golden_example import read_golden
+from shadowdiffusion.runtime.bundle.time_table import read_rows
+from shadowdiffusion.training.checkpoint import Model
+from shadowdiffusion.training.degradation import DegradationPrior
+from shadowdiffusion.training.denoiser import SIZES, Denoiser, ResidualBlock, TimeEmbedding
+from shadowdiffusion.training.objective import PRIOR_SIZES
+from shadowdiffusion.training.sampler import SamplerOptions
 
 if TYPE_CHECKING:
     from onnx import ModelProto

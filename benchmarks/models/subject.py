@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.measurement.machine import ROOT, sources
-from benchmarks.models.random_weights import paper_model, tiny_model
-from benchmarks.models.recover import recovered, sampler_options
-from runtime.bundle.folder import DENOISER, ENGINES, PRIOR, Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.cache import CHOOSE, cache_folder
-from runtime.engines.store import network_digests
-from training.checkpoint import Model
-from training.sampler import SamplerOptions
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.measurement.machine import ROOT, sources
+from shadowdiffusion.benchmarks.models.random_weights import paper_model, tiny_model
+from shadowdiffusion.benchmarks.models.recover import recovered, sampler_options
+from shadowdiffusion.runtime.bundle.engines import network_digests
+from shadowdiffusion.runtime.bundle.folder import DENOISER, ENGINES, PRIOR, Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.cache import CHOOSE, cache_folder
+from shadowdiffusion.training.checkpoint import Model
+from shadowdiffusion.training.sampler import SamplerOptions
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -109,7 +109,7 @@ def tiny_subject(report: Report) -> Subject:
 
 
 def _random_subject(model: Model, name: str, working_size: int, report: Report) -> Subject:
-    from export.bundle import BundleOptions, build_bundle
+    from shadowdiffusion.export.bundle import BundleOptions, build_bundle
 
     def make(folder: Path) -> None:
         options = BundleOptions(SamplerOptions(), name, working_size=working_size)
@@ -123,7 +123,7 @@ def _random_subject(model: Model, name: str, working_size: int, report: Report) 
 def _write_plain(model: Model, folder: Path, report: Report) -> None:
     import onnx
 
-    from export.graph import export_denoiser, export_prior
+    from shadowdiffusion.export.graph import export_denoiser, export_prior
 
     assert model.denoiser is not None
     assert model.prior is not None

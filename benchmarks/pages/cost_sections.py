@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.latency.stage_record import Stage, StageRecord
-from benchmarks.measurement.line import GROWTH, Line
-from benchmarks.memory.record import MemoryRecord
-from benchmarks.pages.blocks import Block, Figure, Heading, Table, Text
-from benchmarks.pages.svg import Axis, Bar, Series, bars, chart
-from benchmarks.pages.text import NOTHING, decibels, ms
-from benchmarks.scaling.record import UNITS, ScalingRecord
-from benchmarks.startup.record import StartupRecord
+from shadowdiffusion.benchmarks.latency.stage_record import Stage, StageRecord
+from shadowdiffusion.benchmarks.measurement.line import GROWTH, Line
+from shadowdiffusion.benchmarks.memory.record import MemoryRecord
+from shadowdiffusion.benchmarks.pages.blocks import Block, Figure, Heading, Table, Text
+from shadowdiffusion.benchmarks.pages.svg import Axis, Bar, Series, bars, chart
+from shadowdiffusion.benchmarks.pages.text import NOTHING, decibels, ms
+from shadowdiffusion.benchmarks.scaling.record import UNITS, ScalingRecord
+from shadowdiffusion.benchmarks.startup.record import StartupRecord
 
 
 def stage_sections(records: Sequence[StageRecord], prefix: str) -> list[Block]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from benchmarks.pages.blocks import Block, Figure, Heading, Page, Points, Table, Text
+from shadowdiffusion.benchmarks.pages.blocks import Block, Figure, Heading, Page, Points, Table, Text
 
 STYLE = """\
 :root { color-scheme: light dark; --page: #fcfcfb; --ink: #1b1b1a; --soft: #6a6a67; --rule: #dcdcd8; --code: #efefec;

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.kernels.record import KIND, OURS, KernelRecord
-from benchmarks.pages.blocks import Block, Figure, Heading, Table, Text
-from benchmarks.pages.svg import Axis, Series, chart
+from shadowdiffusion.benchmarks.kernels.record import KIND, OURS, KernelRecord
+from shadowdiffusion.benchmarks.pages.blocks import Block, Figure, Heading, Table, Text
+from shadowdiffusion.benchmarks.pages.svg import Axis, Series, chart
 
 
 def kernel_section(records: Sequence[KernelRecord]) -> list[Block]:

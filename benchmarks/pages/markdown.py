@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.pages.blocks import Block, Figure, Heading, Page, Points, Table, Text
+from shadowdiffusion.benchmarks.pages.blocks import Block, Figure, Heading, Page, Points, Table, Text
 
 
 def markdown(page: Page) -> str:

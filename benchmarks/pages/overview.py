@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.kernels.targets import target_rows
-from benchmarks.latency.record import IMAGES, LatencyRecord
-from benchmarks.pages import text
-from benchmarks.pages.blocks import Block, Figure, Heading, Page, Points, Table, Text
-from benchmarks.pages.device_page import GENERATED
-from benchmarks.pages.results import Results
-from benchmarks.pages.svg import Bar, bars
-from benchmarks.pages.targets import targets
+from shadowdiffusion.benchmarks.kernels.targets import target_rows
+from shadowdiffusion.benchmarks.latency.record import IMAGES, LatencyRecord
+from shadowdiffusion.benchmarks.pages import text
+from shadowdiffusion.benchmarks.pages.blocks import Block, Figure, Heading, Page, Points, Table, Text
+from shadowdiffusion.benchmarks.pages.device_page import GENERATED
+from shadowdiffusion.benchmarks.pages.results import Results
+from shadowdiffusion.benchmarks.pages.svg import Bar, bars
+from shadowdiffusion.benchmarks.pages.targets import targets
 
 BASELINES = ("authors", "compile", "plain-onnx")
 HEAD = (
@@ -49,7 +49,7 @@ def overview(devices: Sequence[Results]) -> Page:
     else:
         found = [[cell.strip() for cell in row.strip("|").split("|")] for row in target_rows([])]
         blocks += [
-            Text("Not measured on any GPU yet; `python -m benchmarks kernels` does it. Targets on an H100:"),
+            Text("Not measured on any GPU yet; `shadowdiffusion bench kernels` does it. Targets on an H100:"),
             Table(found[0], found[2:], ("where",)),
         ]
     return Page("Measurements", blocks)

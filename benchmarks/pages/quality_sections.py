@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, median
 
-from benchmarks.latency.record import IMAGES, LatencyRecord
-from benchmarks.pages.blocks import Block, Figure, Heading, Text
-from benchmarks.pages.svg import Axis, Series, chart
-from benchmarks.quality.record import QualityRecord
+from shadowdiffusion.benchmarks.latency.record import IMAGES, LatencyRecord
+from shadowdiffusion.benchmarks.pages.blocks import Block, Figure, Heading, Text
+from shadowdiffusion.benchmarks.pages.svg import Axis, Series, chart
+from shadowdiffusion.benchmarks.quality.record import QualityRecord
 
 
 def fidelity_section(races: Sequence[LatencyRecord], prefix: str) -> list[Block]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.latency.record import IMAGES, PHOTO, Entry, LatencyRecord
-from benchmarks.pages.blocks import Block, Figure, Heading, Points, Table, Text
-from benchmarks.pages.svg import Axis, Bar, Series, bars, chart
-from benchmarks.pages.text import NOTHING, decibels, interval, ms
+from shadowdiffusion.benchmarks.latency.record import IMAGES, PHOTO, Entry, LatencyRecord
+from shadowdiffusion.benchmarks.pages.blocks import Block, Figure, Heading, Points, Table, Text
+from shadowdiffusion.benchmarks.pages.svg import Axis, Bar, Series, bars, chart
+from shadowdiffusion.benchmarks.pages.text import NOTHING, decibels, interval, ms
 
 SHOWN = ("authors", "eager", "compile", "diffusers", "plain-onnx", "bundle")
 """Contestants in plots over steps and sizes, with every engine."""

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kernels import record as kernels
-from benchmarks.latency import record as latency
-from benchmarks.latency import stage_record as stages
-from benchmarks.measurement.machine import Header
-from benchmarks.measurement.results import Record, read, results_file
-from benchmarks.memory import record as memory
-from benchmarks.models.subject import ModelFacts
-from benchmarks.scaling import record as scaling
-from benchmarks.startup import record as startup
+from shadowdiffusion.benchmarks.kernels import record as kernels
+from shadowdiffusion.benchmarks.latency import record as latency
+from shadowdiffusion.benchmarks.latency import stage_record as stages
+from shadowdiffusion.benchmarks.measurement.machine import Header
+from shadowdiffusion.benchmarks.measurement.results import Record, read, results_file
+from shadowdiffusion.benchmarks.memory import record as memory
+from shadowdiffusion.benchmarks.models.subject import ModelFacts
+from shadowdiffusion.benchmarks.scaling import record as scaling
+from shadowdiffusion.benchmarks.startup import record as startup
 
 
 @dataclass(frozen=True)

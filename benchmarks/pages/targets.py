@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.latency.record import IMAGES, LatencyRecord
-from benchmarks.pages.blocks import Table
+from shadowdiffusion.benchmarks.latency.record import IMAGES, LatencyRecord
+from shadowdiffusion.benchmarks.pages.blocks import Table
 
 Figure = Callable[[LatencyRecord], float | None]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.measurement.distribution import Ratio
-from benchmarks.measurement.machine import Header
-from benchmarks.models.subject import RANDOM, ModelFacts
+from shadowdiffusion.benchmarks.measurement.distribution import Ratio
+from shadowdiffusion.benchmarks.measurement.machine import Header
+from shadowdiffusion.benchmarks.models.subject import RANDOM, ModelFacts
 
 NOTHING = "–"
 

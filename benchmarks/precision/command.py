@@ -1,4 +1,4 @@
-"""`python -m benchmarks precision`."""
+"""`shadowdiffusion bench precision`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.errors import needing
+from shadowdiffusion.benchmarks.errors import needing
 
 
 def precision(
@@ -24,12 +24,12 @@ def precision(
 ) -> None:
     """Agreement with float32, in dB, of every precision that an engine can have, simulated on the CPU.
 
-    Example: python -m benchmarks precision --write docs/precision.md
+    Example: shadowdiffusion bench precision --write docs/precision.md
     """
     with needing("export"):
-        from benchmarks.precision.tables import replace_block, tables
-        from benchmarks.session import one_line_errors
-        from runtime.bundle.opening import built_in
+        from shadowdiffusion.benchmarks.precision.tables import replace_block, tables
+        from shadowdiffusion.benchmarks.session import one_line_errors
+        from shadowdiffusion.runtime.bundle.opening import built_in
     with one_line_errors():
         paths = bundle or [built_in(task) for task in ("shadow", "low-light", "exposure")]
         text = tables(paths, photo or (), lambda line: print(line, file=sys.stderr))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.errors import BenchmarkError
-from export.console import quiet_bar
-from export.precision.prepare import prepare
-from runtime.bundle.folder import Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.engines.store import BackendName, EngineKey, Precision, network_digests
-from runtime.engines.tolerances import TOLERANCES, Decibels
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.export.commands.console import quiet_bar
+from shadowdiffusion.export.precision.prepare import prepare
+from shadowdiffusion.runtime.bundle.engines import BackendName, EngineKey, Precision, network_digests
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.selection.tolerances import TOLERANCES, Decibels
 
-BEGIN, END = "<!-- python -m benchmarks precision --write {name} -->", "<!-- end of the tables -->"
+BEGIN, END = "<!-- shadowdiffusion bench precision --write {name} -->", "<!-- end of the tables -->"
 CASES: tuple[tuple[Precision, BackendName], ...] = (
     ("fp16", "tensorrt-rtx"),
     ("bf16", "tensorrt-rtx"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.full_size.illumination import to_encoded, to_linear
+from shadowdiffusion.runtime.gain.illumination import to_encoded, to_linear
 
 
 def border_gain(

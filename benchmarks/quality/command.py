@@ -1,4 +1,4 @@
-"""`python -m benchmarks quality` and its kin: what the runtime makes of photographed pairs."""
+"""`shadowdiffusion bench quality` and its kin: what the runtime makes of photographed pairs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
 
-from benchmarks.errors import needing
-from runtime.replacing import replaced
-from training.layouts import TASKS, LayoutName, triplets
+from shadowdiffusion.benchmarks.errors import needing
+from shadowdiffusion.runtime.replacing import replaced
+from shadowdiffusion.training.layouts import TASKS, LayoutName, triplets
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of photographed pairs.")]
 Layout = Annotated[LayoutName, typer.Option(help="How its folders are laid out, see docs/data-sets.md.")]
@@ -53,20 +53,20 @@ def quality(
 
     Photos are restored at their own size, as deployed; --resize is for the comparison.
 
-    Example: python -m benchmarks quality --data shadow_val --method identity --method bundle -o quality.jsonl
+    Example: shadowdiffusion bench quality --data shadow_val --method identity --method bundle -o quality.jsonl
 
-    The field's protocol: python -m benchmarks quality --data ISTD --layout istd --resize 256
+    The field's protocol: shadowdiffusion bench quality --data ISTD --layout istd --resize 256
     """
     with _one_line_errors():
-        from benchmarks.errors import BenchmarkError
-        from benchmarks.measurement.machine import header
-        from benchmarks.measurement.results import append
-        from benchmarks.quality import perceptual
-        from benchmarks.quality.methods import Settings, find_methods
-        from benchmarks.quality.record import Protocol
-        from benchmarks.quality.scoring import score
-        from benchmarks.quality.sheet import Sheet
-        from benchmarks.quality.table import tables
+        from shadowdiffusion.benchmarks.errors import BenchmarkError
+        from shadowdiffusion.benchmarks.measurement.machine import header
+        from shadowdiffusion.benchmarks.measurement.results import append
+        from shadowdiffusion.benchmarks.quality import perceptual
+        from shadowdiffusion.benchmarks.quality.methods import Settings, find_methods
+        from shadowdiffusion.benchmarks.quality.record import Protocol
+        from shadowdiffusion.benchmarks.quality.scoring import score
+        from shadowdiffusion.benchmarks.quality.sheet import Sheet
+        from shadowdiffusion.benchmarks.quality.table import tables
 
         files = triplets(data, split, layout)
         photos = [pair.name for pair in files]
@@ -106,10 +106,10 @@ def full_size(
 
     Rows: working images that are perfect, or restored by the networks, smaller than the photo by 2 to 8.
 
-    Example: python -m benchmarks full-size --data shadow_val
+    Example: shadowdiffusion bench full-size --data shadow_val
     """
     with needing("kernels"):  # for the guided filter
-        from benchmarks.quality.full_size import measure, table
+        from shadowdiffusion.benchmarks.quality.full_size import measure, table
 
     print(table(_measured(measure, data, layout, bundle, split, output)))
 
@@ -123,10 +123,10 @@ def native(
 ) -> None:
     """PSNR of the networks at full size, in one piece and on tiles, against the working size.
 
-    Example: python -m benchmarks native --data shadow_val
+    Example: shadowdiffusion bench native --data shadow_val
     """
     with needing("train"):
-        from benchmarks.quality.native import measure, table
+        from shadowdiffusion.benchmarks.quality.native import measure, table
 
     print(table(_measured(measure, data, layout, bundle, split, output)))
 
@@ -142,10 +142,10 @@ def wide_gamut(
 
     Rows: working images that are perfect, a quarter of the photo, or restored by the networks.
 
-    Example: python -m benchmarks wide-gamut --data shadow_val
+    Example: shadowdiffusion bench wide-gamut --data shadow_val
     """
     with needing("train"):
-        from benchmarks.quality.wide_gamut import measure, table
+        from shadowdiffusion.benchmarks.quality.wide_gamut import measure, table
 
     print(table(_measured(measure, data, layout, bundle, split, output)))
 
@@ -169,11 +169,11 @@ def sampling(
 ) -> None:
     """PSNR against time for ways of sampling: steps, start, rho, clamp, mask policy, working size.
 
-    Example: python -m benchmarks sampling prior.safetensors denoiser.safetensors --data shadow_val
+    Example: shadowdiffusion bench sampling prior.safetensors denoiser.safetensors --data shadow_val
     """
     with needing("export"):
-        from benchmarks.quality.sampling import STARTS, measure, table
-        from training.sampler import SamplerOptions
+        from shadowdiffusion.benchmarks.quality.sampling import STARTS, measure, table
+        from shadowdiffusion.training.sampler import SamplerOptions
 
     rows = []
     with _one_line_errors():
@@ -205,7 +205,7 @@ def _measured(
     """All rows, each written as soon as it is there."""
     rows = []
     with _one_line_errors():
-        from runtime.loading import load
+        from shadowdiffusion.runtime.selection.loading import load
 
         for row in measure(load(bundle), data, layout, split):
             rows.append(row)
@@ -217,10 +217,10 @@ def _measured(
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    from benchmarks.errors import BenchmarkError
-    from export.errors import ExportError
-    from runtime.errors import RestoreError
-    from training.errors import TrainingError
+    from shadowdiffusion.benchmarks.errors import BenchmarkError
+    from shadowdiffusion.export.errors import ExportError
+    from shadowdiffusion.runtime.errors import RestoreError
+    from shadowdiffusion.training.errors import TrainingError
 
     try:
         with needing("train"):

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kernels import guided_upsample
-from runtime.full_size.brightening import brighten
-from runtime.full_size.illumination import FLOOR, log_gain, to_encoded, to_linear
-from runtime.full_size.resizing import enlarged, reduced
-from runtime.restorer import Restorer
-from training.datasets import read_mask, read_photo
-from training.layouts import LayoutName, triplets
+from shadowdiffusion.kernels import guided_upsample
+from shadowdiffusion.runtime.gain.brightening import brighten
+from shadowdiffusion.runtime.gain.illumination import FLOOR, log_gain, to_encoded, to_linear
+from shadowdiffusion.runtime.gain.resizing import enlarged, reduced
+from shadowdiffusion.runtime.restorer import Restorer
+from shadowdiffusion.training.datasets import read_mask, read_photo
+from shadowdiffusion.training.layouts import LayoutName, triplets
 
 Array = NDArray[np.float32]
 Pixels = NDArray[np.uint8]

@@ -11,18 +11,18 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.quality.border_gain import border_gain
-from benchmarks.quality.classic import clahe, gamma, histogram_equalisation
-from benchmarks.quality.lime import lime
-from benchmarks.quality.metrics import Mask
-from benchmarks.quality.record import BundleFacts, MaskKind
-from runtime.bundle.folder import MANIFEST, Task
-from runtime.bundle.opening import built_in
-from runtime.restorer import Restorer
-from runtime.working_photo import Restored
-from training.datasets import read_photo
-from training.layouts import EXTENSIONS
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.quality.border_gain import border_gain
+from shadowdiffusion.benchmarks.quality.classic import clahe, gamma, histogram_equalisation
+from shadowdiffusion.benchmarks.quality.lime import lime
+from shadowdiffusion.benchmarks.quality.metrics import Mask
+from shadowdiffusion.benchmarks.quality.record import BundleFacts, MaskKind
+from shadowdiffusion.runtime.bundle.folder import MANIFEST, Task
+from shadowdiffusion.runtime.bundle.opening import built_in
+from shadowdiffusion.runtime.restorer import Restorer
+from shadowdiffusion.runtime.working_photo import Restored
+from shadowdiffusion.training.datasets import read_photo
+from shadowdiffusion.training.layouts import EXTENSIONS
 
 Pixels = NDArray[np.uint8]
 
@@ -164,7 +164,7 @@ class _Bundle:
 
     @classmethod
     def load(cls, path: Path, settings: Settings) -> _Bundle:
-        from runtime.loading import load
+        from shadowdiffusion.runtime.selection.loading import load
 
         restorer = load(path)
         manifest = restorer.bundle.manifest

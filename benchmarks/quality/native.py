@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.loop.host_loop import HostLoop
-from runtime.loop.tiles import TiledNetworks
-from runtime.restorer import Restorer
-from training.datasets import read_photo
-from training.layouts import LayoutName, triplets
+from shadowdiffusion.runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.loop.tiles import TiledNetworks
+from shadowdiffusion.runtime.restorer import Restorer
+from shadowdiffusion.training.datasets import read_photo
+from shadowdiffusion.training.layouts import LayoutName, triplets
 
 Pixels = NDArray[np.uint8]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.quality.metrics import Image
+from shadowdiffusion.benchmarks.quality.metrics import Image
 
 Distance = Callable[[Image, Image], float]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from training.layouts import LayoutName
+from shadowdiffusion.training.layouts import LayoutName
 
 OURS = "ShadowDiffusion (Guo et al.)"
 

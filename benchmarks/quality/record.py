@@ -6,9 +6,9 @@ from typing import Literal
 
 import msgspec
 
-from benchmarks.measurement.machine import Header
-from benchmarks.quality.metrics import Quality
-from training.layouts import LayoutName
+from shadowdiffusion.benchmarks.measurement.machine import Header
+from shadowdiffusion.benchmarks.quality.metrics import Quality
+from shadowdiffusion.training.layouts import LayoutName
 
 MaskKind = Literal["given", "none", "whole", "unknown"]
 """What a method was told: where the shadow is, nothing, or that the whole photo is degraded."""

@@ -11,18 +11,18 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks.quality.metrics import psnr
-from export.bundle import BundleOptions, build_bundle
-from export.passes.catalog import TIME_TABLE
-from export.schedule import sampling_section
-from runtime.bundle.folder import Bundle
-from runtime.loading import load
-from runtime.loop.host_loop import HostLoop
-from runtime.restorer import Restorer
-from training.checkpoint import load_checkpoints
-from training.datasets import read_photo
-from training.layouts import LayoutName, triplets
-from training.sampler import SamplerOptions
+from shadowdiffusion.benchmarks.quality.metrics import psnr
+from shadowdiffusion.export.bundle import BundleOptions, build_bundle
+from shadowdiffusion.export.passes.catalog import TIME_TABLE
+from shadowdiffusion.export.schedule import sampling_section
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.restorer import Restorer
+from shadowdiffusion.runtime.selection.loading import load
+from shadowdiffusion.training.checkpoint import load_checkpoints
+from shadowdiffusion.training.datasets import read_photo
+from shadowdiffusion.training.layouts import LayoutName, triplets
+from shadowdiffusion.training.sampler import SamplerOptions
 
 STEPS = (1, 2, 3, 5, 8, 15, 25)
 STARTS = (None, 600, 400, 200)

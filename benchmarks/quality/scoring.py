@@ -8,16 +8,16 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.measurement.machine import Header
-from benchmarks.quality.imresize import imresize
-from benchmarks.quality.methods import Method, Outcome, Photo
-from benchmarks.quality.metrics import Mask, quality
-from benchmarks.quality.perceptual import Distance
-from benchmarks.quality.record import Protocol, QualityRecord
-from benchmarks.quality.sheet import Sheet
-from training.datasets import read_mask, read_photo
-from training.layouts import Triplet
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.measurement.machine import Header
+from shadowdiffusion.benchmarks.quality.imresize import imresize
+from shadowdiffusion.benchmarks.quality.methods import Method, Outcome, Photo
+from shadowdiffusion.benchmarks.quality.metrics import Mask, quality
+from shadowdiffusion.benchmarks.quality.perceptual import Distance
+from shadowdiffusion.benchmarks.quality.record import Protocol, QualityRecord
+from shadowdiffusion.benchmarks.quality.sheet import Sheet
+from shadowdiffusion.training.datasets import read_mask, read_photo
+from shadowdiffusion.training.layouts import Triplet
 
 Pixels = NDArray[np.uint8]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.errors import BenchmarkError
-from runtime.replacing import replaced
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.runtime.replacing import replaced
 
 SIDE = 240  # pixels of a tile
 FORMATS = (".png", ".jpg", ".jpeg")

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.quality.metrics import Region
-from benchmarks.quality.published import PUBLISHED, Published
-from benchmarks.quality.record import Protocol, QualityRecord
-from training.layouts import TASKS
+from shadowdiffusion.benchmarks.quality.metrics import Region
+from shadowdiffusion.benchmarks.quality.published import PUBLISHED, Published
+from shadowdiffusion.benchmarks.quality.record import Protocol, QualityRecord
+from shadowdiffusion.training.layouts import TASKS
 
 Records = Sequence[QualityRecord]
 Part = Callable[[QualityRecord], Region | None]

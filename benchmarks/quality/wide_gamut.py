@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.full_size.brightening import brighten
-from runtime.full_size.illumination import log_gain, to_encoded, to_linear
-from runtime.full_size.resizing import reduced
-from runtime.restorer import Restorer
-from training.datasets import read_mask, read_photo
-from training.layouts import LayoutName, triplets
+from shadowdiffusion.runtime.gain.brightening import brighten
+from shadowdiffusion.runtime.gain.illumination import log_gain, to_encoded, to_linear
+from shadowdiffusion.runtime.gain.resizing import reduced
+from shadowdiffusion.runtime.restorer import Restorer
+from shadowdiffusion.training.datasets import read_mask, read_photo
+from shadowdiffusion.training.layouts import LayoutName, triplets
 
 Array = NDArray[np.float32]
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from benchmarks.baselines.setting import Array, Setting
-from benchmarks.errors import BenchmarkError
-from benchmarks.latency.ablation import BUNDLE, Engines, restoring
-from benchmarks.latency.racing import LEAST_DB, Run, worst_psnr
-from benchmarks.latency.reference import ReferenceLoop
-from benchmarks.measurement.workers import Worker
-from benchmarks.models.subject import Subject
-from benchmarks.scaling.record import Axis
-from benchmarks.session import Session
+from shadowdiffusion.benchmarks.baselines.setting import Array, Setting
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.latency.ablation import BUNDLE, Engines, restoring
+from shadowdiffusion.benchmarks.latency.racing import LEAST_DB, Run, worst_psnr
+from shadowdiffusion.benchmarks.latency.reference import ReferenceLoop
+from shadowdiffusion.benchmarks.measurement.workers import Worker
+from shadowdiffusion.benchmarks.models.subject import Subject
+from shadowdiffusion.benchmarks.scaling.record import Axis
+from shadowdiffusion.benchmarks.session import Session
 
 
 @dataclass(frozen=True)

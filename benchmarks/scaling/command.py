@@ -1,4 +1,4 @@
-"""`python -m benchmarks scaling`."""
+"""`shadowdiffusion bench scaling`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.command_options import (
+from shadowdiffusion.benchmarks.command_options import (
     BundlePath,
     DeviceName,
     Force,
@@ -18,7 +18,7 @@ from benchmarks.command_options import (
     TaskName,
     Threads,
 )
-from benchmarks.errors import needing
+from shadowdiffusion.benchmarks.errors import needing
 
 
 def scaling(
@@ -41,11 +41,11 @@ def scaling(
 ) -> None:
     """How time grows with pixels, images, steps, threads and processes; a line through it says at what rate.
 
-    Example: python -m benchmarks scaling --model bundle --axis pixels --axis threads
+    Example: shadowdiffusion bench scaling --model bundle --axis pixels --axis threads
     """
     with needing("export"):
-        from benchmarks.scaling.run import run
-        from benchmarks.session import Options, one_line_errors
+        from shadowdiffusion.benchmarks.scaling.run import run
+        from shadowdiffusion.benchmarks.session import Options, one_line_errors
     options = Options(model or (), bundle, task, device, threads, minutes, force, smoke, output)  # type: ignore[arg-type]
     with one_line_errors():
         run(options, axis or (), size or (), sys.argv[1:])

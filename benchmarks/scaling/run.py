@@ -1,4 +1,4 @@
-"""`python -m benchmarks scaling`: race the points of one axis after the other."""
+"""`shadowdiffusion bench scaling`: race the points of one axis after the other."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import get_args
 
 import msgspec
 
-from benchmarks.baselines.setting import Unavailable
-from benchmarks.errors import BenchmarkError
-from benchmarks.latency.ablation import BUNDLE
-from benchmarks.latency.racing import Run, timed
-from benchmarks.measurement.distribution import distribution
-from benchmarks.measurement.line import Line, fit
-from benchmarks.models.subject import Subject
-from benchmarks.scaling.axes import SMOKE, Amounts, ready
-from benchmarks.scaling.record import KIND, UNITS, Axis, Point, ScalingRecord
-from benchmarks.session import Options, Session
+from shadowdiffusion.benchmarks.baselines.setting import Unavailable
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.latency.ablation import BUNDLE
+from shadowdiffusion.benchmarks.latency.racing import Run, timed
+from shadowdiffusion.benchmarks.measurement.distribution import distribution
+from shadowdiffusion.benchmarks.measurement.line import Line, fit
+from shadowdiffusion.benchmarks.models.subject import Subject
+from shadowdiffusion.benchmarks.scaling.axes import SMOKE, Amounts, ready
+from shadowdiffusion.benchmarks.scaling.record import KIND, UNITS, Axis, Point, ScalingRecord
+from shadowdiffusion.benchmarks.session import Options, Session
 
 
 def run(options: Options, axes: Sequence[str], sides: Sequence[int], command: Sequence[str]) -> None:

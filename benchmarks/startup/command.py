@@ -1,10 +1,10 @@
-"""`python -m benchmarks startup`."""
+"""`shadowdiffusion bench startup`."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks.command_options import (
+from shadowdiffusion.benchmarks.command_options import (
     BundlePath,
     DeviceName,
     Force,
@@ -15,7 +15,7 @@ from benchmarks.command_options import (
     TaskName,
     Threads,
 )
-from benchmarks.errors import needing
+from shadowdiffusion.benchmarks.errors import needing
 
 
 def startup(
@@ -33,11 +33,11 @@ def startup(
 
     Files are in the system's cache, as on a machine in use.
 
-    Example: python -m benchmarks startup --model bundle --minutes 2
+    Example: shadowdiffusion bench startup --model bundle --minutes 2
     """
     with needing("export"):
-        from benchmarks.session import Options, one_line_errors
-        from benchmarks.startup.run import run
+        from shadowdiffusion.benchmarks.session import Options, one_line_errors
+        from shadowdiffusion.benchmarks.startup.run import run
     options = Options(model or (), bundle, task, device, threads, minutes, force, smoke, output)  # type: ignore[arg-type]
     with one_line_errors():
         run(options, sys.argv[1:])

@@ -23,10 +23,10 @@ def main(bundle: str, device: str, threads: str, photo: str, result: str, steps:
         clock.append(perf_counter())
         parts[name] = clock[-1] - clock[-2]
 
-    import runtime
-    from runtime.photo.encoding import encode_photo
-    from runtime.photo.image import Photo
-    from runtime.photo.reading import read_photo
+    from shadowdiffusion import runtime
+    from shadowdiffusion.runtime.photo.encoding import encode_photo
+    from shadowdiffusion.runtime.photo.image import Photo
+    from shadowdiffusion.runtime.photo.reading import read_photo
 
     restorer_of = runtime.load
     done("import")
@@ -44,5 +44,4 @@ def main(bundle: str, device: str, threads: str, photo: str, result: str, steps:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     main(*sys.argv[1:])

@@ -7,9 +7,9 @@ from typing import Literal
 
 import msgspec
 
-from benchmarks.measurement.distribution import Distribution
-from benchmarks.measurement.machine import Header
-from benchmarks.models.subject import ModelFacts
+from shadowdiffusion.benchmarks.measurement.distribution import Distribution
+from shadowdiffusion.benchmarks.measurement.machine import Header
+from shadowdiffusion.benchmarks.models.subject import ModelFacts
 
 KIND = "startup"
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks startup`: new processes, in turns."""
+"""`shadowdiffusion bench startup`: new processes, in turns."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from time import monotonic
 import msgspec
 import numpy as np
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.latency.racing import timed
-from benchmarks.latency.reference import ReferenceLoop
-from benchmarks.measurement.distribution import distribution
-from benchmarks.measurement.machine import ROOT
-from benchmarks.models.subject import Subject
-from benchmarks.session import Options, Session
-from benchmarks.startup.record import KIND, Start, StartPart, StartupRecord
-from export.photos import synthetic
-from export.verify import psnr
-from runtime.photo.encoding import encode_photo
-from runtime.photo.image import Photo
-from runtime.photo.reading import read_photo
-from runtime.restorer import Restorer
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.latency.racing import timed
+from shadowdiffusion.benchmarks.latency.reference import ReferenceLoop
+from shadowdiffusion.benchmarks.measurement.distribution import distribution
+from shadowdiffusion.benchmarks.measurement.machine import ROOT
+from shadowdiffusion.benchmarks.models.subject import Subject
+from shadowdiffusion.benchmarks.session import Options, Session
+from shadowdiffusion.benchmarks.startup.record import KIND, Start, StartPart, StartupRecord
+from shadowdiffusion.export.photos import synthetic
+from shadowdiffusion.export.verify import psnr
+from shadowdiffusion.runtime.photo.encoding import encode_photo
+from shadowdiffusion.runtime.photo.image import Photo
+from shadowdiffusion.runtime.photo.reading import read_photo
+from shadowdiffusion.runtime.restorer import Restorer
 
 PROBE = Path(__file__).with_name("probe.py")
 PHOTO = (426, 640)
@@ -63,8 +63,11 @@ def measure(session: Session, subject: Subject, until: float) -> StartupRecord:
         runs: dict[str, Callable[[], object]] = {
             "python": program("-c", "pass"),
             "help": program("-m", "runtime", "--help"),
-            "import": program("-c", "import runtime; runtime.load"),
-            "load": program("-c", f"import runtime; runtime.load({str(bundle.path)!r}, device={bench.device!r})"),
+            "import": program("-c", "from shadowdiffusion import runtime; runtime.load"),
+            "load": program(
+                "-c",
+                f"from shadowdiffusion import runtime; runtime.load({str(bundle.path)!r}, device={bench.device!r})",
+            ),
             FIRST: probe,
         }
         each = {name: _milliseconds(call) for name, call in runs.items()}

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from export.engines.job import Job
-from export.errors import ExportError
-from export.passes.catalog import PASSES
-from export.precision.prepare import needed_of
-from runtime.bundle.folder import Note
-from runtime.engines.tolerances import TOLERANCES
+from shadowdiffusion.export.engines.job import Job
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes.catalog import PASSES
+from shadowdiffusion.export.precision.prepare import needed_of
+from shadowdiffusion.runtime.bundle.folder import Note
+from shadowdiffusion.runtime.selection.tolerances import TOLERANCES
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from export.precision.gate import Judge
+    from shadowdiffusion.export.precision.gate import Judge
 
 EXACT = TOLERANCES["fp32"]._replace(image=80.0)
 """What a pass must keep in float32; in lower precisions, where it rounds elsewhere, that of the accuracy gate."""
@@ -52,9 +52,9 @@ def apply_asked(job: Job) -> tuple[dict[str, ModelProto], list[Note]]:
 
 
 def _judge(job: Job, graphs: dict[str, ModelProto]) -> Judge:
-    from export.photos import verification_samples
-    from export.precision.gate import Judge
-    from runtime.bundle.time_table import read_rows
+    from shadowdiffusion.export.photos import verification_samples
+    from shadowdiffusion.export.precision.gate import Judge
+    from shadowdiffusion.runtime.bundle.time_table import read_rows
 
     samples = verification_samples(job.options.photos, job.bundle.manifest.model.multiple)
     sessions = {name: _session(job, graph) for name, graph in graphs.items()}
@@ -62,8 +62,8 @@ def _judge(job: Job, graphs: dict[str, ModelProto]) -> Judge:
 
 
 def _session(job: Job, graph: ModelProto) -> Any:
-    from export.precision.networks import session
-    from export.precision.simulate import simulated
+    from shadowdiffusion.export.precision.networks import session
+    from shadowdiffusion.export.precision.simulate import simulated
 
     return session(graph) if job.key.precision == "fp32" else session(simulated(graph), optimized=False)
 

@@ -9,18 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from export.console import Bar, Report, quiet_bar
-from export.engines.backends import load_backend
-from export.engines.conflicts import check_options
-from export.engines.job import Backend, BuildFailure, Job
-from export.engines.key import EngineOptions, describe, engine_key, folder_name, nearest
-from export.engines.store import put_in_place, scratch_folder, writable_store
-from export.errors import ExportError
-from runtime.bundle.folder import Bundle, hash_file
-from runtime.bundle.opening import load_bundle
-from runtime.engines.fit import Machine, misfits, this_machine
-from runtime.engines.golden_check import CheckError, Verdict, check_engine, forget_verdict, quarantine, remember
-from runtime.engines.store import (
+from shadowdiffusion.export.commands.console import Bar, Report, quiet_bar
+from shadowdiffusion.export.engines.backends import load_backend
+from shadowdiffusion.export.engines.conflicts import check_options
+from shadowdiffusion.export.engines.job import Backend, BuildFailure, Job
+from shadowdiffusion.export.engines.key import EngineOptions, describe, engine_key, folder_name, nearest
+from shadowdiffusion.export.engines.store import put_in_place, scratch_folder, writable_store
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.engines import (
     FORMAT_VERSION,
     RECORD,
     EngineKey,
@@ -34,8 +30,19 @@ from runtime.engines.store import (
     read_engine,
     stored_engines,
 )
-from runtime.engines.tolerances import Decibels
-from runtime.errors import BundleError
+from shadowdiffusion.runtime.bundle.folder import Bundle, hash_file
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError
+from shadowdiffusion.runtime.selection.fit import Machine, misfits, this_machine
+from shadowdiffusion.runtime.selection.golden_check import (
+    CheckError,
+    Verdict,
+    check_engine,
+    forget_verdict,
+    quarantine,
+    remember,
+)
+from shadowdiffusion.runtime.selection.tolerances import Decibels
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def _usable(
 
 def _below_gate(record: EngineRecord, options: EngineOptions) -> str | None:
     """Whether the engine was let through by a lower gate than the one asked for, which is no part of the key."""
-    from export.precision.prepare import needed_of
+    from shadowdiffusion.export.precision.prepare import needed_of
 
     if record.gate is None:
         return None
@@ -115,7 +122,7 @@ def _say_why(bundle: Bundle, key: EngineKey, again: bool, report: Report) -> Non
 
 def _build(job: Job, backend: Backend, machine: Machine) -> StoredEngine:
     """Prepare the graphs, compile them, check the engine where it can run, and give the folder its name."""
-    from export.precision.prepare import prepare
+    from shadowdiffusion.export.precision.prepare import prepare
 
     key, options, store = job.key, job.options, job.caches
     name = folder_name(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from export.console import Progress
+from shadowdiffusion.export.commands.console import Progress
 
 LOG_LINES = 20_000
 

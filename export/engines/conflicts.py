@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from export.engines.key import EngineOptions
-from export.errors import ExportError
-from export.passes.catalog import PASSES
-from runtime.engines.store import BackendName
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes.catalog import PASSES
+from shadowdiffusion.runtime.bundle.engines import BackendName
 
 OTHER_BACKEND = "it is for --backend {}"
 TENSORRT, ONNXRUNTIME = (OTHER_BACKEND.format(name) for name in ("tensorrt", "onnxruntime"))

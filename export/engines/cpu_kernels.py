@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from export.console import Report
-from export.engines.job import Backend, Job, Parts
-from export.engines.key import EngineOptions
-from export.engines.onnxruntime import course_of
-from export.engines.race import faster, milliseconds, race, ratio, steady
-from export.engines.tuning import TOLERANCE, Course
-from export.errors import ExportError
-from export.plans.network import Network
-from export.plans.plan import encode_plan
-from export.plans.prior import read_prior
-from export.plans.reading import read_network
-from runtime.backends import cpu_library
-from runtime.backends.onnxruntime_networks import open_session
-from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Note
-from runtime.cores import usable_cores
-from runtime.engines.store import TITLES, BackendName, EngineKey, NetworkRecord, SessionSettings
+from shadowdiffusion.export.commands.console import Report
+from shadowdiffusion.export.cpu_graph.network import Network
+from shadowdiffusion.export.cpu_graph.plan import encode_plan
+from shadowdiffusion.export.cpu_graph.prior import read_prior
+from shadowdiffusion.export.cpu_graph.reading import read_network
+from shadowdiffusion.export.engines.job import Backend, Job, Parts
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.engines.onnxruntime import course_of
+from shadowdiffusion.export.engines.race import faster, milliseconds, race, ratio, steady
+from shadowdiffusion.export.engines.tuning import TOLERANCE, Course
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.backends import cpu_library
+from shadowdiffusion.runtime.backends.onnxruntime_networks import open_session
+from shadowdiffusion.runtime.bundle.engines import TITLES, BackendName, EngineKey, NetworkRecord, SessionSettings
+from shadowdiffusion.runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Note
+from shadowdiffusion.runtime.cores import usable_cores
 
 MATTE_TOLERANCE = 3e-3
 """Where two levels of a matte look as much like a shadow's, rounding decides how far between them it is moved. Up to

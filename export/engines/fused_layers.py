@@ -9,9 +9,9 @@ import importlib
 import json
 from typing import Any
 
-from runtime.engines.device import find_gpu
-from runtime.engines.fit import MODULES
-from runtime.engines.store import EngineRecord, StoredEngine
+from shadowdiffusion.runtime.bundle.device import find_gpu
+from shadowdiffusion.runtime.bundle.engines import EngineRecord, StoredEngine
+from shadowdiffusion.runtime.selection.fit import MODULES
 
 
 def fused_layers(engine: StoredEngine) -> dict[str, list[dict[str, Any]]]:

@@ -13,11 +13,11 @@ from inspect import Parameter, Signature
 from itertools import takewhile
 from typing import Any
 
-from export.engines.key import EngineOptions
-from export.errors import ExportError
-from export.passes.group_norm_plugin import MERGE, NAMESPACE, SILU, STATISTICS
-from runtime.engines.profile import image_sizes
-from runtime.engines.store import EngineKey
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes.group_norm_plugin import MERGE, NAMESPACE, SILU, STATISTICS
+from shadowdiffusion.runtime.bundle.engines import EngineKey
+from shadowdiffusion.runtime.selection.profile import image_sizes
 
 LARGEST = 64 * 65535
 """Pixels that the programs along one axis of a grid can cover."""
@@ -41,7 +41,7 @@ def check_plugins(trt: Any, title: str, key: EngineKey, options: EngineOptions) 
 
 def register_plugins(trt: Any, sm: int) -> None:
     """Tell TensorRT about the plugins, compiled for `sm`: once in a process, as it keeps them."""
-    from kernels import group_norm_plugin as kernels
+    from shadowdiffusion.kernels import group_norm_plugin as kernels
 
     trtp = importlib.import_module(f"{trt.__name__}.plugin")
     if hasattr(trtp.op, NAMESPACE):
@@ -53,8 +53,8 @@ def register_plugins(trt: Any, sm: int) -> None:
 
 def register(trt: Any, trtp: Any, sm: int, name: str, kernel: Any) -> None:
     """One plugin: the result's shape and type, the types and formats it takes, and its kernel with its launch."""
-    from kernels import group_norm_plugin as kernels
-    from kernels.ahead_of_time import ptx
+    from shadowdiffusion.kernels import group_norm_plugin as kernels
+    from shadowdiffusion.kernels.ahead_of_time import ptx
 
     names = list(takewhile(lambda argument: argument not in kernels.NUMBERS, kernel.arg_names))
     kinds = {trt.DataType.FLOAT: "fp32", trt.DataType.HALF: "fp16", trt.DataType.BF16: "bf16"}

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from export.console import Bar, Report
-from export.engines.key import EngineOptions
-from export.errors import ExportError
-from runtime.bundle.folder import Bundle, Note
-from runtime.engines.store import BackendName, EngineKey, NetworkRecord, SessionSettings
+from shadowdiffusion.export.commands.console import Bar, Report
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.engines import BackendName, EngineKey, NetworkRecord, SessionSettings
+from shadowdiffusion.runtime.bundle.folder import Bundle, Note
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -36,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a backend adds to the record of the engine: see `runtime.engines.store.EngineRecord`."""
+    """What a backend adds to the record of the engine: see `runtime.bundle.engines.EngineRecord`."""
 
     networks: dict[str, NetworkRecord]
     notes: list[Note] = field(default_factory=list)

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from export.errors import ExportError
-from runtime.bundle.folder import Bundle, Manifest
-from runtime.engines.device import Gpu, find_cpu
-from runtime.engines.store import (
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.device import Gpu, find_cpu
+from shadowdiffusion.runtime.bundle.engines import (
     TITLES,
     BackendName,
     EngineKey,
@@ -20,6 +19,7 @@ from runtime.engines.store import (
     key_digest,
     network_digests,
 )
+from shadowdiffusion.runtime.bundle.folder import Bundle, Manifest
 
 SMALLEST_SIDE = 128
 """Pixels: the short side that the default profile begins with, a 4:1 panorama at a working size of 512."""

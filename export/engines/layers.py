@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from export.errors import ExportError
-from export.sizes import shape_at
-from runtime.engines.profile import batch_sizes, image_sizes
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.sizes import shape_at
+from shadowdiffusion.runtime.selection.profile import batch_sizes, image_sizes
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-    from export.engines.job import Job
+    from shadowdiffusion.export.engines.job import Job
 
 LAYERS = "layers.json"
 """In an engine's folder: the layers of the graphs it was compiled from, by name of the network."""

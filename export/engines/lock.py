@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from export.errors import ExportError
-from runtime.bundle.folder import MANIFEST
-from runtime.file_locks import lock
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.folder import MANIFEST
+from shadowdiffusion.runtime.file_locks import lock
 
 
 @contextmanager

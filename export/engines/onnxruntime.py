@@ -17,19 +17,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.engines.job import Backend, Job, Parts
-from export.engines.key import EngineOptions
-from export.engines.layers import record_layers
-from export.engines.race import faster, milliseconds, race, steady
-from export.engines.tuning import Course, Feed, Tuned, choose_settings, tune
-from export.errors import ExportError
-from export.passes.catalog import PASSES
-from export.photos import ellipse, synthetic
-from runtime.backends.onnxruntime_networks import open_session
-from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle, Note
-from runtime.bundle.time_table import read_rows
-from runtime.engines.profile import batch_sizes, image_sizes
-from runtime.engines.store import TITLES, BackendName, EngineKey, NetworkRecord, Provider, SessionSettings
+from shadowdiffusion.export.engines.job import Backend, Job, Parts
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.engines.layers import record_layers
+from shadowdiffusion.export.engines.race import faster, milliseconds, race, steady
+from shadowdiffusion.export.engines.tuning import Course, Feed, Tuned, choose_settings, tune
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes.catalog import PASSES
+from shadowdiffusion.export.photos import ellipse, synthetic
+from shadowdiffusion.runtime.backends.onnxruntime_networks import open_session
+from shadowdiffusion.runtime.bundle.engines import (
+    TITLES,
+    BackendName,
+    EngineKey,
+    NetworkRecord,
+    Provider,
+    SessionSettings,
+)
+from shadowdiffusion.runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle, Note
+from shadowdiffusion.runtime.bundle.time_table import read_rows
+from shadowdiffusion.runtime.selection.profile import batch_sizes, image_sizes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -124,7 +131,7 @@ def course_of(job: Job, network: str) -> Course:
     """What a network of the job is measured and compared on."""
     import onnx
 
-    from export.precision.mixed import single_graph
+    from shadowdiffusion.export.precision.mixed import single_graph
 
     truth = single_graph(onnx.load_model(job.bundle.path / network))
     sizes, batches = image_sizes(job.key), batch_sizes(job.key)

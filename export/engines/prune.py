@@ -7,15 +7,15 @@ import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from export.engines.lock import locked
-from export.engines.store import SCRATCH, clear_scratch
-from export.errors import ExportError
-from runtime.bundle.folder import Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.engines.fit import Machine, misfits, this_machine
-from runtime.engines.golden_check import quarantine
-from runtime.engines.store import TITLES, engine_damage, engine_folders, engine_stores, read_engine
-from runtime.errors import BundleError
+from shadowdiffusion.export.engines.lock import locked
+from shadowdiffusion.export.engines.store import SCRATCH, clear_scratch
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.engines import TITLES, engine_damage, engine_folders, engine_stores, read_engine
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError
+from shadowdiffusion.runtime.selection.fit import Machine, misfits, this_machine
+from shadowdiffusion.runtime.selection.golden_check import quarantine
 
 
 def prune(path: Path, dry_run: bool, report: Callable[[str], None], names: Collection[str] = ()) -> dict[str, str]:

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from export.console import Progress
+from shadowdiffusion.export.commands.console import Progress
 
 MOST, LEAST = 31, 7
 """Rounds of a race: as many as fit into the budget, within these."""

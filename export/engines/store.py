@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from export.console import Report
-from export.engines.lock import locked
-from export.errors import ExportError
-from runtime.bundle.folder import Bundle
-from runtime.cache import CHOOSE
-from runtime.engines.store import engine_stores
+from shadowdiffusion.export.commands.console import Report
+from shadowdiffusion.export.engines.lock import locked
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.engines import engine_stores
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.cache import CHOOSE
 
 SCRATCH = ".tmp"
 

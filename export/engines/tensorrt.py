@@ -15,25 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.background import in_background
-from export.console import Progress, Report
-from export.engines.asked_passes import apply_asked
-from export.engines.builder_output import make_logger, make_monitor
-from export.engines.group_norm_plugin import check_plugins, register_plugins
-from export.engines.job import Backend, BuildFailure, Job, Parts
-from export.engines.key import EngineOptions
-from export.engines.layers import record_layers
-from export.errors import ExportError
-from export.passes.catalog import GROUP_NORM_PLUGIN, PASSES
-from export.sizes import shape_at
-from runtime.backends.tensorrt_networks import STRIPPED
-from runtime.bundle.folder import Bundle, Note
-from runtime.engines.device import find_gpu
-from runtime.engines.fit import AMPERE, MODULES
-from runtime.engines.profile import batch_sizes, image_sizes
-from runtime.engines.store import TITLES, BackendName, EngineKey, NetworkRecord
-from runtime.packages import install_command
-from runtime.replacing import replaced
+from shadowdiffusion.export.background import in_background
+from shadowdiffusion.export.commands.console import Progress, Report
+from shadowdiffusion.export.engines.asked_passes import apply_asked
+from shadowdiffusion.export.engines.builder_output import make_logger, make_monitor
+from shadowdiffusion.export.engines.group_norm_plugin import check_plugins, register_plugins
+from shadowdiffusion.export.engines.job import Backend, BuildFailure, Job, Parts
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.engines.layers import record_layers
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes.catalog import GROUP_NORM_PLUGIN, PASSES
+from shadowdiffusion.export.sizes import shape_at
+from shadowdiffusion.runtime.backends.tensorrt_networks import STRIPPED
+from shadowdiffusion.runtime.bundle.device import find_gpu
+from shadowdiffusion.runtime.bundle.engines import TITLES, BackendName, EngineKey, NetworkRecord
+from shadowdiffusion.runtime.bundle.folder import Bundle, Note
+from shadowdiffusion.runtime.packages import install_command
+from shadowdiffusion.runtime.replacing import replaced
+from shadowdiffusion.runtime.selection.fit import AMPERE, MODULES
+from shadowdiffusion.runtime.selection.profile import batch_sizes, image_sizes
 
 if TYPE_CHECKING:
     from onnx import ModelProto

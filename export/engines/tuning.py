@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from export.console import Bar, Report
-from export.engines.race import faster, milliseconds, race, ratio, steady
-from export.errors import ExportError
-from export.passes.catalog import Pass
-from runtime.backends.onnxruntime_networks import open_session
-from runtime.bundle.folder import Note
-from runtime.engines.store import Provider, SessionSettings
+from shadowdiffusion.export.commands.console import Bar, Report
+from shadowdiffusion.export.engines.race import faster, milliseconds, race, ratio, steady
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes.catalog import Pass
+from shadowdiffusion.runtime.backends.onnxruntime_networks import open_session
+from shadowdiffusion.runtime.bundle.engines import Provider, SessionSettings
+from shadowdiffusion.runtime.bundle.folder import Note
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from export.errors import ExportError
-from export.passes import group_norm, group_norm_plugin, packed_input, phase_upsample, winograd
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes import group_norm, group_norm_plugin, packed_input, phase_upsample, winograd
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.passes.view import Values, View, attributes
+from shadowdiffusion.export.passes.view import Values, View, attributes
 
 if TYPE_CHECKING:
     from onnx import NodeProto

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.passes.view import Values, View, attributes, float_tensor, integer_tensor, replaced
+from shadowdiffusion.export.passes.view import Values, View, attributes, float_tensor, integer_tensor, replaced
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto

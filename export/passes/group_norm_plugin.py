@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.passes.group_norm import Norm, norms
-from export.passes.view import View, attributes, float_tensor, replaced
+from shadowdiffusion.export.passes.group_norm import Norm, norms
+from shadowdiffusion.export.passes.view import View, attributes, float_tensor, replaced
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -28,8 +28,8 @@ def apply(model: ModelProto) -> ModelProto:
     """A copy of `model` with plugins where a group normalisation is followed by SiLU alone."""
     from onnx import helper
 
-    from kernels.group_norm_plugin import MULTIPLE
-    from kernels.group_norm_silu import GROUP_CHANNELS
+    from shadowdiffusion.kernels.group_norm_plugin import MULTIPLE
+    from shadowdiffusion.kernels.group_norm_silu import GROUP_CHANNELS
 
     rewriter = _Rewriter(model)
     replacements, tensors = dict[str, list["NodeProto"]](), []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
 
-    from training.checkpoint import Model
+    from shadowdiffusion.training.checkpoint import Model
 
 LARGE = 256
 """Elements from which a tensor is stored in half precision; below are biases and norms, not worth a Cast."""

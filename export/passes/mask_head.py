@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
-from export.description import BATCH, HEIGHT, WIDTH
-from export.errors import ExportError
-from export.passes.fold import drop_dead
+from shadowdiffusion.export.description import BATCH, HEIGHT, WIDTH
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes.fold import drop_dead
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from export.passes.view import attributes
-from runtime.backends.networks import PACKED_INPUT
+from shadowdiffusion.export.passes.view import attributes
+from shadowdiffusion.runtime.loop.networks import PACKED_INPUT
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.passes.convolution import doubling, plain_kernel
-from export.passes.view import Values, View, replaced
+from shadowdiffusion.export.passes.convolution import doubling, plain_kernel
+from shadowdiffusion.export.passes.view import Values, View, replaced
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from export.errors import ExportError
-from export.passes.fold import drop_dead
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes.fold import drop_dead
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -100,8 +100,8 @@ def _evaluate(model: ModelProto, values: Sequence[str], timesteps: Sequence[int]
     """The values float32 [R, ...] at R timesteps, by ONNX Runtime, in the float32 that the graph itself would use."""
     from onnx import ModelProto, TensorProto, helper
 
-    from runtime.backends.onnxruntime_networks import open_session
-    from runtime.engines.store import SessionSettings
+    from shadowdiffusion.runtime.backends.onnxruntime_networks import open_session
+    from shadowdiffusion.runtime.bundle.engines import SessionSettings
 
     part = ModelProto()
     part.CopyFrom(model)

@@ -56,7 +56,7 @@ def replaced(model: ModelProto, replacements: dict[str, list[NodeProto]], tensor
     """A copy in which the maker of each named value is replaced by nodes, and what is then unused is dropped."""
     from onnx import ModelProto
 
-    from export.passes.fold import drop_dead
+    from shadowdiffusion.export.passes.fold import drop_dead
 
     result = ModelProto()
     result.CopyFrom(model)

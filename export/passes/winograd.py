@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from export.passes.convolution import doubling, plain_kernel
-from export.passes.view import View, float_tensor, integer_tensor, replaced
+from shadowdiffusion.export.passes.convolution import doubling, plain_kernel
+from shadowdiffusion.export.passes.view import View, float_tensor, integer_tensor, replaced
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from export.console import Bar, Progress, Report
-from export.precision.gate import Candidate, Judge, all_layers
-from export.precision.networks import SessionNetworks
-from export.precision.quantize import Scheme, convolutions, quantized_graph, tensors
-from export.precision.ranges import METHODS, Method, Range, clipped, histograms
-from export.precision.trajectories import trajectories
-from runtime.bundle.folder import DENOISER
+from shadowdiffusion.export.commands.console import Bar, Progress, Report
+from shadowdiffusion.export.precision.gate import Candidate, Judge, all_layers
+from shadowdiffusion.export.precision.networks import SessionNetworks
+from shadowdiffusion.export.precision.quantize import Scheme, convolutions, quantized_graph, tensors
+from shadowdiffusion.export.precision.ranges import METHODS, Method, Range, clipped, histograms
+from shadowdiffusion.export.precision.trajectories import trajectories
+from shadowdiffusion.runtime.bundle.folder import DENOISER
 
 if TYPE_CHECKING:
     from onnx import ModelProto

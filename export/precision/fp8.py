@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from export.errors import ExportError
-from export.precision.quantize import Scheme
-from runtime.engines.store import EngineKey
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.precision.quantize import Scheme
+from shadowdiffusion.runtime.bundle.engines import EngineKey
 
 FLOAT8 = Scheme("float8_e4m3fn", "float8_e4m3fn", weight_limit=448, outputs=False)
 

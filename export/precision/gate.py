@@ -3,7 +3,7 @@
 What is compared is the restored image of photos, with their mask and, given a prior, without one, and every output of
 every network at every step: the prior update may hide the errors of the denoiser. A blind loop goes on with the matte
 of float32: the mask is a threshold of it, where the least rounding may flip a pixel. Where a figure falls short of
-`runtime.engines.tolerances`, layers go back to float32, those first that alone cost most, and as few as are enough.
+`runtime.selection.tolerances`, layers go back to float32, those first that alone cost most, and as few as are enough.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from export.console import Bar, Progress, Report
-from export.errors import ExportError
-from export.photos import Sample
-from export.precision.mixed import LAYERS
-from export.precision.networks import Array, NotFinite, SessionNetworks, session
-from export.precision.simulate import simulated
-from export.precision.trajectories import fewer_steps, loops_of, restore
-from export.verify import MOST_DB, psnr
-from runtime.bundle.folder import Bundle, Sampling
-from runtime.engines.tolerances import Decibels, agreement, kind_of, network_outputs
+from shadowdiffusion.export.commands.console import Bar, Progress, Report
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.photos import Sample
+from shadowdiffusion.export.precision.mixed import LAYERS
+from shadowdiffusion.export.precision.networks import Array, NotFinite, SessionNetworks, session
+from shadowdiffusion.export.precision.simulate import simulated
+from shadowdiffusion.export.precision.trajectories import fewer_steps, loops_of, restore
+from shadowdiffusion.export.verify import MOST_DB, psnr
+from shadowdiffusion.runtime.bundle.folder import Bundle, Sampling
+from shadowdiffusion.runtime.selection.tolerances import Decibels, agreement, kind_of, network_outputs
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -7,8 +7,8 @@ of products in 16 bits, which saturate: 255 * 127 * 2 > 32767. So a weight has a
 
 from __future__ import annotations
 
-from export.precision.quantize import Scheme
-from runtime.engines.store import EngineKey
+from shadowdiffusion.export.precision.quantize import Scheme
+from shadowdiffusion.runtime.bundle.engines import EngineKey
 
 ONNX_RUNTIME = Scheme("uint8", "int8", weight_limit=64, outputs=True)
 TENSORRT = Scheme("int8", "int8", weight_limit=127, outputs=False)

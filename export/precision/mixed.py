@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from export.errors import ExportError
-from export.passes.half_weights import HALF_MAX, HALF_TINY
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes.half_weights import HALF_MAX, HALF_TINY
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from export.precision.simulate import TOTAL
-from runtime.backends.networks import GraphNetworks, Used
-from runtime.bundle.folder import MASK_HEAD
+from shadowdiffusion.export.precision.simulate import TOTAL
+from shadowdiffusion.runtime.bundle.folder import MASK_HEAD
+from shadowdiffusion.runtime.loop.networks import GraphNetworks, Used
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -24,7 +24,7 @@ class NotFinite(Exception):
 
 
 class SessionNetworks(GraphNetworks):
-    """`runtime.backends.networks.Networks` over sessions by file name (see `session`).
+    """`runtime.loop.networks.Networks` over sessions by file name (see `session`).
 
     rows: the time table if the denoiser reads one. record: a list that collects the inputs of every call, with the
     file name. Calls raise NotFinite.

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.console import Bar, Report
-from export.precision.mixed import Kind
-from runtime.bundle.folder import DENOISER, NETWORKS, Bundle, Note
-from runtime.engines.store import EngineKey, Gate, Precision
-from runtime.engines.tolerances import TOLERANCES, Decibels
+from shadowdiffusion.export.commands.console import Bar, Report
+from shadowdiffusion.export.precision.mixed import Kind
+from shadowdiffusion.runtime.bundle.engines import EngineKey, Gate, Precision
+from shadowdiffusion.runtime.bundle.folder import DENOISER, NETWORKS, Bundle, Note
+from shadowdiffusion.runtime.selection.tolerances import TOLERANCES, Decibels
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from export.precision.gate import Candidate
+    from shadowdiffusion.export.precision.gate import Candidate
 
 HALVES: dict[Kind, str] = {"fp16": "float16", "bf16": "bfloat16"}
 
@@ -41,14 +41,14 @@ def prepare(
     """
     import onnx
 
-    from export.photos import golden_sample, verification_samples
-    from export.precision.calibration import quantized
-    from export.precision.fp8 import fp8_scheme
-    from export.precision.gate import Judge, pass_gate
-    from export.precision.int8 import int8_scheme
-    from export.precision.mixed import float32_layers, single_graph
-    from export.precision.networks import session
-    from runtime.bundle.time_table import read_rows
+    from shadowdiffusion.export.photos import golden_sample, verification_samples
+    from shadowdiffusion.export.precision.calibration import quantized
+    from shadowdiffusion.export.precision.fp8 import fp8_scheme
+    from shadowdiffusion.export.precision.gate import Judge, pass_gate
+    from shadowdiffusion.export.precision.int8 import int8_scheme
+    from shadowdiffusion.export.precision.mixed import float32_layers, single_graph
+    from shadowdiffusion.export.precision.networks import session
+    from shadowdiffusion.runtime.bundle.time_table import read_rows
 
     files = [name for name in NETWORKS if name in bundle.manifest.files]
     singles = {name: single_graph(onnx.load_model(bundle.path / name)) for name in files}
@@ -94,8 +94,8 @@ def needed_of(precision: Precision, gate: float | None) -> Decibels:
 
 
 def _mixed(singles: Mapping[str, ModelProto], kind: Kind) -> Candidate:
-    from export.precision.gate import Candidate, all_layers
-    from export.precision.mixed import mixed_graph
+    from shadowdiffusion.export.precision.gate import Candidate, all_layers
+    from shadowdiffusion.export.precision.mixed import mixed_graph
 
     def make(network: str, keep: frozenset[str]) -> ModelProto:
         return mixed_graph(singles[network], kind, keep)

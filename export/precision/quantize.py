@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.precision.mixed import raise_opset
-from export.precision.ranges import Range
+from shadowdiffusion.export.precision.mixed import raise_opset
+from shadowdiffusion.export.precision.ranges import Range
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

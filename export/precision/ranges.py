@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from export.precision.networks import Feed, session
+from shadowdiffusion.export.precision.networks import Feed, session
 
 if TYPE_CHECKING:
     from onnx import ModelProto

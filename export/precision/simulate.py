@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.precision.mixed import LAYERS
+from shadowdiffusion.export.precision.mixed import LAYERS
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from export.photos import Sample
-from export.precision.networks import Array, Feed, NotFinite, SessionNetworks
-from runtime.bundle.folder import Bundle, Sampling
-from runtime.loop.noise import gaussian
-from runtime.loop.prior_update import confident_mask, illumination
-from runtime.loop.sampler import sample as run_sampler
+from shadowdiffusion.export.photos import Sample
+from shadowdiffusion.export.precision.networks import Array, Feed, NotFinite, SessionNetworks
+from shadowdiffusion.runtime.bundle.folder import Bundle, Sampling
+from shadowdiffusion.runtime.loop.noise import gaussian
+from shadowdiffusion.runtime.loop.prior_update import confident_mask, illumination
+from shadowdiffusion.runtime.loop.sampler import sample as run_sampler
 
 Progress = Callable[[float, str], None]
 

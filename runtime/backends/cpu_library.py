@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import BundleError, OutOfMemoryError, RestoreError
+from shadowdiffusion.runtime.errors import BundleError, OutOfMemoryError, RestoreError
 
 Array = npt.NDArray[np.float32]
 Text = ctypes.Array[ctypes.c_char]

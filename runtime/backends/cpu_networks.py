@@ -6,15 +6,15 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends.cpu_library import Network
-from runtime.backends.failures import failure
-from runtime.backends.networks import GraphNetworks, check_finite
-from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle
-from runtime.bundle.time_table import read_rows
-from runtime.cores import check_threads, usable_cores
-from runtime.engines.store import StoredEngine
-from runtime.errors import RestoreError
-from runtime.forking import survive_forks
+from shadowdiffusion.runtime.backends.cpu_library import Network
+from shadowdiffusion.runtime.backends.failures import failure
+from shadowdiffusion.runtime.bundle.engines import StoredEngine
+from shadowdiffusion.runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle
+from shadowdiffusion.runtime.bundle.time_table import read_rows
+from shadowdiffusion.runtime.cores import check_threads, usable_cores
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.forking import survive_forks
+from shadowdiffusion.runtime.loop.networks import GraphNetworks, check_finite
 
 Array = npt.NDArray[np.float32]
 
@@ -23,7 +23,7 @@ OTHERS = "others"
 
 
 class CpuNetworks(GraphNetworks):
-    """The networks of one bundle, as `runtime.backends.networks.Networks`; images of a batch run one after the other.
+    """The networks of one bundle, as `runtime.loop.networks.Networks`; images of a batch run one after the other.
 
     threads: CPU threads per network, None for one per core. engine: of the backend "cpu-kernels". Networks are opened
     when first needed. Raises RestoreError for less than one thread.
@@ -83,6 +83,6 @@ class CpuNetworks(GraphNetworks):
     def _open(self, name: str) -> GraphNetworks | Network:
         if name != OTHERS:
             return Network(self._plans[name], self._threads)
-        from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+        from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
 
         return OnnxRuntimeNetworks(self._bundle, "cpu", self._threads)

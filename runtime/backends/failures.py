@@ -2,7 +2,7 @@
 
 import os
 
-from runtime.errors import OutOfMemoryError, RestoreError
+from shadowdiffusion.runtime.errors import OutOfMemoryError, RestoreError
 
 OUT_OF_MEMORY = (
     "failed to allocate memory",

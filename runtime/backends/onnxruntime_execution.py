@@ -11,13 +11,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends.failures import failure
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.bundle.folder import Bundle
-from runtime.engines.store import StoredEngine
-from runtime.errors import BundleError
-from runtime.gpu.cuda import Cuda
-from runtime.gpu.device_networks import Bound, Tensors
+from shadowdiffusion.runtime.backends.failures import failure
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.bundle.engines import StoredEngine
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.errors import BundleError
+from shadowdiffusion.runtime.gpu.cuda import Cuda
+from shadowdiffusion.runtime.gpu.device_networks import Bound, Tensors
 
 if TYPE_CHECKING:
     import onnxruntime

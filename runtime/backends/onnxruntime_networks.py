@@ -10,15 +10,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends.device_inputs import DeviceInputs
-from runtime.backends.failures import failure, one_line
-from runtime.backends.networks import GraphNetworks, Used, check_finite
-from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle
-from runtime.bundle.time_table import read_rows
-from runtime.cores import check_threads, cores, usable_cores
-from runtime.engines.store import Device, Provider, SessionSettings, StoredEngine
-from runtime.errors import BundleError, RestoreError, tell
-from runtime.forking import AFTER_CUDA, abandon, survive_forks
+from shadowdiffusion.runtime.backends.device_inputs import DeviceInputs
+from shadowdiffusion.runtime.backends.failures import failure, one_line
+from shadowdiffusion.runtime.bundle.engines import Device, Provider, SessionSettings, StoredEngine
+from shadowdiffusion.runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Bundle
+from shadowdiffusion.runtime.bundle.time_table import read_rows
+from shadowdiffusion.runtime.cores import check_threads, cores, usable_cores
+from shadowdiffusion.runtime.errors import BundleError, RestoreError, tell
+from shadowdiffusion.runtime.forking import AFTER_CUDA, abandon, survive_forks
+from shadowdiffusion.runtime.loop.networks import GraphNetworks, Used, check_finite
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -30,7 +30,7 @@ PORTABLE_CUDA = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 
 class OnnxRuntimeNetworks(GraphNetworks):
-    """The networks of one bundle, as `runtime.backends.networks.Networks`. Sessions are created when first needed.
+    """The networks of one bundle, as `runtime.loop.networks.Networks`. Sessions are created when first needed.
 
     device "cpu", "cuda", or "auto": CUDA where ONNX Runtime offers it and it starts, else the CPU.
     `threads`: CPU threads per network, None for one per core, which is the most. `engine`: an engine of ONNX Runtime,

@@ -7,8 +7,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from runtime.cache import cache_folder, keep
-from runtime.engines.fit import this_machine
+from shadowdiffusion.runtime.cache import cache_folder, keep
+from shadowdiffusion.runtime.selection.fit import this_machine
 
 
 class RuntimeCache:

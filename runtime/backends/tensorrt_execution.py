@@ -6,13 +6,13 @@ Not run on a GPU yet: the tests give it a CUDA driver and a TensorRT made in Pyt
 from math import prod
 from typing import TYPE_CHECKING
 
-from runtime.backends.tensor_types import SIZES
-from runtime.errors import BundleError, RestoreError
-from runtime.gpu.cuda import ADVICE, Buffer, Cuda
-from runtime.gpu.device_networks import Bound
+from shadowdiffusion.runtime.errors import BundleError, RestoreError
+from shadowdiffusion.runtime.gpu.cuda import ADVICE, Buffer, Cuda
+from shadowdiffusion.runtime.gpu.device_networks import Bound
+from shadowdiffusion.runtime.gpu.tensor_types import SIZES
 
 if TYPE_CHECKING:
-    from runtime.backends.tensorrt_networks import EngineNetwork
+    from shadowdiffusion.runtime.backends.tensorrt_networks import EngineNetwork
 
 
 class TensorRTExecution:

@@ -1,7 +1,7 @@
 """The networks of a bundle as engines of TensorRT, or of TensorRT for RTX, on the GPU.
 
 Not run on a GPU yet: the tests give it a CUDA driver and a TensorRT made in Python. The golden check of
-`runtime.backends.selection` comes before the first photo on every machine.
+`runtime.selection.selection` comes before the first photo on every machine.
 """
 
 import importlib
@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends.networks import PACKED_INPUT, GraphNetworks, check_finite
-from runtime.backends.runtime_cache import RuntimeCache
-from runtime.backends.tensor_types import encoded
-from runtime.backends.tensorrt_execution import TensorRTExecution
-from runtime.bundle.folder import DENOISER, MASK_HEAD, Bundle
-from runtime.bundle.time_table import read_rows
-from runtime.engines.fit import MODULES
-from runtime.engines.profile import batch_sizes, image_sizes
-from runtime.engines.store import StoredEngine
-from runtime.errors import BundleError, OutOfMemoryError, RestoreError
-from runtime.gpu.cuda import ADVICE, Buffer, Cuda
-from runtime.gpu.device_networks import Bound, Tensors
-from runtime.packages import install_command
+from shadowdiffusion.runtime.backends.runtime_cache import RuntimeCache
+from shadowdiffusion.runtime.backends.tensorrt_execution import TensorRTExecution
+from shadowdiffusion.runtime.bundle.engines import StoredEngine
+from shadowdiffusion.runtime.bundle.folder import DENOISER, MASK_HEAD, Bundle
+from shadowdiffusion.runtime.bundle.time_table import read_rows
+from shadowdiffusion.runtime.errors import BundleError, OutOfMemoryError, RestoreError
+from shadowdiffusion.runtime.gpu.cuda import ADVICE, Buffer, Cuda
+from shadowdiffusion.runtime.gpu.device_networks import Bound, Tensors
+from shadowdiffusion.runtime.gpu.tensor_types import encoded
+from shadowdiffusion.runtime.loop.networks import PACKED_INPUT, GraphNetworks, check_finite
+from shadowdiffusion.runtime.packages import install_command
+from shadowdiffusion.runtime.selection.fit import MODULES
+from shadowdiffusion.runtime.selection.profile import batch_sizes, image_sizes
 
 Array = npt.NDArray[np.float32]
 

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from runtime.file_locks import lock
-from runtime.replacing import hidden_name, temporary_name
-from runtime.unfinished import adopt, create, forget, remove
+from shadowdiffusion.runtime.file_locks import lock
+from shadowdiffusion.runtime.replacing import hidden_name, temporary_name
+from shadowdiffusion.runtime.unfinished import adopt, create, forget, remove
 
 
 @dataclass(frozen=True)

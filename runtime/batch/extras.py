@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from runtime.full_size.resizing import enlarged
-from runtime.photo import Photo
-from runtime.photo.metadata import ICC
-from runtime.photo.pixels import Pixels
+from shadowdiffusion.runtime.gain.resizing import enlarged
+from shadowdiffusion.runtime.photo import Photo
+from shadowdiffusion.runtime.photo.metadata import ICC
+from shadowdiffusion.runtime.photo.pixels import Pixels
 
 Array = npt.NDArray[np.float32]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 
-from runtime.batch.outcome import Outcome
-from runtime.batch.plan import Job
-from runtime.batch.stopping import Stop
+from shadowdiffusion.runtime.batch.outcome import Outcome
+from shadowdiffusion.runtime.batch.plan import Job
+from shadowdiffusion.runtime.batch.stopping import Stop
 
 IN_FLIGHT = 3
 """Photos in hand unless the user says otherwise."""

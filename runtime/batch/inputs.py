@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import NamedTuple
 
-from runtime.batch.patterns import is_pattern, match, split
-from runtime.photo.formats import RAW_SUFFIXES, READ_ONLY_SUFFIXES, SUFFIXES
-from runtime.photo.reading import can_read
-from runtime.video.frames import can_read_videos, is_video
+from shadowdiffusion.runtime.batch.patterns import is_pattern, match, split
+from shadowdiffusion.runtime.photo.formats import RAW_SUFFIXES, READ_ONLY_SUFFIXES, SUFFIXES
+from shadowdiffusion.runtime.photo.reading import can_read
+from shadowdiffusion.runtime.video.frames import can_read_videos, is_video
 
 STDIN = "-"
 ADDED = (".restored", ".mask", ".illumination", ".compare")
@@ -67,7 +67,7 @@ class Inputs:
         lines = []
         videos = {suffix: count for suffix, count in self._passed_over.items() if is_video(f"a{suffix}")}
         if videos:
-            from runtime.packages import install_command
+            from shadowdiffusion.runtime.packages import install_command
 
             lines.append(f"passed over: {_counted(videos)}; videos need PyAV: {install_command('video')}")
         if pictures := self._passed_over - Counter(videos):

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Literal
 from unicodedata import normalize
 
-from runtime.batch.inputs import Found, is_photo
-from runtime.batch.plan import MASK, Job
-from runtime.batch.standing import same_file
-from runtime.errors import PhotoError, RestoreError
+from shadowdiffusion.runtime.batch.inputs import Found, is_photo
+from shadowdiffusion.runtime.batch.plan import MASK, Job
+from shadowdiffusion.runtime.batch.standing import same_file
+from shadowdiffusion.runtime.errors import PhotoError, RestoreError
 
 Kind = Literal["mask", "clean estimate"]
 ENDINGS: dict[Kind, tuple[str, ...]] = {"mask": ("", MASK, "_mask", "-mask"), "clean estimate": ("",)}

@@ -44,7 +44,7 @@ class Note:
     sha256: str
     origin: Origin
     used: dict[str, str | None] | None = None
-    """What ran the networks (`runtime.backends.networks.Used`): another engine alone makes no other result."""
+    """What ran the networks (`runtime.loop.networks.Used`): another engine alone makes no other result."""
 
 
 class Notes:

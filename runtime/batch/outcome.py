@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from runtime.backends.networks import Used
+from shadowdiffusion.runtime.loop.networks import Used
 
 Status = Literal["restored", "skipped", "failed", "dropped", "busy", "result"]
 """skipped: it was done before; dropped: the user interrupted it; busy: another process is at it, or it may be the

@@ -8,14 +8,14 @@ from functools import cache
 from pathlib import PurePath
 from typing import Literal
 
-from runtime.batch.inputs import ADDED, STDIN, Found, Problem, is_earlier_result
-from runtime.batch.notes import Note, Notes
-from runtime.batch.standing import same_file
-from runtime.errors import RestoreError
-from runtime.photo import SUFFIXES, Format, suffix_of
-from runtime.photo.formats import RAW_SUFFIXES, READ_ONLY_SUFFIXES, format_of
-from runtime.photo.reading import natural_format
-from runtime.video.frames import CODECS, is_video
+from shadowdiffusion.runtime.batch.inputs import ADDED, STDIN, Found, Problem, is_earlier_result
+from shadowdiffusion.runtime.batch.notes import Note, Notes
+from shadowdiffusion.runtime.batch.standing import same_file
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.photo import SUFFIXES, Format, suffix_of
+from shadowdiffusion.runtime.photo.formats import RAW_SUFFIXES, READ_ONLY_SUFFIXES, format_of
+from shadowdiffusion.runtime.photo.reading import natural_format
+from shadowdiffusion.runtime.video.frames import CODECS, is_video
 
 Kind = Literal["photo", "mask", "illumination", "compare"]
 STDOUT = "-"

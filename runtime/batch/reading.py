@@ -4,10 +4,10 @@ import os
 import select
 import sys
 
-from runtime.batch.inputs import STDIN
-from runtime.batch.stopping import Stop
-from runtime.errors import PhotoError
-from runtime.photo.reading import opened
+from shadowdiffusion.runtime.batch.inputs import STDIN
+from shadowdiffusion.runtime.batch.stopping import Stop
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo.reading import opened
 
 LARGEST = 2 << 30
 """Bytes that are read at most: more than a photo of the largest size has, and an end for endless devices."""

@@ -12,10 +12,10 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from runtime.batch.inputs import Problem
-from runtime.batch.outcome import Outcome
-from runtime.batch.stopping import Stop
-from runtime.commands.console import complain, one_line
+from shadowdiffusion.runtime.batch.inputs import Problem
+from shadowdiffusion.runtime.batch.outcome import Outcome
+from shadowdiffusion.runtime.batch.stopping import Stop
+from shadowdiffusion.runtime.commands.console import complain, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress

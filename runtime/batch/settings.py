@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from runtime.bundle.folder import NETWORKS, ROWS, Bundle
-from runtime.errors import RestoreError
-from runtime.photo import Format
-from runtime.photo.background import parse_colour
-from runtime.photo.formats import LOSSY
-from runtime.restorer import check_strength
+from shadowdiffusion.runtime.bundle.folder import NETWORKS, ROWS, Bundle
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.photo import Format
+from shadowdiffusion.runtime.photo.background import parse_colour
+from shadowdiffusion.runtime.photo.formats import LOSSY
+from shadowdiffusion.runtime.restorer import check_strength
 
 
 @dataclass(frozen=True)

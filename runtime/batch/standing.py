@@ -5,8 +5,8 @@ import os
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from runtime.batch.notes import Notes, Origin
-from runtime.errors import PhotoError
+from shadowdiffusion.runtime.batch.notes import Notes, Origin
+from shadowdiffusion.runtime.errors import PhotoError
 
 Standing = Literal["absent", "done", "other"]
 

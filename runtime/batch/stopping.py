@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from runtime.unfinished import remove_all
+from shadowdiffusion.runtime.unfinished import remove_all
 
 SHOW_CURSOR = b"\x1b[?25h"
 """To a terminal on which a bar has hidden it."""

@@ -6,8 +6,8 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.folder import Step
-from runtime.loop.loop import Loop, Progress, Working
+from shadowdiffusion.runtime.bundle.folder import Step
+from shadowdiffusion.runtime.loop.loop import Loop, Progress, Working
 
 Array = npt.NDArray[np.float32]
 

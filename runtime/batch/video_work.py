@@ -5,18 +5,18 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from runtime.batch.notes import Origin
-from runtime.batch.outcome import Outcome
-from runtime.batch.plan import Job
-from runtime.batch.settings import Settings
-from runtime.batch.standing import hash_of
-from runtime.batch.stopping import Stop
-from runtime.batch.work import Worker
-from runtime.errors import PhotoError
-from runtime.photo.pixels import Pixels
-from runtime.restorer import Restorer
-from runtime.video.frames import restore_video
-from runtime.video.steady import SteadyLoop
+from shadowdiffusion.runtime.batch.notes import Origin
+from shadowdiffusion.runtime.batch.outcome import Outcome
+from shadowdiffusion.runtime.batch.plan import Job
+from shadowdiffusion.runtime.batch.settings import Settings
+from shadowdiffusion.runtime.batch.standing import hash_of
+from shadowdiffusion.runtime.batch.stopping import Stop
+from shadowdiffusion.runtime.batch.work import Worker
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo.pixels import Pixels
+from shadowdiffusion.runtime.restorer import Restorer
+from shadowdiffusion.runtime.video.frames import restore_video
+from shadowdiffusion.runtime.video.steady import SteadyLoop
 
 
 class VideoWorker(Worker):

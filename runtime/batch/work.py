@@ -10,24 +10,24 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from runtime.batch.claims import claim, release_abandoned
-from runtime.batch.extras import comparison, illumination_picture, mask_picture
-from runtime.batch.masks import Partners
-from runtime.batch.notes import Note, Notes, Origin
-from runtime.batch.outcome import Outcome
-from runtime.batch.plan import STDOUT, Job, Kind
-from runtime.batch.reading import read_bytes
-from runtime.batch.settings import Settings
-from runtime.batch.standing import hash_of, look, same_file
-from runtime.batch.stopping import Stop, Stopped
-from runtime.errors import PhotoError, RestoreError
-from runtime.loop.loop import Progress
-from runtime.photo import Format, Photo, encode_photo, read_photo, write_photo
-from runtime.photo.background import composed
-from runtime.photo.encoding import check_fit
-from runtime.photo.formats import check_sides, format_of, sniff
-from runtime.photo.reading import natural_format
-from runtime.working_photo import Restored
+from shadowdiffusion.runtime.batch.claims import claim, release_abandoned
+from shadowdiffusion.runtime.batch.extras import comparison, illumination_picture, mask_picture
+from shadowdiffusion.runtime.batch.masks import Partners
+from shadowdiffusion.runtime.batch.notes import Note, Notes, Origin
+from shadowdiffusion.runtime.batch.outcome import Outcome
+from shadowdiffusion.runtime.batch.plan import STDOUT, Job, Kind
+from shadowdiffusion.runtime.batch.reading import read_bytes
+from shadowdiffusion.runtime.batch.settings import Settings
+from shadowdiffusion.runtime.batch.standing import hash_of, look, same_file
+from shadowdiffusion.runtime.batch.stopping import Stop, Stopped
+from shadowdiffusion.runtime.errors import PhotoError, RestoreError
+from shadowdiffusion.runtime.loop.loop import Progress
+from shadowdiffusion.runtime.photo import Format, Photo, encode_photo, read_photo, write_photo
+from shadowdiffusion.runtime.photo.background import composed
+from shadowdiffusion.runtime.photo.encoding import check_fit
+from shadowdiffusion.runtime.photo.formats import check_sides, format_of, sniff
+from shadowdiffusion.runtime.photo.reading import natural_format
+from shadowdiffusion.runtime.working_photo import Restored
 
 PATIENCE = 0.2
 """Seconds between looks at a photo that another process restores."""

@@ -2,7 +2,7 @@
 
 The members are exactly the manifest and the files it lists, and the records of engines and the files they list, at the
 top or in one folder on top: nothing in the archive can hide or land elsewhere when it is unpacked, and sizes are known
-before. `python -m export pack` writes such files without compression; those of other programs may be compressed.
+before. `shadowdiffusion export pack` writes such files without compression; those of other programs may be compressed.
 """
 
 import hashlib
@@ -16,10 +16,10 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from runtime.bundle.folder import ENGINES, MANIFEST, load_folder, parse_manifest
-from runtime.cache import CHOOSE, cache_folder
-from runtime.engines.store import PLAIN_NAME, RECORD, engine_damage, parse_record, read_engine
-from runtime.errors import BundleError
+from shadowdiffusion.runtime.bundle.engines import PLAIN_NAME, RECORD, engine_damage, parse_record, read_engine
+from shadowdiffusion.runtime.bundle.folder import ENGINES, MANIFEST, load_folder, parse_manifest
+from shadowdiffusion.runtime.cache import CHOOSE, cache_folder
+from shadowdiffusion.runtime.errors import BundleError
 
 LARGEST_MANIFEST = 16 * 2**20
 """Bytes of a manifest or record; real ones have about 20 kB."""

@@ -20,9 +20,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from runtime.bundle.gpu_kernels import Kernel
-from runtime.errors import BundleError, RestoreError
-from runtime.replacing import replaced
+from shadowdiffusion.runtime.bundle.gpu_kernels import Kernel
+from shadowdiffusion.runtime.errors import BundleError, RestoreError
+from shadowdiffusion.runtime.replacing import replaced
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -38,7 +38,7 @@ GOLDEN_EXPECTED = "golden/expected.npz"
 ENGINES = "engines"
 """Folder of compiled engines (see `runtime.engines`): optional, not listed in the manifest nor verified with it."""
 
-DEFAULT_BUNDLE = Path(__file__).parents[1] / "bundles" / "shadow"
+DEFAULT_BUNDLE = Path(__file__).parents[1] / "builtin" / "shadow"
 """Where an installation keeps its built-in shadow-removal bundle."""
 
 Task = Literal["shadow", "low-light", "exposure"]

@@ -7,8 +7,8 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.folder import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle
-from runtime.errors import BundleError
+from shadowdiffusion.runtime.bundle.folder import GOLDEN_EXPECTED, GOLDEN_INPUT, Bundle
+from shadowdiffusion.runtime.errors import BundleError
 
 Array = npt.NDArray[np.float32]
 

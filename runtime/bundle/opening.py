@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from runtime.bundle.archive import unpack
-from runtime.bundle.folder import DEFAULT_BUNDLE, MANIFEST, Bundle, Task, load_folder
-from runtime.errors import BundleError
+from shadowdiffusion.runtime.bundle.archive import unpack
+from shadowdiffusion.runtime.bundle.folder import DEFAULT_BUNDLE, MANIFEST, Bundle, Task, load_folder
+from shadowdiffusion.runtime.errors import BundleError
 
 
 def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:

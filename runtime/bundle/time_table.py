@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.folder import ROWS, Bundle
-from runtime.errors import BundleError
+from shadowdiffusion.runtime.bundle.folder import ROWS, Bundle
+from shadowdiffusion.runtime.errors import BundleError
 
 Array = npt.NDArray[np.float32]
 

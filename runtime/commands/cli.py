@@ -6,17 +6,19 @@ photos failed, 2 bad usage, bundle or machine, 128 + N ended by signal N (130: C
 
 import sys
 import warnings
+from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from runtime.commands.console import complain, survive_any_name
-from runtime.commands.doctor_command import doctor
-from runtime.commands.info_command import info
-from runtime.commands.restore_command import restore
-from runtime.commands.restore_options import ENDING
-from runtime.commands.sectioned_help import SectionedCommand
-from runtime.errors import RestoreError
+from shadowdiffusion.runtime.commands.console import complain, survive_any_name
+from shadowdiffusion.runtime.commands.doctor_command import doctor
+from shadowdiffusion.runtime.commands.info_command import info
+from shadowdiffusion.runtime.commands.restore_command import restore
+from shadowdiffusion.runtime.commands.restore_options import ENDING
+from shadowdiffusion.runtime.commands.sectioned_help import SectionedCommand
+from shadowdiffusion.runtime.errors import RestoreError
 
 app = typer.Typer(
     add_completion=False,
@@ -28,6 +30,30 @@ app = typer.Typer(
 app.command(cls=SectionedCommand, epilog=ENDING)(restore)
 app.command()(info)
 app.command()(doctor)
+
+OTHERS = {
+    "export": ("shadowdiffusion.export.commands.cli", "Make bundles, kernels and engines, and look after them."),
+    "train": ("shadowdiffusion.training.cli", "Train, evaluate and import networks."),
+    "bench": ("shadowdiffusion.benchmarks.cli", "Measure bundles, engines and kernels."),
+}
+"""Command -> module with its `main(program)`, and the line of `--help`. They load only when they are called."""
+
+
+def _delegate(name: str, module: str) -> Callable[[typer.Context], None]:
+    def call(context: typer.Context) -> None:
+        sys.argv[1:] = context.args
+        import_module(module).main(f"shadowdiffusion {name}")
+
+    return call
+
+
+for _name, (_module, _help) in OTHERS.items():
+    app.command(
+        _name,
+        help=_help,
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
+    )(_delegate(_name, _module))
 
 
 def main() -> None:

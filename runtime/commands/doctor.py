@@ -10,17 +10,24 @@ from importlib.metadata import PackageNotFoundError, version
 from time import perf_counter
 from typing import NamedTuple, get_args
 
-from runtime import TELEMETRY_OFF
-from runtime.backends.selection import Backend, choose, misfit
-from runtime.bundle.folder import Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.cache import CHOOSE, cache_folder
-from runtime.cores import cores, usable_cores
-from runtime.engines.device import find_cpu, find_gpu
-from runtime.engines.fit import this_machine
-from runtime.engines.store import BackendName, Device, EngineKey, engine_folders, engine_stores, read_engine
-from runtime.errors import BundleError, RestoreError
-from runtime.restorer import Restorer
+from shadowdiffusion.runtime import TELEMETRY_OFF
+from shadowdiffusion.runtime.bundle.device import find_cpu, find_gpu
+from shadowdiffusion.runtime.bundle.engines import (
+    BackendName,
+    Device,
+    EngineKey,
+    engine_folders,
+    engine_stores,
+    read_engine,
+)
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.cache import CHOOSE, cache_folder
+from shadowdiffusion.runtime.cores import cores, usable_cores
+from shadowdiffusion.runtime.errors import BundleError, RestoreError
+from shadowdiffusion.runtime.restorer import Restorer
+from shadowdiffusion.runtime.selection.fit import this_machine
+from shadowdiffusion.runtime.selection.selection import Backend, choose, misfit
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "numpy", "pyvips")
 GIB = 2**30
@@ -110,7 +117,7 @@ def _bundle(bundle: Bundle) -> Iterator[Finding]:
     yield Finding("bundle", text)
     generations = sorted({build.sm for kernel in manifest.kernels for build in kernel.builds})
     names = ", ".join(f"sm_{sm}" for sm in generations)
-    yield Finding("kernels", names or "none: python -m export kernels BUNDLE adds them, for GPUs")
+    yield Finding("kernels", names or "none: shadowdiffusion export kernels BUNDLE adds them, for GPUs")
     yield Finding("engines", f"looked for in {' and '.join(map(str, engine_stores(bundle)))}")
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runtime.commands import restore_options as options
+from shadowdiffusion.runtime.commands import restore_options as options
 
 
 def doctor(
@@ -17,7 +17,7 @@ def doctor(
     """Examine machine, packages, bundle and engines, and run the golden example; exit code 2 if photos cannot be
     restored.
     """
-    from runtime.commands.doctor import examine
+    from shadowdiffusion.runtime.commands.doctor import examine
 
     found = []
     for finding in examine(bundle, backend, device, threads):

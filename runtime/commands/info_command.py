@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from runtime.bundle.folder import Bundle, Illumination, Note, Verification
+    from shadowdiffusion.runtime.bundle.folder import Bundle, Illumination, Note, Verification
 
 
 def info(
@@ -20,15 +20,15 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Describe a bundle, after verifying its files."""
-    from runtime.bundle.folder import encode_manifest
-    from runtime.bundle.opening import load_bundle
+    from shadowdiffusion.runtime.bundle.folder import encode_manifest
+    from shadowdiffusion.runtime.bundle.opening import load_bundle
 
     opened = load_bundle(bundle)
     typer.echo(encode_manifest(opened.manifest).decode().rstrip() if json else _describe(opened))
     if check:
-        from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-        from runtime.loop.host_loop import HostLoop
-        from runtime.restorer import Restorer
+        from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+        from shadowdiffusion.runtime.loop.host_loop import HostLoop
+        from shadowdiffusion.runtime.restorer import Restorer
 
         restorer = Restorer(opened, HostLoop(opened, OnnxRuntimeNetworks(opened)))
         typer.echo(f"golden check passed: {restorer.check():.1f} dB", err=json)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from runtime.commands import restore_options as options
-from runtime.commands.console import complain
-from runtime.errors import RestoreError
+from shadowdiffusion.runtime.commands import restore_options as options
+from shadowdiffusion.runtime.commands.console import complain
+from shadowdiffusion.runtime.errors import RestoreError
 
 if TYPE_CHECKING:
-    from runtime.backends.selection import Backend
-    from runtime.bundle.folder import Task
-    from runtime.engines.store import Device, Precision
-    from runtime.restorer import Restorer
+    from shadowdiffusion.runtime.bundle.engines import Device, Precision
+    from shadowdiffusion.runtime.bundle.folder import Task
+    from shadowdiffusion.runtime.restorer import Restorer
+    from shadowdiffusion.runtime.selection.selection import Backend
 
 
 def restore(
@@ -50,19 +50,19 @@ def restore(
     quiet: options.Quiet = False,
 ) -> None:
     """Restore photos of any size, one or many thousands."""
-    from runtime.batch.flight import restore_all
-    from runtime.batch.inputs import Inputs
-    from runtime.batch.masks import Partners
-    from runtime.batch.outcome import Outcome
-    from runtime.batch.plan import Job, Wanted, plan
-    from runtime.batch.report import Report
-    from runtime.batch.settings import Settings
-    from runtime.batch.stopping import Stop, stopped_by_signals
-    from runtime.batch.video_work import VideoWorker
-    from runtime.batch.work import Worker
-    from runtime.file_locks import check_locks
-    from runtime.photo import check_encoding
-    from runtime.video.frames import is_video
+    from shadowdiffusion.runtime.batch.flight import restore_all
+    from shadowdiffusion.runtime.batch.inputs import Inputs
+    from shadowdiffusion.runtime.batch.masks import Partners
+    from shadowdiffusion.runtime.batch.outcome import Outcome
+    from shadowdiffusion.runtime.batch.plan import Job, Wanted, plan
+    from shadowdiffusion.runtime.batch.report import Report
+    from shadowdiffusion.runtime.batch.settings import Settings
+    from shadowdiffusion.runtime.batch.stopping import Stop, stopped_by_signals
+    from shadowdiffusion.runtime.batch.video_work import VideoWorker
+    from shadowdiffusion.runtime.batch.work import Worker
+    from shadowdiffusion.runtime.file_locks import check_locks
+    from shadowdiffusion.runtime.photo import check_encoding
+    from shadowdiffusion.runtime.video.frames import is_video
 
     check_locks()
     if native and working_size is not None:
@@ -120,9 +120,9 @@ def _open(
     engine: str | None,
 ) -> "Restorer":
     """The Restorer that was asked for, with one photo at a time in its networks."""
-    from runtime.batch.turns import OneAtATime
-    from runtime.bundle.opening import built_in
-    from runtime.loading import load
+    from shadowdiffusion.runtime.batch.turns import OneAtATime
+    from shadowdiffusion.runtime.bundle.opening import built_in
+    from shadowdiffusion.runtime.selection.loading import load
 
     path = built_in(task) if task and bundle is None else bundle
     restorer = load(path, backend, device, threads, lambda line: complain(line, "note"), precision, engine)

@@ -6,10 +6,10 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.folder import Manifest, Step
-from runtime.gpu.cuda import Cuda
-from runtime.gpu.layout import Layout, aligned
-from runtime.gpu.step_table import step_table
+from shadowdiffusion.runtime.bundle.folder import Manifest, Step
+from shadowdiffusion.runtime.gpu.cuda import Cuda
+from shadowdiffusion.runtime.gpu.layout import Layout, aligned
+from shadowdiffusion.runtime.gpu.step_table import step_table
 
 Array = npt.NDArray[np.float32]
 INDEX_BYTES = 16

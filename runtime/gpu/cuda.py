@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.engines.device import MAJOR, MINOR
-from runtime.errors import OutOfMemoryError, RestoreError
-from runtime.forking import AFTER_CUDA
+from shadowdiffusion.runtime.bundle.device import MAJOR, MINOR
+from shadowdiffusion.runtime.errors import OutOfMemoryError, RestoreError
+from shadowdiffusion.runtime.forking import AFTER_CUDA
 
 Array = npt.NDArray[Any]
 

@@ -7,7 +7,7 @@ import ctypes
 import weakref
 from collections.abc import Callable
 
-from runtime.gpu.cuda import Cuda
+from shadowdiffusion.runtime.gpu.cuda import Cuda
 
 THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what this thread must not do during capture is refused
 

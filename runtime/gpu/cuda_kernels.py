@@ -8,11 +8,11 @@ import ctypes
 import struct
 from collections.abc import Iterable
 
-from runtime.bundle.folder import Bundle
-from runtime.bundle.gpu_kernels import Kernel, KernelArgument, KernelBuild
-from runtime.errors import BundleError, RestoreError
-from runtime.gpu.cuda import Cuda
-from runtime.gpu.grid_rule import programs
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.gpu_kernels import Kernel, KernelArgument, KernelBuild
+from shadowdiffusion.runtime.errors import BundleError, RestoreError
+from shadowdiffusion.runtime.gpu.cuda import Cuda
+from shadowdiffusion.runtime.gpu.grid_rule import programs
 
 CODES = {"i32": "i", "i64": "q", "fp32": "f"}
 SCRATCH = frozenset({"global_scratch", "profile_scratch"})
@@ -66,7 +66,7 @@ class CudaKernels:
         self._loaded[name].launch(self._cuda, images, arguments)
 
     def _advice(self) -> str:
-        return f"python -m export kernels {self._bundle.path} --sm {self._cuda.sm}"
+        return f"shadowdiffusion export kernels {self._bundle.path} --sm {self._cuda.sm}"
 
 
 class _Loaded:

@@ -12,21 +12,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends.networks import Networks
-from runtime.bundle.folder import Bundle, Step
-from runtime.errors import OutOfMemoryError, RestoreError
-from runtime.gpu.constants import DeviceConstants
-from runtime.gpu.cuda_graph import Graph
-from runtime.gpu.cuda_kernels import CudaKernels
-from runtime.gpu.device_networks import DeviceNetworks
-from runtime.gpu.layout import Shape
-from runtime.gpu.plan import Plan
-from runtime.gpu.program import Program, kernel_names
-from runtime.gpu.slot import Slot
-from runtime.gpu.workspace import Workspace
-from runtime.loop.host_loop import HostLoop
-from runtime.loop.loop import Progress, Working, pad
-from runtime.loop.noise import check_seed
+from shadowdiffusion.runtime.bundle.folder import Bundle, Step
+from shadowdiffusion.runtime.errors import OutOfMemoryError, RestoreError
+from shadowdiffusion.runtime.gpu.constants import DeviceConstants
+from shadowdiffusion.runtime.gpu.cuda_graph import Graph
+from shadowdiffusion.runtime.gpu.cuda_kernels import CudaKernels
+from shadowdiffusion.runtime.gpu.device_networks import DeviceNetworks
+from shadowdiffusion.runtime.gpu.layout import Shape
+from shadowdiffusion.runtime.gpu.plan import Plan
+from shadowdiffusion.runtime.gpu.program import Program, kernel_names
+from shadowdiffusion.runtime.gpu.slot import Slot
+from shadowdiffusion.runtime.gpu.workspace import Workspace
+from shadowdiffusion.runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.loop.loop import Progress, Working, pad
+from shadowdiffusion.runtime.loop.networks import Networks
+from shadowdiffusion.runtime.loop.noise import check_seed
 
 Array = npt.NDArray[np.float32]
 

@@ -7,14 +7,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends.networks import Networks
-from runtime.bundle.folder import Step
-from runtime.gpu.cuda import Cuda
-from runtime.gpu.layout import Shape
+from shadowdiffusion.runtime.bundle.folder import Step
+from shadowdiffusion.runtime.gpu.cuda import Cuda
+from shadowdiffusion.runtime.gpu.layout import Shape
+from shadowdiffusion.runtime.loop.networks import Networks
 
 Array = npt.NDArray[np.float32]
 Tensors = dict[str, dict[str, Any]]
-"""As in `runtime.engines.store.NetworkRecord`."""
+"""As in `runtime.bundle.engines.NetworkRecord`."""
 Bound = Mapping[str, tuple[int, Shape]]
 """Address and shape of tensors by name."""
 

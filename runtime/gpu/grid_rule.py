@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil
 
-from runtime.errors import BundleError
+from shadowdiffusion.runtime.errors import BundleError
 
 TOKEN = re.compile(r"\s*(ceil\b|[A-Za-z_]\w*|\d+|[*/()])")
 LARGEST = 2**31 - 1

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runtime.bundle.folder import Sampling, Step
-from runtime.loop.sampler import reads_refined
+from shadowdiffusion.runtime.bundle.folder import Sampling, Step
+from shadowdiffusion.runtime.loop.sampler import reads_refined
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 Nothing here waits, allocates, or depends on pixel values, so that the stream's work may be captured as a CUDA graph.
 """
 
-from runtime.backends.networks import PACKED_INPUT
-from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Manifest, Sampling
-from runtime.errors import RestoreError
-from runtime.gpu.constants import DeviceConstants
-from runtime.gpu.cuda_kernels import CudaKernels
-from runtime.gpu.device_networks import DeviceNetworks
-from runtime.gpu.plan import Plan
-from runtime.gpu.workspace import Workspace
+from shadowdiffusion.runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR, Manifest, Sampling
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.gpu.constants import DeviceConstants
+from shadowdiffusion.runtime.gpu.cuda_kernels import CudaKernels
+from shadowdiffusion.runtime.gpu.device_networks import DeviceNetworks
+from shadowdiffusion.runtime.gpu.plan import Plan
+from shadowdiffusion.runtime.gpu.workspace import Workspace
+from shadowdiffusion.runtime.loop.networks import PACKED_INPUT
 
 KINDS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
 """As kernels are named, by TensorRT's names."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.gpu.cuda import Cuda, Event, Pinned
-from runtime.gpu.layout import Layout
+from shadowdiffusion.runtime.gpu.cuda import Cuda, Event, Pinned
+from shadowdiffusion.runtime.gpu.layout import Layout
 
 Array = npt.NDArray[np.float32]
 

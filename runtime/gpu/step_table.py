@@ -14,8 +14,8 @@ from math import inf, sqrt
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.folder import Sampling, Step
-from runtime.loop.sampler import reads_refined
+from shadowdiffusion.runtime.bundle.folder import Sampling, Step
+from shadowdiffusion.runtime.loop.sampler import reads_refined
 
 Array = npt.NDArray[np.float32]
 

@@ -1,13 +1,13 @@
 """All memory that images of one shape need on the GPU, with the networks bound to it."""
 
-from runtime.backends.networks import PACKED_INPUT
-from runtime.backends.tensor_types import SIZES
-from runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR
-from runtime.gpu.cuda_graph import Graph
-from runtime.gpu.device_networks import DeviceNetworks, Execution
-from runtime.gpu.layout import Layout, Shape
-from runtime.gpu.plan import Plan
-from runtime.gpu.slot import Slot
+from shadowdiffusion.runtime.bundle.folder import DENOISER, MASK_HEAD, PRIOR
+from shadowdiffusion.runtime.gpu.cuda_graph import Graph
+from shadowdiffusion.runtime.gpu.device_networks import DeviceNetworks, Execution
+from shadowdiffusion.runtime.gpu.layout import Layout, Shape
+from shadowdiffusion.runtime.gpu.plan import Plan
+from shadowdiffusion.runtime.gpu.slot import Slot
+from shadowdiffusion.runtime.gpu.tensor_types import SIZES
+from shadowdiffusion.runtime.loop.networks import PACKED_INPUT
 
 PARTS = 128
 """Partial sums of the kernel `confident_depth`, per image and quantity."""

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from runtime.backends.networks import Networks
-from runtime.bundle.folder import Bundle, Step
-from runtime.errors import RestoreError
-from runtime.loop.loop import Progress, Working, pad
-from runtime.loop.noise import gaussian
-from runtime.loop.prior_update import confident_mask, illumination
-from runtime.loop.sampler import sample
+from shadowdiffusion.runtime.bundle.folder import Bundle, Step
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.loop.loop import Progress, Working, pad
+from shadowdiffusion.runtime.loop.networks import Networks
+from shadowdiffusion.runtime.loop.noise import gaussian
+from shadowdiffusion.runtime.loop.prior_update import confident_mask, illumination
+from shadowdiffusion.runtime.loop.sampler import sample
 
 Array = npt.NDArray[np.float32]
 

@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends.networks import Networks, Used
-from runtime.bundle.folder import Step
+from shadowdiffusion.runtime.bundle.folder import Step
+from shadowdiffusion.runtime.loop.networks import Networks, Used
 
 Array = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]

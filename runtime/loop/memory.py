@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from runtime.control_groups import CGROUPS, PROC, groups_around
+from shadowdiffusion.runtime.control_groups import CGROUPS, PROC, groups_around
 
 UNLIMITED = 1 << 60
 """The first version of control groups writes a number about as large for no limit."""

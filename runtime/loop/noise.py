@@ -9,7 +9,7 @@ the whole.
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import RestoreError
+from shadowdiffusion.runtime.errors import RestoreError
 
 Words = npt.NDArray[np.uint32]
 

@@ -8,7 +8,7 @@ W] in [0, 1], h [N, 3, H, W] >= 0.
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.folder import Illumination
+from shadowdiffusion.runtime.bundle.folder import Illumination
 
 Array = npt.NDArray[np.float32]
 

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.folder import Sampling, Step
-from runtime.loop.prior_update import blend_coefficients, closed_form_mask
+from shadowdiffusion.runtime.bundle.folder import Sampling, Step
+from shadowdiffusion.runtime.loop.prior_update import blend_coefficients, closed_form_mask
 
 Array = npt.NDArray[np.float32]
 
 Denoise = Callable[[Array, Array, Array, Step, bool], tuple[Array, Array | None]]
-"""As `runtime.backends.networks.Networks.denoise`."""
+"""As `runtime.loop.networks.Networks.denoise`."""
 
 LATE = 0.2  # policy "late" shows predicted masks only to evaluations at t below this fraction of T
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends.networks import Networks, Sizes
-from runtime.bundle.folder import Step
+from shadowdiffusion.runtime.bundle.folder import Step
+from shadowdiffusion.runtime.loop.networks import Networks, Sizes
 
 Array = npt.NDArray[np.float32]
 
@@ -21,7 +21,7 @@ OVERLAP = 64
 
 
 class TiledNetworks:
-    """`runtime.backends.networks.Networks` that run others on tiles of at most `tile` (height, width) pixels.
+    """`runtime.loop.networks.Networks` that run others on tiles of at most `tile` (height, width) pixels.
 
     multiple: of which the sizes of tiles and images are multiples.
     """

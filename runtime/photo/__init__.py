@@ -5,12 +5,12 @@ with or without transparency; other formats are read where libvips can. A `Photo
 colours; `to_srgb` and `from_srgb` convert small images between those and sRGB, which is what the networks know.
 """
 
-from runtime.photo.encoding import encode_photo
-from runtime.photo.formats import SUFFIXES, Format, check_encoding, suffix_of
-from runtime.photo.image import Photo
-from runtime.photo.pixels import WHOLE, unit_floats, usable_pixels
-from runtime.photo.reading import MAX_PIXELS, read_photo
-from runtime.photo.writing import check_target, write_photo
+from shadowdiffusion.runtime.photo.encoding import encode_photo
+from shadowdiffusion.runtime.photo.formats import SUFFIXES, Format, check_encoding, suffix_of
+from shadowdiffusion.runtime.photo.image import Photo
+from shadowdiffusion.runtime.photo.pixels import WHOLE, unit_floats, usable_pixels
+from shadowdiffusion.runtime.photo.reading import MAX_PIXELS, read_photo
+from shadowdiffusion.runtime.photo.writing import check_target, write_photo
 
 __all__ = [
     "MAX_PIXELS",

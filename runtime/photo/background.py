@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from runtime.errors import PhotoError
-from runtime.photo.image import Photo
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo.image import Photo
 
 _NAMES = {
     "black": "000000", "silver": "c0c0c0", "gray": "808080", "grey": "808080", "white": "ffffff", "maroon": "800000",

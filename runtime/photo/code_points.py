@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import PhotoError
-from runtime.photo.profiles import BT709, D65, Curve, Primaries, build_profile, srgb_curve
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo.profiles import BT709, D65, Curve, Primaries, build_profile, srgb_curve
 
 _C = (0.310, 0.316)
 _PRIMARIES = {

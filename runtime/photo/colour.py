@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from runtime.photo.metadata import ICC
-from runtime.photo.pixels import LUMINANCE, Pixels
+from shadowdiffusion.runtime.photo.metadata import ICC
+from shadowdiffusion.runtime.photo.pixels import LUMINANCE, Pixels
 
 Array = npt.NDArray[np.float32]
 

@@ -5,13 +5,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from runtime.errors import PhotoError
-from runtime.photo.formats import LOSSY, QUALITY, Format, check_encoding, check_sides
-from runtime.photo.image import Photo
-from runtime.photo.libvips import reason
-from runtime.photo.metadata import EXIF, ICC, Metadata, attach
-from runtime.photo.pixels import Pixels
-from runtime.photo.tiff_exif import insert_exif
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo.formats import LOSSY, QUALITY, Format, check_encoding, check_sides
+from shadowdiffusion.runtime.photo.image import Photo
+from shadowdiffusion.runtime.photo.libvips import reason
+from shadowdiffusion.runtime.photo.metadata import EXIF, ICC, Metadata, attach
+from shadowdiffusion.runtime.photo.pixels import Pixels
+from shadowdiffusion.runtime.photo.tiff_exif import insert_exif
 
 _SAVE_OPTIONS: dict[Format, dict[str, Any]] = {
     "jpeg": {"subsample_mode": "off", "optimize_coding": True},

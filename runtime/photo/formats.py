@@ -3,7 +3,7 @@
 from pathlib import PurePath
 from typing import Literal
 
-from runtime.errors import PhotoError
+from shadowdiffusion.runtime.errors import PhotoError
 
 Format = Literal["jpeg", "png", "webp", "tiff"]
 """What is read and written."""

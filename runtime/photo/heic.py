@@ -4,9 +4,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from runtime.errors import PhotoError
-from runtime.photo.heif_boxes import read_boxes
-from runtime.photo.pixels import Pixels
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo.heif_boxes import read_boxes
+from shadowdiffusion.runtime.photo.pixels import Pixels
 
 
 def decode_heic(file: BinaryIO, name: str) -> Pixels:
@@ -25,7 +25,7 @@ def decode_heic(file: BinaryIO, name: str) -> Pixels:
     try:
         import pi_heif
     except ImportError as error:
-        from runtime.packages import missing_package
+        from shadowdiffusion.runtime.packages import missing_package
 
         raise PhotoError(f"cannot decode {name}, which is HEIC: {missing_package(error, 'heic')}") from error
     meta = read_boxes(file).meta

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
-from runtime.photo.code_points import CodePoints
+from shadowdiffusion.runtime.photo.code_points import CodePoints
 
 _LARGEST = 1 << 24
 """Bytes of the box that describes the items; more is no photo."""

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
-from runtime.photo.colour import Array, from_srgb, to_srgb
-from runtime.photo.metadata import ICC, Metadata
-from runtime.photo.pixels import Pixels
+from shadowdiffusion.runtime.photo.colour import Array, from_srgb, to_srgb
+from shadowdiffusion.runtime.photo.metadata import ICC, Metadata
+from shadowdiffusion.runtime.photo.pixels import Pixels
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runtime.forking import abandon, survive_forks
+from shadowdiffusion.runtime.forking import abandon, survive_forks
 
 _SYSTEM = "system error: "
 _WHEEL = "pyvips_binary.libs"

@@ -7,7 +7,7 @@ What the format of a result has no place for is left out: IPTC in PNG and WebP, 
 import re
 from typing import Any
 
-from runtime.photo.formats import Format
+from shadowdiffusion.runtime.photo.formats import Format
 
 Metadata = dict[str, tuple[int, Any]]
 """libvips fields by name: (type, value)."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import PhotoError
+from shadowdiffusion.runtime.errors import PhotoError
 
 Pixels = npt.NDArray[Any]
 

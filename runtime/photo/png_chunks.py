@@ -7,8 +7,8 @@ with cHRM counts.
 import struct
 from typing import BinaryIO, NamedTuple
 
-from runtime.photo.code_points import CodePoints
-from runtime.photo.profiles import BT709, Primaries, build_profile, srgb_curve
+from shadowdiffusion.runtime.photo.code_points import CodePoints
+from shadowdiffusion.runtime.photo.profiles import BT709, Primaries, build_profile, srgb_curve
 
 _START = 8
 _WANTED = {b"acTL": 8, b"cICP": 4, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"iCCP": 0}

@@ -13,21 +13,21 @@ from typing import Any, BinaryIO, NamedTuple, cast, get_args
 
 import numpy as np
 
-from runtime.errors import PhotoError
-from runtime.photo.code_points import CodePoints, of_profile
-from runtime.photo.colour import judge
-from runtime.photo.formats import TITLES, Format, ReadOnly, sniff
-from runtime.photo.heic import decode_heic
-from runtime.photo.heif_boxes import read_boxes
-from runtime.photo.image import Photo
-from runtime.photo.libvips import load_pyvips, reason
-from runtime.photo.metadata import EXIF, ICC, XMP, Metadata, read_metadata
-from runtime.photo.pixels import Pixels
-from runtime.photo.png_chunks import Chunks, read_chunks
-from runtime.photo.profiles import adobe_rgb, says_adobe_rgb
-from runtime.photo.tiff_exif import read_exif
-from runtime.photo.tiff_pages import main_page
-from runtime.photo.xmp import keep_promises
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo.code_points import CodePoints, of_profile
+from shadowdiffusion.runtime.photo.colour import judge
+from shadowdiffusion.runtime.photo.formats import TITLES, Format, ReadOnly, sniff
+from shadowdiffusion.runtime.photo.heic import decode_heic
+from shadowdiffusion.runtime.photo.heif_boxes import read_boxes
+from shadowdiffusion.runtime.photo.image import Photo
+from shadowdiffusion.runtime.photo.libvips import load_pyvips, reason
+from shadowdiffusion.runtime.photo.metadata import EXIF, ICC, XMP, Metadata, read_metadata
+from shadowdiffusion.runtime.photo.pixels import Pixels
+from shadowdiffusion.runtime.photo.png_chunks import Chunks, read_chunks
+from shadowdiffusion.runtime.photo.profiles import adobe_rgb, says_adobe_rgb
+from shadowdiffusion.runtime.photo.tiff_exif import read_exif
+from shadowdiffusion.runtime.photo.tiff_pages import main_page
+from shadowdiffusion.runtime.photo.xmp import keep_promises
 
 FilePath = str | os.PathLike[str]
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from runtime.errors import PhotoError
+from shadowdiffusion.runtime.errors import PhotoError
 
 _SUBFILE, _OLD_SUBFILE, _PHOTOMETRIC, _SUB_IFDS, _DNG = 254, 255, 262, 330, 50706
 _RAW = (32803, 34892)

@@ -4,13 +4,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.errors import PhotoError
-from runtime.photo.encoding import encode_into
-from runtime.photo.formats import Format, check_encoding, format_of
-from runtime.photo.image import Photo
-from runtime.photo.reading import FilePath
-from runtime.replacing import temporary_beside
-from runtime.unfinished import create, remove
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo.encoding import encode_into
+from shadowdiffusion.runtime.photo.formats import Format, check_encoding, format_of
+from shadowdiffusion.runtime.photo.image import Photo
+from shadowdiffusion.runtime.photo.reading import FilePath
+from shadowdiffusion.runtime.replacing import temporary_beside
+from shadowdiffusion.runtime.unfinished import create, remove
 
 _TAKEN = "it exists already (--overwrite replaces it)"
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import PhotoError
-from runtime.replacing import temporary_beside
-from runtime.unfinished import create, remove
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.replacing import temporary_beside
+from shadowdiffusion.runtime.unfinished import create, remove
 
 Pixels = npt.NDArray[Any]
 EachFrame = Callable[[Pixels], Pixels]
@@ -68,7 +68,7 @@ def restore_video(
     try:
         import av
     except ImportError as error:
-        from runtime.packages import missing_package
+        from shadowdiffusion.runtime.packages import missing_package
 
         raise PhotoError(f"cannot read {source}: {missing_package(error, 'video')}") from error
     _check_target(source, target, overwrite, quality)

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.folder import Step
-from runtime.full_size.illumination import FLOOR, log_gain, to_encoded, to_linear
-from runtime.loop.loop import Loop, Progress, Working
+from shadowdiffusion.runtime.bundle.folder import Step
+from shadowdiffusion.runtime.gain.illumination import FLOOR, log_gain, to_encoded, to_linear
+from shadowdiffusion.runtime.loop.loop import Loop, Progress, Working
 
 Array = npt.NDArray[np.float32]
 

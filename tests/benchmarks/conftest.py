@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.models.subject import Subject, tiny_subject
+from shadowdiffusion.benchmarks.models.subject import Subject, tiny_subject
 
 ROOT = Path(__file__).resolve().parents[2]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -21,7 +21,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(scope="session")
 def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     """The tiny networks in every form, in a cache of the tests' own, which stays set and all workers share."""
-    from export import graph
+    from shadowdiffusion.export import graph
 
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "benchmarks-cache"

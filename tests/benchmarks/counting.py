@@ -26,8 +26,8 @@ FEW, MANY = 2, 5
 
 def counted(folder: Path) -> dict[str, Any]:
     """Everything, by name. folder: an empty one, to work in."""
-    from benchmarks.models.subject import tiny_subject
-    from runtime.bundle.folder import DEFAULT_BUNDLE
+    from shadowdiffusion.benchmarks.models.subject import tiny_subject
+    from shadowdiffusion.runtime.bundle.folder import DEFAULT_BUNDLE
 
     tiny = tiny_subject(lambda line: None)
     return {
@@ -39,9 +39,13 @@ def counted(folder: Path) -> dict[str, Any]:
         "loop on a GPU": gpu_work(folder),
         "sampler on a CPU": sampler_memory(),
         "imports": {
-            "shadowdiffusion --help": imported("from runtime.__main__ import main; main()", "--help"),
-            "runtime": imported("import runtime; runtime.load"),
-            "runtime and the built-in bundle": imported("import runtime; runtime.load(device='cpu')"),
+            "shadowdiffusion --help": imported(
+                "from shadowdiffusion.runtime.commands.cli import main; main()", "--help"
+            ),
+            "runtime": imported("from shadowdiffusion import runtime; runtime.load"),
+            "runtime and the built-in bundle": imported(
+                "from shadowdiffusion import runtime; runtime.load(device='cpu')"
+            ),
         },
         "megabytes of the installed runtime": installed(),
     }
@@ -61,8 +65,8 @@ def gpu_work(folder: Path) -> dict[str, Any]:
     """Of a photo restored by captured graphs, on a driver made in Python: work on the device, and calls."""
     import pytest
 
-    from runtime.backends import tensorrt_networks
-    from runtime.gpu.cuda import Cuda
+    from shadowdiffusion.runtime.backends import tensorrt_networks
+    from shadowdiffusion.runtime.gpu.cuda import Cuda
     from tests.runtime.fake_gpu import Driver
     from tests.runtime.fake_tensorrt import TensorRT
     from tests.runtime.gpu.test_device_loop import loops, made, photos
@@ -92,10 +96,10 @@ def gpu_work(folder: Path) -> dict[str, Any]:
 
 def sampler_memory() -> dict[str, float]:
     """The most that the sampler holds beside its inputs, as a multiple of an image; the network's output is one."""
-    from export.schedule import sampling_section
-    from runtime.loop.sampler import sample
-    from training.sampler import SamplerOptions
-    from training.schedule import DiffusionConfig
+    from shadowdiffusion.export.schedule import sampling_section
+    from shadowdiffusion.runtime.loop.sampler import sample
+    from shadowdiffusion.training.sampler import SamplerOptions
+    from shadowdiffusion.training.schedule import DiffusionConfig
 
     side = 8 * SIDE
     sampling = sampling_section(SamplerOptions(), DiffusionConfig())
@@ -134,9 +138,11 @@ def imported(program: str, *arguments: str) -> dict[str, Any]:
     line = [sys.executable, "-c", listing, *arguments]
     done = subprocess.run(line, cwd=ROOT, env=_plain(), capture_output=True, text=True)
     modules = json.loads(done.stderr.splitlines()[-1])
-    others = {name.partition(".")[0] for name in modules} - set(sys.stdlib_module_names) - {"runtime", "__main__"}
+    own = {"shadowdiffusion", "__main__"}
+    others = {name.partition(".")[0] for name in modules} - set(sys.stdlib_module_names) - own
     public = sorted(name for name in others if not name.startswith("_") and "mypyc" not in name)
-    return {"modules of ours": sum(name.startswith("runtime") for name in modules), "packages of others": public}
+    ours = sum(name.startswith("shadowdiffusion.runtime") for name in modules)
+    return {"modules of ours": ours, "packages of others": public}
 
 
 def installed() -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.models.subject import Subject
+from shadowdiffusion.benchmarks.models.subject import Subject
 from tests.benchmarks.counting import EXPECTATIONS, counted
 
 COMMAND = "python -m tests.benchmarks.counting"

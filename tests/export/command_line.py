@@ -9,7 +9,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from export.__main__ import app
+from shadowdiffusion.export.commands.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 

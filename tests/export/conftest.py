@@ -22,16 +22,16 @@ import torch
 from onnx import ModelProto, numpy_helper
 from torch import nn
 
-from export import graph
-from export.bundle import BundleOptions, build_bundle
-from export.passes.catalog import PASSES
-from runtime.bundle.folder import Bundle, write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.engines.tolerances import TOLERANCES, Decibels
-from training.checkpoint import Model
-from training.degradation import DegradationConfig, DegradationPrior
-from training.denoiser import Denoiser, DenoiserConfig
-from training.sampler import SamplerOptions
+from shadowdiffusion.export import graph
+from shadowdiffusion.export.bundle import BundleOptions, build_bundle
+from shadowdiffusion.export.passes.catalog import PASSES
+from shadowdiffusion.runtime.bundle.folder import Bundle, write_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.selection.tolerances import TOLERANCES, Decibels
+from shadowdiffusion.training.checkpoint import Model
+from shadowdiffusion.training.degradation import DegradationConfig, DegradationPrior
+from shadowdiffusion.training.denoiser import Denoiser, DenoiserConfig
+from shadowdiffusion.training.sampler import SamplerOptions
 
 TINY_DENOISER = DenoiserConfig(base=16, multipliers=(1, 2), blocks=1, groups=4, patch=2)
 ATTENTIVE = DenoiserConfig(base=16, multipliers=(1, 2, 3), blocks=1, groups=8, attention=(1, 2), patch=1)

@@ -13,23 +13,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.bundle import BundleOptions, build_bundle
-from export.errors import ExportError
-from export.illumination import form_of, section
-from export.photos import verification_samples
-from export.verify import unit
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.bundle.folder import Bundle, Illumination, parse_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.errors import BundleError
-from runtime.loop.prior_update import illumination
-from runtime.loop.sampler import sample
+from shadowdiffusion.export.bundle import BundleOptions, build_bundle
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.illumination import form_of, section
+from shadowdiffusion.export.photos import verification_samples
+from shadowdiffusion.export.verify import unit
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.bundle.folder import Bundle, Illumination, parse_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError
+from shadowdiffusion.runtime.loop.prior_update import illumination
+from shadowdiffusion.runtime.loop.sampler import sample
+from shadowdiffusion.training import degradation
+from shadowdiffusion.training.checkpoint import Model, save_checkpoint
+from shadowdiffusion.training.degradation import AUTHORS, CLAMPED, IlluminationForm
+from shadowdiffusion.training.sampler import SamplerOptions
+from shadowdiffusion.training.sampler import sample as reference_sample
 from tests.export.command_line import call
-from training import degradation
-from training.checkpoint import Model, save_checkpoint
-from training.degradation import AUTHORS, CLAMPED, IlluminationForm
-from training.sampler import SamplerOptions
-from training.sampler import sample as reference_sample
 
 Array = npt.NDArray[np.float32]
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.bundle.folder import Illumination
-from runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.bundle.folder import Illumination
+from shadowdiffusion.runtime.bundle.opening import load_bundle
 from tests.export.command_line import ROOT, environment, run
 from tests.runtime.tiny import load_pixels, picture, save
 from tests.training.test_import_checkpoint import WrittenOut, linear_betas, network, released
@@ -74,4 +74,4 @@ def test_from_the_released_file_to_a_photo(tmp_path: Path) -> None:
     assert np.abs(load_pixels(whole).astype(int) - load_pixels(restored)).max() > 20
     refused = run("onnx", tmp_path / "I1_E1_gen.pth", "-o", tmp_path / "other")
     assert refused.returncode == 2
-    assert "python -m training import-checkpoint" in refused.stderr
+    assert "shadowdiffusion train import-checkpoint" in refused.stderr

@@ -12,16 +12,16 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import runtime
-from export import graph, verify
-from export.bundle import BundleOptions, build_bundle, check_target, folder_beside, put_in_place
-from export.errors import ExportError
-from runtime.bundle.folder import Bundle
-from runtime.bundle.opening import load_bundle
+from shadowdiffusion import runtime
+from shadowdiffusion.export import graph, verify
+from shadowdiffusion.export.bundle import BundleOptions, build_bundle, check_target, folder_beside, put_in_place
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.training.checkpoint import Model
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.sampler import SamplerOptions
 from tests.export.conftest import output_names
-from training.checkpoint import Model
-from training.errors import TrainingError
-from training.sampler import SamplerOptions
 
 
 def options(**changes: Any) -> BundleOptions:

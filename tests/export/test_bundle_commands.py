@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from export.engines import prune as prune_module
-from runtime.bundle import opening
-from runtime.bundle.folder import ENGINES
-from runtime.bundle.opening import load_bundle
-from runtime.engines.fit import Machine
-from runtime.engines.store import stored_engines
+from shadowdiffusion.export.engines import prune as prune_module
+from shadowdiffusion.runtime.bundle import opening
+from shadowdiffusion.runtime.bundle.engines import stored_engines
+from shadowdiffusion.runtime.bundle.folder import ENGINES
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.selection.fit import Machine
 from tests.export.command_line import assert_refused, call
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle
@@ -149,7 +149,7 @@ def test_a_pack_that_fails_leaves_the_old_file(path: Path, tmp_path: Path, monke
     def fail(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("export.pack.shutil.copyfileobj", fail)
+    monkeypatch.setattr("shadowdiffusion.export.pack.shutil.copyfileobj", fail)
     assert_refused(call("pack", path, "-o", target, "--force"), "b.zip", "No space left on device")
     assert target.read_text() == "old"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["b", "b.zip"]

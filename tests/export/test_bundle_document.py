@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 import pytest
 
-from runtime.bundle import folder, gpu_kernels
-from runtime.bundle.folder import NETWORKS, Bundle, Task
-from runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.bundle import folder, gpu_kernels
+from shadowdiffusion.runtime.bundle.folder import NETWORKS, Bundle, Task
+from shadowdiffusion.runtime.bundle.opening import load_bundle
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "bundle.md").read_text("utf-8")
@@ -40,15 +40,15 @@ def test_the_loop_in_numpy_makes_the_golden_result(task: Task, monkeypatch: pyte
     assert imported <= {"numpy", "onnxruntime"} | set(sys.stdlib_module_names)
     values: dict[str, Any] = {}
     exec(snippet("def gaussian"), values)
-    exec(loop.replace("bundles/shadow", f"bundles/{task}"), values)
-    expected = np.load(ROOT / "runtime" / "bundles" / task / "golden" / "expected.npz")["x"]
+    exec(loop.replace("builtin/shadow", f"builtin/{task}"), values)
+    expected = np.load(ROOT / "runtime" / "builtin" / task / "golden" / "expected.npz")["x"]
     error = float(np.square(values["restored"].astype(float) - expected).mean())
     assert 10 * np.log10(1 / max(error, 1e-30)) > 110  # measured: 150 dB
     assert values["shadow"].shape == values["mask"].shape
 
 
 def test_the_noise_is_that_of_the_runtime() -> None:
-    from runtime.loop.noise import gaussian
+    from shadowdiffusion.runtime.loop.noise import gaussian
 
     values: dict[str, Any] = {}
     exec(snippet("def gaussian"), values)

@@ -1,4 +1,4 @@
-"""`python -m export onnx`: one line and exit code 2 for what the user can mend, and nothing left behind."""
+"""`shadowdiffusion export onnx`: one line and exit code 2 for what the user can mend, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
-import runtime
-from export.__main__ import app
-from export.results import Exported
-from runtime.bundle.opening import load_bundle
+from shadowdiffusion import runtime
+from shadowdiffusion.export.commands.cli import app
+from shadowdiffusion.export.commands.results import Exported
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.training.checkpoint import Model, save_checkpoint
 from tests.deadlines import LONGEST
-from training.checkpoint import Model, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -123,7 +123,7 @@ def test_impossible_options_are_one_line(checkpoints: Path, tmp_path: Path) -> N
 def test_help_has_an_example() -> None:
     result = CliRunner().invoke(app, ["onnx", "--help"])
     assert result.exit_code == 0
-    assert "python -m export onnx prior.safetensors" in result.stdout
+    assert "shadowdiffusion export onnx prior.safetensors" in result.stdout
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -50,8 +50,9 @@ in_background(lambda: 1 / 0)
 
 
 def script(body: str, number: int) -> subprocess.CompletedProcess[str]:
-    head = "import os, signal, sys, threading, time\nfrom export.background import in_background\n"
-    head += f"from export.console import one_line_errors\nfrom export.errors import ExportError\nnumber = {number}\n"
+    head = "import os, signal, sys, threading, time\nfrom shadowdiffusion.export.background import in_background\n"
+    head += "from shadowdiffusion.export.commands.console import one_line_errors\n"
+    head += f"from shadowdiffusion.export.errors import ExportError\nnumber = {number}\n"
     head += STOP + "with one_line_errors():"
     text = head + body.replace("\n", "\n    ")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

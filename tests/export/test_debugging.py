@@ -13,15 +13,15 @@ import pytest
 from msgspec.structs import replace
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from export.precision.mixed import LAYERS, mixed_graph, single_graph
-from runtime.bundle.folder import DENOISER, Bundle, hash_files, write_manifest
+from shadowdiffusion.export.precision.mixed import LAYERS, mixed_graph, single_graph
+from shadowdiffusion.runtime.bundle.folder import DENOISER, Bundle, hash_files, write_manifest
 from tests.export.command_line import assert_refused, call
 from tests.export.precision.test_gate import plant, scale
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle
 
 pytest.importorskip("polygraphy")
-debugging: Any = pytest.importorskip("export.debugging")
+debugging: Any = pytest.importorskip("shadowdiffusion.export.debugging")
 
 
 def small(layers: int = 5) -> ModelProto:

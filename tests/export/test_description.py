@@ -9,10 +9,10 @@ import onnxruntime
 import pytest
 from onnx import ModelProto
 
-from export.description import describe
-from export.passes import packed_input
-from runtime.bundle.folder import FORMAT_VERSION, NETWORKS, Bundle, Task
-from runtime.bundle.opening import built_in, load_bundle
+from shadowdiffusion.export.description import describe
+from shadowdiffusion.export.passes import packed_input
+from shadowdiffusion.runtime.bundle.folder import FORMAT_VERSION, NETWORKS, Bundle, Task
+from shadowdiffusion.runtime.bundle.opening import built_in, load_bundle
 
 TASKS: tuple[Task, ...] = ("shadow", "exposure", "low-light")
 SIZES = {0: {"N"}, 2: {"height", "height/2"}, 3: {"width", "width/2"}}

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from export.__main__ import app
-from export.engine_commands import EXAMPLE
-from export.engines import build as build_module
-from export.engines.conflicts import check_options
-from export.engines.key import EngineOptions
-from export.errors import ExportError
-from export.sms import join_sms
+from shadowdiffusion.export.commands.cli import app
+from shadowdiffusion.export.commands.engine_commands import EXAMPLE
+from shadowdiffusion.export.engines import build as build_module
+from shadowdiffusion.export.engines.conflicts import check_options
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.sms import join_sms
 
 
 @pytest.mark.parametrize(

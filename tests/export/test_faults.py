@@ -19,14 +19,14 @@ from typing import Any
 
 import pytest
 
-from runtime.bundle.folder import Bundle, Manifest, parse_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.errors import BundleError
+from shadowdiffusion.runtime.bundle.folder import Bundle, Manifest, parse_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError
+from shadowdiffusion.training.checkpoint import Model, save_checkpoint
 from tests.deadlines import LONGEST
 from tests.export.command_line import ROOT, assert_one_line, assert_refused, call, environment, run
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle
-from training.checkpoint import Model, save_checkpoint
 
 FILES = (
     "prior.onnx",

@@ -9,15 +9,15 @@ import onnx
 import pytest
 import torch
 
-from export.graph import OPSET, export_denoiser
-from export.photos import verification_samples
-from export.verify import snr
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.bundle.folder import Bundle
+from shadowdiffusion.export.graph import OPSET, export_denoiser
+from shadowdiffusion.export.photos import verification_samples
+from shadowdiffusion.export.verify import snr
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.training.checkpoint import Model
+from shadowdiffusion.training.degradation import MATTE_THRESHOLD, UNKNOWN_MASK
+from shadowdiffusion.training.denoiser import SIZES, Denoiser
 from tests.export.conftest import randomise
-from training.checkpoint import Model
-from training.degradation import MATTE_THRESHOLD, UNKNOWN_MASK
-from training.denoiser import SIZES, Denoiser
 
 SHAPES = [
     (1, 1, 1),  # one multiple: the smallest input, sizes the tracer likes to take as constants

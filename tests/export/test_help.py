@@ -15,14 +15,14 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from export.__main__ import app
-from export.console import terminal_bar
-from runtime.bundle.folder import Bundle
-from runtime.bundle.opening import load_bundle
+from shadowdiffusion.export.commands.cli import app
+from shadowdiffusion.export.commands.console import terminal_bar
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.training.checkpoint import Model, save_checkpoint
 from tests.deadlines import LONGEST
 from tests.export.command_line import environment, run
 from tests.runtime.tiny import picture, save
-from training.checkpoint import Model, save_checkpoint
 
 VERBS = ("onnx", "kernels", "build-engine", "inspect", "prune", "pack", "verify", "debug")
 SLOW = {"kernels", "build-engine"}
@@ -37,7 +37,7 @@ def help_of(verb: str) -> str:
 def examples(verb: str) -> list[list[str]]:
     """The arguments of the lines that the help ends with, as they are copied from a terminal of 80 columns."""
     lines = [line.strip() for line in help_of(verb).splitlines()]
-    return [shlex.split(line)[3:] for line in lines if line.startswith("python -m export ")]
+    return [shlex.split(line)[2:] for line in lines if line.startswith("shadowdiffusion export ")]
 
 
 def test_these_are_all_verbs() -> None:

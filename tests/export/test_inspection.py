@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from export.engines.layers import Layer, write_layers
-from export.inspection import HEAVIEST, BundleFacts, EngineFacts
-from export.inspection_text import lines
-from export.results import COLUMNS
-from runtime.bundle.folder import ENGINES, Bundle, Difference, Note, Verification, write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.engines.store import Gate, engine_stores
+from shadowdiffusion.export.commands.results import COLUMNS
+from shadowdiffusion.export.engines.layers import Layer, write_layers
+from shadowdiffusion.export.inspection import HEAVIEST, BundleFacts, EngineFacts
+from shadowdiffusion.export.inspection_text import lines
+from shadowdiffusion.runtime.bundle.engines import Gate, engine_stores
+from shadowdiffusion.runtime.bundle.folder import ENGINES, Bundle, Difference, Note, Verification, write_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
 from tests.export.command_line import assert_refused, call
 from tests.runtime.engine_folders import add_engine, make_key, write_engine
 from tests.runtime.tiny import write_bundle

@@ -1,4 +1,4 @@
-"""`python -m export kernels`: cubins in a bundle that still loads, and bundles without any."""
+"""`shadowdiffusion export kernels`: cubins in a bundle that still loads, and bundles without any."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import pytest
 
 pytest.importorskip("triton")
 
-from export.engines.lock import locked, writing
-from export.pack import pack
-from runtime.bundle.folder import Bundle, hash_files, parse_manifest, write_manifest
-from runtime.bundle.gpu_kernels import Kernel
-from runtime.bundle.opening import load_bundle
-from runtime.errors import BundleError
-from runtime.gpu.program import needed_kernels
+from shadowdiffusion.export.engines.lock import locked, writing
+from shadowdiffusion.export.pack import pack
+from shadowdiffusion.runtime.bundle.folder import Bundle, hash_files, parse_manifest, write_manifest
+from shadowdiffusion.runtime.bundle.gpu_kernels import Kernel
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError
+from shadowdiffusion.runtime.gpu.program import needed_kernels
 from tests.export.command_line import ROOT, environment
 
 pytestmark = pytest.mark.xdist_group("compiled")

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-import runtime
-from export.bundle import _model_info
-from export.illumination import section
-from export.photos import ellipse, synthetic, verification_samples
-from export.schedule import sampling_section
-from export.verify import (
+from shadowdiffusion import runtime
+from shadowdiffusion.export.bundle import _model_info
+from shadowdiffusion.export.illumination import section
+from shadowdiffusion.export.photos import ellipse, synthetic, verification_samples
+from shadowdiffusion.export.schedule import sampling_section
+from shadowdiffusion.export.verify import (
     LOOP_DB,
     LOOPS,
     InPyTorch,
@@ -27,16 +27,16 @@ from export.verify import (
     unit,
     verification,
 )
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.bundle.folder import DENOISER, Bundle, Task, hash_files, write_manifest
-from runtime.full_size.brightening import brighten
-from runtime.full_size.illumination import log_gain
-from runtime.full_size.resizing import reduced
-from runtime.loop.noise import gaussian
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.bundle.folder import DENOISER, Bundle, Task, hash_files, write_manifest
+from shadowdiffusion.runtime.gain.brightening import brighten
+from shadowdiffusion.runtime.gain.illumination import log_gain
+from shadowdiffusion.runtime.gain.resizing import reduced
+from shadowdiffusion.runtime.loop.noise import gaussian
+from shadowdiffusion.training.checkpoint import Model
+from shadowdiffusion.training.degradation import AUTHORS, CLAMPED, IlluminationForm, illumination
+from shadowdiffusion.training.sampler import SamplerOptions, sample
 from tests.export.conftest import output_names
-from training.checkpoint import Model
-from training.degradation import AUTHORS, CLAMPED, IlluminationForm, illumination
-from training.sampler import SamplerOptions, sample
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos" / "val"
 
@@ -225,7 +225,7 @@ def padded(array: np.ndarray, multiple: int) -> np.ndarray:
 
 
 def test_tables_hold_the_reference_schedule_in_double_precision(model: Model, bundle: Bundle) -> None:
-    from training.schedule import alpha_bars
+    from shadowdiffusion.training.schedule import alpha_bars
 
     table = alpha_bars(model.diffusion)
     assert table.dtype == torch.float64

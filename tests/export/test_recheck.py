@@ -14,20 +14,20 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from export.bundle import BundleOptions, build_bundle
-from export.recheck import engine_samples
-from export.results import Verified, table
-from runtime.bundle.folder import ENGINES, Bundle, Manifest, hash_files, parse_manifest, write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.engines.device import find_cpu
-from runtime.engines.store import Gate, engine_stores, stored_engines
+from shadowdiffusion.export.bundle import BundleOptions, build_bundle
+from shadowdiffusion.export.commands.results import Verified, table
+from shadowdiffusion.export.recheck import engine_samples
+from shadowdiffusion.runtime.bundle.device import find_cpu
+from shadowdiffusion.runtime.bundle.engines import Gate, engine_stores, stored_engines
+from shadowdiffusion.runtime.bundle.folder import ENGINES, Bundle, Manifest, hash_files, parse_manifest, write_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.training.checkpoint import Model, save_checkpoint
+from shadowdiffusion.training.sampler import SamplerOptions
+from shadowdiffusion.training.schedule import DiffusionConfig
 from tests.export.command_line import assert_refused, call
 from tests.export.conftest import output_names
 from tests.runtime.engine_folders import add_engine, make_key, write_engine
 from tests.runtime.tiny import picture, save, write_bundle
-from training.checkpoint import Model, save_checkpoint
-from training.sampler import SamplerOptions
-from training.schedule import DiffusionConfig
 
 
 @pytest.fixture(autouse=True)

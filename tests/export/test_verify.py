@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from export.errors import ExportError
-from export.verify import MOST_DB, Violation, difference, psnr, snr, verification, worse
-from runtime.bundle.folder import Difference
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.verify import MOST_DB, Violation, difference, psnr, snr, verification, worse
+from shadowdiffusion.runtime.bundle.folder import Difference
 
 
 def test_figures_of_a_known_error() -> None:

@@ -15,19 +15,19 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.confident_mask import confident_mask
-from kernels.group_norm_silu import group_norm_silu
-from kernels.guided_upsample import guided_upsample
-from kernels.mask_update import confident_depth, mask_update
-from kernels.noise import noise_stream
-from kernels.prior_coefficients import illumination_limits, prior_coefficients
-from kernels.prior_step import prior_step
-from kernels.start_state import start_state
-from kernels.step_table import step_table
+from shadowdiffusion.kernels.confident_mask import confident_mask
+from shadowdiffusion.kernels.group_norm_silu import group_norm_silu
+from shadowdiffusion.kernels.guided_upsample import guided_upsample
+from shadowdiffusion.kernels.mask_update import confident_depth, mask_update
+from shadowdiffusion.kernels.noise import noise_stream
+from shadowdiffusion.kernels.prior_coefficients import illumination_limits, prior_coefficients
+from shadowdiffusion.kernels.prior_step import prior_step
+from shadowdiffusion.kernels.start_state import start_state
+from shadowdiffusion.kernels.step_table import step_table
+from shadowdiffusion.training.sampler import SamplerOptions
+from shadowdiffusion.training.sampler import step_table as sampler_steps
+from shadowdiffusion.training.schedule import DiffusionConfig
 from tests.kernels import buffers
-from training.sampler import SamplerOptions
-from training.sampler import step_table as sampler_steps
-from training.schedule import DiffusionConfig
 
 OPTIONS = SamplerOptions(eta=1.0, mask_policy="closed-form", rho_schedule="geometric", rho_gamma=1.3)
 

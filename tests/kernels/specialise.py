@@ -17,7 +17,7 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import CUDABackend
 from triton.runtime import driver
 
-from kernels.group_norm_silu import group_norm_silu
+from shadowdiffusion.kernels.group_norm_silu import group_norm_silu
 from tests.kernels.every_kernel import EVERY, Photos
 
 FOUND: dict[str, dict[str, set[str]]] = defaultdict(lambda: {"integers": set(), "ones": set()})

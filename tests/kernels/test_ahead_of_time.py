@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kernels.ahead_of_time import DRIVERS, PTX_VERSIONS, SUPPORTED, all_variants, build, nvidia_tool
-from kernels.errors import KernelError
-from runtime.bundle.folder import Sampling
-from runtime.gpu.program import needed_kernels
+from shadowdiffusion.kernels.ahead_of_time import DRIVERS, PTX_VERSIONS, SUPPORTED, all_variants, build, nvidia_tool
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.runtime.bundle.folder import Sampling
+from shadowdiffusion.runtime.gpu.program import needed_kernels
 from tests.compiled_kernels import CAPABILITIES, compile_to, compiled
 from tests.runtime.tiny import make_sampling
 

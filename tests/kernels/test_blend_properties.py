@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kernels.noise import noise_stream
-from kernels.prior_coefficients import illumination_limits, prior_coefficients
-from kernels.prior_step import prior_step
-from kernels.step_table import step_table
+from shadowdiffusion.kernels.noise import noise_stream
+from shadowdiffusion.kernels.prior_coefficients import illumination_limits, prior_coefficients
+from shadowdiffusion.kernels.prior_step import prior_step
+from shadowdiffusion.kernels.step_table import step_table
+from shadowdiffusion.training.sampler import SamplerOptions
+from shadowdiffusion.training.sampler import step_table as sampler_steps
+from shadowdiffusion.training.schedule import DiffusionConfig
 from tests.kernels.buffers import number
-from training.sampler import SamplerOptions
-from training.sampler import step_table as sampler_steps
-from training.schedule import DiffusionConfig
 
 SHAPE = (1, 3, 2, 3)
 UNIT = arrays(np.float32, SHAPE, elements=st.floats(0, 1, width=32))

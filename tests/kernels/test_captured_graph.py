@@ -7,14 +7,14 @@ from itertools import pairwise
 import pytest
 import torch
 
-from kernels.noise import noise_stream
-from kernels.prior_coefficients import illumination_limits, prior_coefficients
-from kernels.prior_step import prior_step
-from kernels.step_table import step_table
+from shadowdiffusion.kernels.noise import noise_stream
+from shadowdiffusion.kernels.prior_coefficients import illumination_limits, prior_coefficients
+from shadowdiffusion.kernels.prior_step import prior_step
+from shadowdiffusion.kernels.step_table import step_table
+from shadowdiffusion.training.sampler import SamplerOptions
+from shadowdiffusion.training.sampler import step_table as sampler_steps
+from shadowdiffusion.training.schedule import DiffusionConfig
 from tests.kernels.buffers import normal, number, random
-from training.sampler import SamplerOptions
-from training.sampler import step_table as sampler_steps
-from training.schedule import DiffusionConfig
 
 pytestmark = [pytest.mark.gpu, pytest.mark.xdist_group("cuda")]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from kernels.confident_mask import BLOCK, confident_mask, reference
-from kernels.errors import KernelError
-from runtime.loop import prior_update
+from shadowdiffusion.kernels.confident_mask import BLOCK, confident_mask, reference
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.runtime.loop import prior_update
 from tests.kernels.buffers import SHAPES, Guarded, random
 
 

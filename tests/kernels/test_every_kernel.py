@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from kernels.ahead_of_time import OPERATIONS
+from shadowdiffusion.kernels.ahead_of_time import OPERATIONS
 from tests.kernels.buffers import Guarded
 from tests.kernels.every_kernel import EVERY, Photos
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels.errors import KernelError
-from kernels.group_norm_silu import group_norm_silu, reference
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.kernels.group_norm_silu import group_norm_silu, reference
 from tests.kernels.buffers import TYPES, Guarded, normal
 
 SHAPES = [(1, 4, 1, 2, 2), (2, 6, 1, 1, 2), (2, 12, 5, 7, 3), (1, 34, 4, 8, 1), (1, 4, 46, 50, 2)]

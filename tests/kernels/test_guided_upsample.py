@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kernels.errors import KernelError
-from kernels.guided_upsample import guided_upsample, reference
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.kernels.guided_upsample import guided_upsample, reference
 from tests.kernels.buffers import TYPES, Guarded, arranged, normal, random
 
 SIZES = [((1, 1), (1, 1)), ((1, 3), (5, 4)), ((7, 5), (15, 23)), ((6, 5), (6, 5)), ((13, 11), (33, 47))]

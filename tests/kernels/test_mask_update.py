@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels.errors import KernelError
-from kernels.mask_update import CONFIDENT, PARTS, confident_depth, mask_update, reference, reference_depth
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.kernels.mask_update import (
+    CONFIDENT,
+    PARTS,
+    confident_depth,
+    mask_update,
+    reference,
+    reference_depth,
+)
+from shadowdiffusion.training import prior_update
 from tests.kernels.buffers import SHAPES, Guarded, number, random
-from training import prior_update
 
 
 def table_of(rho: float, seen: float, device: torch.device) -> torch.Tensor:

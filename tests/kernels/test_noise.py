@@ -10,10 +10,10 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.errors import KernelError
-from kernels.noise import cosine_and_sine, noise_stream, reference
-from kernels.start_state import start_state
-from runtime.loop.noise import gaussian, philox
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.kernels.noise import cosine_and_sine, noise_stream, reference
+from shadowdiffusion.kernels.start_state import start_state
+from shadowdiffusion.runtime.loop.noise import gaussian, philox
 from tests.kernels.buffers import SHAPES, Guarded, number
 
 

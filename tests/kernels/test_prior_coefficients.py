@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from kernels.errors import KernelError
-from kernels.prior_coefficients import illumination_limits, prior_coefficients, reference
-from runtime.bundle.folder import Illumination
-from runtime.loop.prior_update import blend_coefficients, illumination
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.kernels.prior_coefficients import illumination_limits, prior_coefficients, reference
+from shadowdiffusion.runtime.bundle.folder import Illumination
+from shadowdiffusion.runtime.loop.prior_update import blend_coefficients, illumination
 from tests.kernels.buffers import SHAPES, Guarded, number, random
 
 

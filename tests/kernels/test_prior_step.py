@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels import noise
-from kernels.errors import KernelError
-from kernels.prior_step import prior_step, reference, reference_input
-from kernels.step_table import step_table
+from shadowdiffusion.kernels import noise
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.kernels.prior_step import prior_step, reference, reference_input
+from shadowdiffusion.kernels.step_table import step_table
+from shadowdiffusion.training.sampler import SamplerOptions
+from shadowdiffusion.training.sampler import step_table as sampler_steps
+from shadowdiffusion.training.schedule import DiffusionConfig
 from tests.kernels.buffers import SHAPES, TYPES, Guarded, normal, number, random
-from training.sampler import SamplerOptions
-from training.sampler import step_table as sampler_steps
-from training.schedule import DiffusionConfig
 
 ROUNDING = {torch.float32: 1e-6, torch.float16: 5e-4, torch.bfloat16: 8e-3}
 """What storing in that type may cost, relative: half a unit in the last place, or a whole one for bfloat16,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels import noise
-from kernels.errors import KernelError
-from kernels.prior_step import reference_input
-from kernels.start_state import reference, start_state
+from shadowdiffusion.kernels import noise
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.kernels.prior_step import reference_input
+from shadowdiffusion.kernels.start_state import reference, start_state
 from tests.kernels.buffers import Guarded, number, random
 
 SHAPES = [(1, 1, 1), (2, 7, 5), (1, 23, 24)]

@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from kernels import step_table as table
-from kernels.errors import KernelError
-from runtime.loop import sampler as runtime_sampler
-from training import sampler
-from training.schedule import DiffusionConfig
+from shadowdiffusion.kernels import step_table as table
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.runtime.loop import sampler as runtime_sampler
+from shadowdiffusion.training import sampler
+from shadowdiffusion.training.schedule import DiffusionConfig
 
 
 def steps(**options: object) -> list[sampler.Step]:

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from kernels import torch_group_norm
-from kernels.errors import KernelError
-from kernels.group_norm_silu import reference
-from kernels.torch_group_norm import accelerate, fuse, fusing, group_norm_silu
+from shadowdiffusion.kernels import torch_group_norm
+from shadowdiffusion.kernels.errors import KernelError
+from shadowdiffusion.kernels.group_norm_silu import reference
+from shadowdiffusion.kernels.torch_group_norm import accelerate, fuse, fusing, group_norm_silu
+from shadowdiffusion.training.denoiser import Denoiser, DenoiserConfig
 from tests.kernels.buffers import normal
-from training.denoiser import Denoiser, DenoiserConfig
 
 TINY = DenoiserConfig(base=8, multipliers=(1, 2), blocks=1, groups=4)
 NORMS = 18

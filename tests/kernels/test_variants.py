@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 import torch
 
-from kernels.ahead_of_time import all_variants
-from kernels.confident_mask import confident_mask
-from kernels.mask_update import confident_depth, mask_update
-from kernels.noise import noise_stream
-from kernels.prior_coefficients import illumination_limits, prior_coefficients
-from kernels.prior_step import prior_step
-from kernels.start_state import start_state
-from kernels.variant import Variant
+from shadowdiffusion.kernels.ahead_of_time import all_variants
+from shadowdiffusion.kernels.confident_mask import confident_mask
+from shadowdiffusion.kernels.mask_update import confident_depth, mask_update
+from shadowdiffusion.kernels.noise import noise_stream
+from shadowdiffusion.kernels.prior_coefficients import illumination_limits, prior_coefficients
+from shadowdiffusion.kernels.prior_step import prior_step
+from shadowdiffusion.kernels.start_state import start_state
+from shadowdiffusion.kernels.variant import Variant
 from tests.kernels.buffers import number
 
 VARIANTS = {variant.name: variant for variant in all_variants()}

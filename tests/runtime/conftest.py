@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import runtime
-from runtime.backends import tensorrt_networks
-from runtime.gpu.cuda import Cuda
+from shadowdiffusion import runtime
+from shadowdiffusion.runtime.backends import tensorrt_networks
+from shadowdiffusion.runtime.gpu.cuda import Cuda
 from tests.runtime.fake_gpu import Driver
 from tests.runtime.fake_tensorrt import TensorRT
 from tests.runtime.tiny import write_bundle

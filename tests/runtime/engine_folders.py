@@ -7,9 +7,7 @@ from typing import Any
 
 import msgspec
 
-from runtime.bundle.folder import hash_file
-from runtime.bundle.opening import load_bundle
-from runtime.engines.store import (
+from shadowdiffusion.runtime.bundle.engines import (
     RECORD,
     EngineKey,
     EngineRecord,
@@ -19,6 +17,8 @@ from runtime.engines.store import (
     key_digest,
     network_digests,
 )
+from shadowdiffusion.runtime.bundle.folder import hash_file
+from shadowdiffusion.runtime.bundle.opening import load_bundle
 
 TENSORS: dict[str, dict[str, Any]] = {
     "image": {"kind": "input", "dtype": "FLOAT", "min": [1], "opt": [1], "max": [4]},

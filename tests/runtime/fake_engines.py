@@ -10,10 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime.bundle.folder import DENOISER, MASK_HEAD, NETWORKS, ROWS, Bundle, hash_file, hash_files, write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.engines.profile import batch_sizes
-from runtime.engines.store import (
+from shadowdiffusion.runtime.bundle.engines import (
     RECORD,
     EngineKey,
     NetworkRecord,
@@ -22,6 +19,18 @@ from runtime.engines.store import (
     engine_stores,
     read_engine,
 )
+from shadowdiffusion.runtime.bundle.folder import (
+    DENOISER,
+    MASK_HEAD,
+    NETWORKS,
+    ROWS,
+    Bundle,
+    hash_file,
+    hash_files,
+    write_manifest,
+)
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.selection.profile import batch_sizes
 from tests.runtime.engine_folders import make_key, write_engine
 from tests.runtime.fake_tensorrt import TensorRT, strip_weights
 

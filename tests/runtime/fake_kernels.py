@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import torch
 
-from kernels.ahead_of_time import SCRATCH, all_variants
-from runtime.bundle.folder import hash_files, write_manifest
-from runtime.bundle.gpu_kernels import Kernel, KernelArgument, KernelBuild
-from runtime.bundle.opening import load_bundle
+from shadowdiffusion.kernels.ahead_of_time import SCRATCH, all_variants
+from shadowdiffusion.runtime.bundle.folder import hash_files, write_manifest
+from shadowdiffusion.runtime.bundle.gpu_kernels import Kernel, KernelArgument, KernelBuild
+from shadowdiffusion.runtime.bundle.opening import load_bundle
 from tests.runtime.fake_gpu import CUBIN
 
 if TYPE_CHECKING:

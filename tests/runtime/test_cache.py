@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import runtime
-from export.__main__ import app as export_app
-from runtime.bundle.archive import unpack
-from runtime.cache import _warn_once, cache_folder
-from runtime.commands.cli import app
-from runtime.engines.store import engine_stores
-from runtime.errors import BundleError
+from shadowdiffusion import runtime
+from shadowdiffusion.export.commands.cli import app as export_app
+from shadowdiffusion.runtime.bundle.archive import unpack
+from shadowdiffusion.runtime.bundle.engines import engine_stores
+from shadowdiffusion.runtime.cache import _warn_once, cache_folder
+from shadowdiffusion.runtime.commands.cli import app
+from shadowdiffusion.runtime.errors import BundleError
 from tests.runtime.tiny import picture, save, write_bundle
 
 ROOT = Path(__file__).resolve().parents[2]

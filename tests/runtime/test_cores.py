@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.backends import onnxruntime_networks
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.bundle.opening import load_bundle
-from runtime.cores import cores, usable_cores
-from runtime.loading import load
+from shadowdiffusion.runtime.backends import onnxruntime_networks
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.cores import cores, usable_cores
+from shadowdiffusion.runtime.selection.loading import load
 from tests.runtime.tiny import picture
 
 MANY = 64

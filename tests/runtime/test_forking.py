@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-import runtime
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.bundle.opening import load_bundle
-from runtime.errors import RestoreError
-from runtime.forking import AFTER_CUDA
-from runtime.gpu.cuda import Cuda
-from runtime.photo import read_photo, write_photo
+from shadowdiffusion import runtime
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.forking import AFTER_CUDA
+from shadowdiffusion.runtime.gpu.cuda import Cuda
+from shadowdiffusion.runtime.photo import read_photo, write_photo
 from tests.deadlines import LONGEST
 from tests.runtime.fake_gpu import Driver
 from tests.runtime.tiny import picture, save, write_bundle
@@ -180,7 +180,7 @@ def test_workers_of_a_data_loader_restore(restorer: runtime.Restorer, photo: Pat
 @pytest.fixture
 def cuda_sessions(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> OnnxRuntimeNetworks:
     """Networks that would run on CUDA; no session is opened."""
-    monkeypatch.setattr("runtime.backends.onnxruntime_networks._provider", lambda device: "cuda")
+    monkeypatch.setattr("shadowdiffusion.runtime.backends.onnxruntime_networks._provider", lambda device: "cuda")
     return OnnxRuntimeNetworks(load_bundle(bundle), "cuda")
 
 

@@ -29,13 +29,13 @@ class Blocker:
             raise ModuleNotFoundError(f"{name} is blocked", name=name)
 
 sys.meta_path.insert(0, Blocker())
-from runtime.commands.cli import main
+from shadowdiffusion.runtime.commands.cli import main
 sys.argv = ["shadowdiffusion", "restore", photo, "-o", result, "--steps", "1", "--quiet"]
 try:
     main()
 finally:
-    tops = {name.split(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)
-    print(json.dumps(sorted(tops)))
+    names = {name.removeprefix("shadowdiffusion.") for name in sys.modules}
+    print(json.dumps(sorted({name.split(".")[0] for name in names} - set(sys.stdlib_module_names))))
 """
 
 
@@ -71,7 +71,7 @@ def test_a_photo_is_restored_with_everything_else_blocked(tmp_path: Path) -> Non
         if not line.startswith("..")
     }
     photo, result = save(tmp_path / "photo.png", picture(40, 60)), tmp_path / "result.png"
-    command = [sys.executable, "-c", RESTORE, ",".join({*tops, "runtime"}), str(photo), str(result)]
+    command = [sys.executable, "-c", RESTORE, ",".join({*tops, "shadowdiffusion"}), str(photo), str(result)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST)
     assert run.returncode == 0, run.stderr[-2000:]
     assert result.is_file()

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import runtime
-from runtime.bundle.opening import load_bundle
-from runtime.full_size.illumination import log_gain
-from runtime.full_size.resizing import reduced
-from runtime.loop.host_loop import HostLoop
-from runtime.loop.tiles import TiledNetworks, tiles
-from runtime.photo import read_photo
-from runtime.restorer import Restorer
+from shadowdiffusion import runtime
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.gain.illumination import log_gain
+from shadowdiffusion.runtime.gain.resizing import reduced
+from shadowdiffusion.runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.loop.tiles import TiledNetworks, tiles
+from shadowdiffusion.runtime.photo import read_photo
+from shadowdiffusion.runtime.restorer import Restorer
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTO = ROOT / "docs/example/shadow.jpg"
@@ -30,8 +30,8 @@ RESTORE = """
 import json, sys
 import numpy as np
 import pyvips
-import runtime
-from benchmarks.measurement.memory import peak_mib
+from shadowdiffusion import runtime
+from shadowdiffusion.benchmarks.measurement.memory import peak_mib
 
 height, width = map(int, sys.argv[2:])
 image = pyvips.Image.new_from_file(sys.argv[1])

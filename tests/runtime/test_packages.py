@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.packages import EXTRAS, install_command, missing_package
+from shadowdiffusion.runtime.packages import EXTRAS, install_command, missing_package
+from tests.imports import imported
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = {"cffi", "msgspec", "numpy", "onnxruntime", "pyvips", "rich", "typer"}
@@ -36,7 +37,8 @@ class Blocker:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocker())
-app = importlib.import_module(folder + ".__main__").app
+module = {"export": "export.commands.cli"}.get(folder, folder + ".cli")
+app = importlib.import_module("shadowdiffusion." + module).app
 found = {}
 for command in commands:
     said = io.StringIO()
@@ -90,7 +92,7 @@ WITHOUT_ANY = {"export": {"prune", "pack"}, "benchmarks": {"compare", "report"},
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a file of every kind that the commands ask for."""
     folder = tmp_path_factory.mktemp("here")
-    shutil.copytree(ROOT / "runtime" / "bundles" / "shadow", folder / "bundle")
+    shutil.copytree(ROOT / "runtime" / "builtin" / "shadow", folder / "bundle")
     for photo in ("train/a", "val/a", "shadow/a", "clean/a", "mask/a"):
         (folder / DATA / photo).parent.mkdir(parents=True, exist_ok=True)
         (folder / DATA / f"{photo}.jpg").write_bytes((ROOT / "docs" / "example" / "shadow.jpg").read_bytes())
@@ -126,7 +128,7 @@ def test_commands_without_their_packages_say_what_to_install(folder: str, here: 
 
 
 def test_kernels_without_triton_say_what_to_install(tmp_path: Path) -> None:
-    block = "import sys; sys.modules['triton'] = None; from kernels.ahead_of_time import main; main()"
+    block = "import sys; sys.modules['triton'] = None; from shadowdiffusion.kernels.ahead_of_time import main; main()"
     run = subprocess.run(
         [sys.executable, "-c", block, str(tmp_path)],
         cwd=ROOT,
@@ -144,7 +146,7 @@ def test_command_is_of_the_checkout_or_of_the_package(tmp_path: Path, monkeypatc
     assert install_command("train", "export") == "pip install '.[train,export]'"
     monkeypatch.chdir(tmp_path)
     assert install_command("train") == f"pip install '{ROOT}[train]'"
-    monkeypatch.setattr("runtime.packages.__file__", str(tmp_path / "runtime" / "packages.py"))
+    monkeypatch.setattr("shadowdiffusion.runtime.packages.__file__", str(tmp_path / "runtime" / "packages.py"))
     assert install_command("train") == "pip install 'shadowdiffusion[train]'"
     assert install_command() == "pip install 'shadowdiffusion'"
 
@@ -158,8 +160,9 @@ def test_line_names_the_extra_that_brings_the_package(monkeypatch: pytest.Monkey
     broken = ImportError("libcudart.so.13: cannot open\nshared object file", name="torch")
     line = "a package cannot be imported (libcudart.so.13: cannot open shared object file): pip install '.[train]'"
     assert missing_package(broken) == line
-    with pytest.raises(ModuleNotFoundError, match=r"training\.gone"):
-        missing_package(ModuleNotFoundError("No module named 'training.gone'", name="training.gone"), "train")
+    name = "shadowdiffusion.training.gone"
+    with pytest.raises(ModuleNotFoundError, match=name):
+        missing_package(ModuleNotFoundError(f"No module named {name!r}", name=name), "train")
 
 
 def test_extras_are_those_of_the_project() -> None:
@@ -175,10 +178,6 @@ def test_every_imported_package_is_in_the_base_or_in_an_extra() -> None:
     found = set[str]()
     for folder in ("training", "kernels", "export", "runtime", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Import):
-                    found |= {alias.name.split(".")[0] for alias in node.names}
-                elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                    found.add(node.module.split(".")[0])
+            found |= {name.split(".")[0] for name, _ in imported([ast.parse(path.read_text("utf-8"))])}
     optional = {"lpips"}  # the LPIPS column, where somebody has installed it and its weights
     assert found - own - BASE - optional <= EXTRAS.keys()

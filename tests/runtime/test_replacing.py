@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.replacing import hidden_name, replaced, temporary_beside
+from shadowdiffusion.runtime.replacing import hidden_name, replaced, temporary_beside
 
 LONGEST = "n" * 251 + ".png"
 

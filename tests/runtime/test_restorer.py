@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 import pytest
 
-import runtime
-from runtime.bundle.folder import write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.errors import BundleError, PhotoError, RestoreError
-from runtime.full_size.illumination import to_linear
-from runtime.photo import read_photo
+from shadowdiffusion import runtime
+from shadowdiffusion.runtime.bundle.folder import write_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError, PhotoError, RestoreError
+from shadowdiffusion.runtime.gain.illumination import to_linear
+from shadowdiffusion.runtime.photo import read_photo
 from tests.runtime.tiny import make_sampling, picture, save, write_bundle
 
 
@@ -264,6 +264,6 @@ def test_backends_and_threads_that_cannot_be_had_are_named(bundle: Path) -> None
 
 
 def test_both_onnxruntime_packages_are_warned_about(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.backends.onnxruntime_networks._is_installed", lambda name: True)
+    monkeypatch.setattr("shadowdiffusion.runtime.backends.onnxruntime_networks._is_installed", lambda name: True)
     with pytest.warns(UserWarning, match="both installed"):
         runtime.load(bundle, "portable", "cpu")

@@ -12,13 +12,13 @@ import pyvips
 from msgspec.structs import replace
 from PIL import Image
 
-import runtime
-from runtime.bundle.folder import write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.errors import PhotoError
-from runtime.full_size.resizing import fitted, reduced
-from runtime.photo import Photo, read_photo
-from runtime.shadow_masks import doubts, fits, mask_plane
+from shadowdiffusion import runtime
+from shadowdiffusion.runtime.bundle.folder import write_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.gain.resizing import fitted, reduced
+from shadowdiffusion.runtime.photo import Photo, read_photo
+from shadowdiffusion.runtime.shadow_masks import doubts, fits, mask_plane
 from tests.runtime.tiny import picture, save, write_bundle
 
 HEIGHT, WIDTH = 30, 40

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-import runtime
-from runtime.errors import PhotoError
-from runtime.photo import read_photo
-from runtime.restorer import Restorer
+from shadowdiffusion import runtime
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import read_photo
+from shadowdiffusion.runtime.restorer import Restorer
 from tests.runtime.photo.profiles import ADOBE_RGB
 from tests.runtime.photo.test_colour import icc_segment, jpeg
 from tests.runtime.tiny import picture, save

@@ -14,9 +14,9 @@ import onnx
 import pyvips
 from onnx import TensorProto, helper, numpy_helper
 
-import runtime
-from export.passes.mask_head import split
-from runtime.bundle.folder import (
+from shadowdiffusion import runtime
+from shadowdiffusion.export.passes.mask_head import split
+from shadowdiffusion.runtime.bundle.folder import (
     Illumination,
     Manifest,
     ModelInfo,

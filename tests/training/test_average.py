@@ -9,11 +9,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from training.__main__ import app
-from training.average import averaged
-from training.checkpoint import Model, load_checkpoints, save_checkpoint
-from training.degradation import DegradationConfig, DegradationPrior
-from training.errors import TrainingError
+from shadowdiffusion.training.average import averaged
+from shadowdiffusion.training.checkpoint import Model, load_checkpoints, save_checkpoint
+from shadowdiffusion.training.cli import app
+from shadowdiffusion.training.degradation import DegradationConfig, DegradationPrior
+from shadowdiffusion.training.errors import TrainingError
 
 TINY = DegradationConfig(width=8, encoder=(1,), middle=1, decoder=(1,))
 

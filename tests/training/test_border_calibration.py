@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.border_calibration import border_votes, consensus
-from training.degradation import DegradationConfig, DegradationPrior
+from shadowdiffusion.training.border_calibration import border_votes, consensus
+from shadowdiffusion.training.degradation import DegradationConfig, DegradationPrior
 
 WEIGHT = (0.25, 0.3, 0.4)  # of the light left in the shadow, per channel
 

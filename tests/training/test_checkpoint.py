@@ -11,11 +11,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from training.checkpoint import Model, load_checkpoints, save_checkpoint
-from training.degradation import AUTHORS, DegradationConfig, DegradationPrior
-from training.denoiser import Denoiser, DenoiserConfig
-from training.errors import TrainingError
-from training.schedule import DiffusionConfig
+from shadowdiffusion.training.checkpoint import Model, load_checkpoints, save_checkpoint
+from shadowdiffusion.training.degradation import AUTHORS, DegradationConfig, DegradationPrior
+from shadowdiffusion.training.denoiser import Denoiser, DenoiserConfig
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.schedule import DiffusionConfig
 
 DENOISER = DenoiserConfig(base=8, multipliers=(1, 2), blocks=1, groups=4, attention=(1,), patch=2)
 PRIOR = DegradationConfig(width=8, encoder=(1,), middle=1, decoder=(1,))

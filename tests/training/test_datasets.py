@@ -7,15 +7,15 @@ import pytest
 import pyvips
 import torch
 
-from training.datasets import (
+from shadowdiffusion.training.datasets import (
     CropConfig,
     PhotographedPairs,
     SyntheticPairs,
     read_pair,
     read_photo,
 )
-from training.errors import TrainingError
-from training.layouts import triplets
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.layouts import triplets
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos" / "train"
 CROP = CropConfig(size=48, smallest_side=80, largest_side=200)

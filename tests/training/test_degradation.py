@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training.color import to_linear, to_srgb
-from training.degradation import (
+from shadowdiffusion.training.color import to_linear, to_srgb
+from shadowdiffusion.training.degradation import (
     LARGEST_VEIL,
     SMALL,
     UNKNOWN_MASK,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.denoiser import PAPER, SIZES, SMALL, Attention, Denoiser, DenoiserConfig
-from training.errors import TrainingError
+from shadowdiffusion.training.denoiser import PAPER, SIZES, SMALL, Attention, Denoiser, DenoiserConfig
+from shadowdiffusion.training.errors import TrainingError
 
 TINY = DenoiserConfig(base=8, multipliers=(1, 2, 3), blocks=1, groups=4)
 

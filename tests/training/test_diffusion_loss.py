@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training.denoiser import Denoiser, DenoiserConfig
-from training.diffusion import add_noise, antithetic_timesteps, diffusion_loss
-from training.errors import TrainingError
-from training.schedule import DiffusionConfig, alpha_bars
+from shadowdiffusion.training.denoiser import Denoiser, DenoiserConfig
+from shadowdiffusion.training.diffusion import add_noise, antithetic_timesteps, diffusion_loss
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.schedule import DiffusionConfig, alpha_bars
 
 TABLE = alpha_bars(DiffusionConfig())
 

@@ -9,15 +9,15 @@ import pyvips
 import torch
 from typer.testing import CliRunner
 
-from training.__main__ import app
-from training.checkpoint import Model, save_checkpoint
-from training.datasets import as_sample, read_pair
-from training.degradation import DegradationConfig, DegradationPrior
-from training.denoiser import Denoiser, DenoiserConfig
-from training.errors import TrainingError
-from training.evaluate import Quality, evaluate, restore
-from training.layouts import triplets
-from training.sampler import SamplerOptions
+from shadowdiffusion.training.checkpoint import Model, save_checkpoint
+from shadowdiffusion.training.cli import app
+from shadowdiffusion.training.datasets import as_sample, read_pair
+from shadowdiffusion.training.degradation import DegradationConfig, DegradationPrior
+from shadowdiffusion.training.denoiser import Denoiser, DenoiserConfig
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.evaluate import Quality, evaluate, restore
+from shadowdiffusion.training.layouts import triplets
+from shadowdiffusion.training.sampler import SamplerOptions
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"
 

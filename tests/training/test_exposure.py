@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
-from training.camera import Curve, to_linear, to_srgb
-from training.datasets import CropConfig, SyntheticPairs, read_photo
-from training.errors import TrainingError
-from training.exposure import ExposureConfig, camera_curve, misexpose, well_exposed
-from training.metrics import ssim
+from shadowdiffusion.training.camera import Curve, to_linear, to_srgb
+from shadowdiffusion.training.datasets import CropConfig, SyntheticPairs, read_photo
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.exposure import ExposureConfig, camera_curve, misexpose, well_exposed
+from shadowdiffusion.training.metrics import ssim
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos" / "train"
 PHOTO = read_photo(PHOTOS / "budgie_0010.jpg")[:96, :128].astype(np.float32) / np.float32(255)

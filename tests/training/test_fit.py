@@ -9,15 +9,15 @@ import torch
 from accelerate.state import AcceleratorState
 from msgspec.structs import replace
 
-from training.checkpoint import load_checkpoints
-from training.config import DataConfig, FitConfig, load_config, shipped_configs
-from training.datasets import CropConfig, Sample
-from training.ema import Ema
-from training.errors import TrainingError
-from training.fit import fit, learning_rate
-from training.objective import Objective
-from training.run_state import read_tensors
-from training.schedule import DiffusionConfig
+from shadowdiffusion.training.checkpoint import load_checkpoints
+from shadowdiffusion.training.config import DataConfig, FitConfig, load_config, shipped_configs
+from shadowdiffusion.training.datasets import CropConfig, Sample
+from shadowdiffusion.training.ema import Ema
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.fit import fit, learning_rate
+from shadowdiffusion.training.objective import Objective
+from shadowdiffusion.training.run_state import read_tensors
+from shadowdiffusion.training.schedule import DiffusionConfig
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"
 TINY = FitConfig(
@@ -126,7 +126,7 @@ def test_shipped_weights_are_the_averaged_ones(tmp_path: Path) -> None:
 
 
 def test_state_is_kept_in_pieces_and_none_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.run_state.PIECE", 2**20)
+    monkeypatch.setattr("shadowdiffusion.training.run_state.PIECE", 2**20)
     fit(TINY, PHOTOS, tmp_path, quiet=True)
     folder = tmp_path / "checkpoints/step_0000003"
     pieces = sorted(folder.glob("tensors.*"))
@@ -266,7 +266,7 @@ def test_infinite_loss_stops_with_advice(tmp_path: Path, monkeypatch: pytest.Mon
 
         return Objective(torch.nn.Linear(2, 2), loss, lambda network, batches: {"score": 0.0})
 
-    monkeypatch.setattr("training.fit.make_objective", overflowing)
+    monkeypatch.setattr("shadowdiffusion.training.fit.make_objective", overflowing)
     with pytest.raises(TrainingError, match="lower learning_rate"):
         fit(TINY, PHOTOS, tmp_path, quiet=True)
     assert not (tmp_path / "last.safetensors").exists()

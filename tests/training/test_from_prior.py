@@ -11,16 +11,31 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 from typer.testing import CliRunner
 
-from training.__main__ import app
-from training.checkpoint import Model, load_checkpoints, save_checkpoint
-from training.config import load_config
-from training.datasets import Sample
-from training.degradation import SMALL, UNKNOWN_MASK, DegradationConfig, DegradationPrior, found_mask, illumination
-from training.denoiser import Denoiser, DenoiserConfig
-from training.errors import TrainingError
-from training.from_prior import FLOOR, FromPriorConfig, begin, from_prior_loss, restored, score_from_prior, timesteps
-from training.sampler import SamplerOptions, sample
-from training.schedule import DiffusionConfig, alpha_bars
+from shadowdiffusion.training.checkpoint import Model, load_checkpoints, save_checkpoint
+from shadowdiffusion.training.cli import app
+from shadowdiffusion.training.config import load_config
+from shadowdiffusion.training.datasets import Sample
+from shadowdiffusion.training.degradation import (
+    SMALL,
+    UNKNOWN_MASK,
+    DegradationConfig,
+    DegradationPrior,
+    found_mask,
+    illumination,
+)
+from shadowdiffusion.training.denoiser import Denoiser, DenoiserConfig
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.from_prior import (
+    FLOOR,
+    FromPriorConfig,
+    begin,
+    from_prior_loss,
+    restored,
+    score_from_prior,
+    timesteps,
+)
+from shadowdiffusion.training.sampler import SamplerOptions, sample
+from shadowdiffusion.training.schedule import DiffusionConfig, alpha_bars
 
 TABLE = alpha_bars(DiffusionConfig())
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"

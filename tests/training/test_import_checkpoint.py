@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.checkpoint import load_checkpoints
-from training.degradation import AUTHORS
-from training.denoiser import PAPER, Denoiser, DenoiserConfig
-from training.errors import TrainingError
-from training.import_checkpoint import import_checkpoint
-from training.schedule import DiffusionConfig
+from shadowdiffusion.training.checkpoint import load_checkpoints
+from shadowdiffusion.training.degradation import AUTHORS
+from shadowdiffusion.training.denoiser import PAPER, Denoiser, DenoiserConfig
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.import_checkpoint import import_checkpoint
+from shadowdiffusion.training.schedule import DiffusionConfig
 
 GROUPS = 16
 
@@ -283,10 +283,10 @@ def test_damaged_values_are_refused(tmp_path: Path) -> None:
 
 def test_each_kind_of_file_names_the_command_that_takes_it(tmp_path: Path) -> None:
     released_file, checkpoint = written(tmp_path / "I1_E1_gen.pth", released()), tmp_path / "authors.safetensors"
-    with pytest.raises(TrainingError, match="python -m training import-checkpoint"):
+    with pytest.raises(TrainingError, match="shadowdiffusion train import-checkpoint"):
         load_checkpoints(released_file)
     import_checkpoint(released_file, checkpoint)
-    with pytest.raises(TrainingError, match="python -m export onnx"):
+    with pytest.raises(TrainingError, match="shadowdiffusion export onnx"):
         import_checkpoint(checkpoint, tmp_path / "again.safetensors")
     assert not (tmp_path / "again.safetensors").exists()
 

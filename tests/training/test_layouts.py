@@ -7,13 +7,13 @@ import pytest
 from accelerate.state import AcceleratorState
 from typer.testing import CliRunner
 
+from shadowdiffusion.training.checkpoint import load_checkpoints
+from shadowdiffusion.training.cli import app
+from shadowdiffusion.training.config import load_config
+from shadowdiffusion.training.datasets import read_pair
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.layouts import LAYOUTS, LayoutName, photos_in, triplets
 from tests.training import trees
-from training.__main__ import app
-from training.checkpoint import load_checkpoints
-from training.config import load_config
-from training.datasets import read_pair
-from training.errors import TrainingError
-from training.layouts import LAYOUTS, LayoutName, photos_in, triplets
 
 TREES: dict[LayoutName, Callable[[Path], None]] = {
     "pairs": trees.pairs,

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from training.config import DataConfig, FitConfig
-from training.datasets import CropConfig, read_pair
-from training.errors import TrainingError
-from training.fit import open_data
-from training.layouts import triplets
-from training.made_pairs import write_pairs
-from training.shadows import ShadowConfig
+from shadowdiffusion.training.config import DataConfig, FitConfig
+from shadowdiffusion.training.datasets import CropConfig, read_pair
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.fit import open_data
+from shadowdiffusion.training.layouts import triplets
+from shadowdiffusion.training.made_pairs import write_pairs
+from shadowdiffusion.training.shadows import ShadowConfig
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"
 

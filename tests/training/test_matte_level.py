@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.color import to_linear
-from training.degradation import MATTE_THRESHOLD, DegradationConfig, DegradationPrior
-from training.matte_level import _typical, at_level, inconsistency
+from shadowdiffusion.training.color import to_linear
+from shadowdiffusion.training.degradation import MATTE_THRESHOLD, DegradationConfig, DegradationPrior
+from shadowdiffusion.training.matte_level import _typical, at_level, inconsistency
 
 SIZE = 128
 

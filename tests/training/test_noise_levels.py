@@ -8,15 +8,15 @@ import pyvips
 import torch
 from typer.testing import CliRunner
 
-from training.__main__ import app
-from training.checkpoint import Model, save_checkpoint
-from training.degradation import DegradationConfig, DegradationPrior
-from training.denoiser import Denoiser, DenoiserConfig
-from training.errors import TrainingError
-from training.evaluate import evaluate
-from training.layouts import triplets
-from training.noise_levels import mean_levels
-from training.sampler import SamplerOptions
+from shadowdiffusion.training.checkpoint import Model, save_checkpoint
+from shadowdiffusion.training.cli import app
+from shadowdiffusion.training.degradation import DegradationConfig, DegradationPrior
+from shadowdiffusion.training.denoiser import Denoiser, DenoiserConfig
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.evaluate import evaluate
+from shadowdiffusion.training.layouts import triplets
+from shadowdiffusion.training.noise_levels import mean_levels
+from shadowdiffusion.training.sampler import SamplerOptions
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.errors import TrainingError
-from training.prior_update import blend_coefficients, mask_update, rho_schedule
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.prior_update import blend_coefficients, mask_update, rho_schedule
 
 unit = st.floats(0.0, 1.0)
 illuminations = st.floats(0.01, 4.0)

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training.errors import TrainingError
-from training.prior_update import mask_update
-from training.sampler import SamplerOptions, sample, step_table, timesteps
-from training.schedule import DiffusionConfig, alpha_bars
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.prior_update import mask_update
+from shadowdiffusion.training.sampler import SamplerOptions, sample, step_table, timesteps
+from shadowdiffusion.training.schedule import DiffusionConfig, alpha_bars
 
 DIFFUSION = DiffusionConfig()
 POLICIES = ["input", "predicted", "late", "closed-form"]

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.errors import TrainingError
-from training.schedule import DiffusionConfig, alpha_bars, betas
+from shadowdiffusion.training.errors import TrainingError
+from shadowdiffusion.training.schedule import DiffusionConfig, alpha_bars, betas
 
 
 def test_beta_endpoints_and_spacing() -> None:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.camera import to_linear
-from training.shadows import (
+from shadowdiffusion.training.camera import to_linear
+from shadowdiffusion.training.shadows import (
     ShadowConfig,
     camera,
     cast_shadow,
@@ -14,7 +14,7 @@ from training.shadows import (
     illumination_weight,
     penumbra,
 )
-from training.silhouettes import FAMILIES, Family, Grid, capsule, draw, smooth_noise
+from shadowdiffusion.training.silhouettes import FAMILIES, Family, Grid, capsule, draw, smooth_noise
 
 CLEAN = np.full((48, 64, 3), 0.5, np.float32)
 

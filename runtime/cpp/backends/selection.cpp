@@ -19,7 +19,7 @@ namespace shadowdiffusion {
 
 namespace {
 
-constexpr const char* NO_ENGINES = "the bundle has no engines of those that are built in (python -m export build-engine makes them)";
+constexpr const char* NO_ENGINES = "the bundle has no engines of those that are built in (shadowdiffusion export build-engine makes them)";
 
 // What is needed to open a backend.
 struct Opening {

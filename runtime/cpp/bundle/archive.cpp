@@ -49,7 +49,7 @@ zip_stat_t stat_of(zip_t* archive, zip_uint64_t index, const fs::path& path) {
 }
 
 BundleError compressed(const fs::path& path, const std::string& name) {
-    return BundleError(text(name, " in ", path.string(), " is compressed: a packed bundle only stores (python -m export pack)"));
+    return BundleError(text(name, " in ", path.string(), " is compressed: a packed bundle only stores (shadowdiffusion export pack)"));
 }
 
 // Calls take(block) for the bytes of a member.
@@ -89,7 +89,7 @@ bool is_plain_file(zip_t* archive, zip_uint64_t index) {
     return kind == 0 || kind == S_IFREG;
 }
 
-// Engines travel with a bundle, but are of no use here: `python -m export pack` lists them in records of their own.
+// Engines travel with a bundle, but are of no use here: `shadowdiffusion export pack` lists them in records of their own.
 bool is_engine(std::string_view name) { return name.starts_with(text(ENGINES, "/")); }
 
 // Refuse members that are not listed, repeated, no plain file, compressed, or of another size than listed; the members

@@ -9,7 +9,7 @@
 namespace shadowdiffusion {
 
 // The verified bundle in the zip file `path`, in a folder named by the file's SHA-256 that is written if need be. Throws
-// BundleError for anything that `python -m export pack` would not have written, and when the cache cannot be written.
+// BundleError for anything that `shadowdiffusion export pack` would not have written, and when the cache cannot be written.
 Bundle load_archive(const std::filesystem::path& path);
 
 }  // namespace shadowdiffusion

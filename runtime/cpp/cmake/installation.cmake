@@ -3,8 +3,8 @@ include(CMakePackageConfigHelpers)
 
 set(bundles ${CMAKE_INSTALL_DATADIR}/shadowdiffusion/bundles)
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/${CMAKE_INSTALL_DATADIR}/shadowdiffusion)
-file(CREATE_LINK ${CMAKE_SOURCE_DIR}/runtime/bundles ${CMAKE_BINARY_DIR}/${bundles} SYMBOLIC)
-install(DIRECTORY ${CMAKE_SOURCE_DIR}/runtime/bundles/ DESTINATION ${bundles})
+file(CREATE_LINK ${CMAKE_SOURCE_DIR}/runtime/builtin ${CMAKE_BINARY_DIR}/${bundles} SYMBOLIC)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/runtime/builtin/ DESTINATION ${bundles})
 
 # Where OpenVINO is not in a folder that the loader knows, as in a pip package, the library remembers where it was. Not
 # by INSTALL_RPATH_USE_LINK_PATH, which leaves out what lies within this source tree, as .venv does.

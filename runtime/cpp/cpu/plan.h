@@ -1,5 +1,5 @@
-// A network as a plan: feature maps, and the steps that fill them one after the other, as `python -m export build-engine
-// --backend cpu-kernels` writes it (export/plans/plan.py says what everything means).
+// A network as a plan: feature maps, and the steps that fill them one after the other, as `shadowdiffusion export build-engine
+// --backend cpu-kernels` writes it (export/cpu_graph/plan.py says what everything means).
 #pragma once
 
 #include <cstddef>

@@ -47,7 +47,7 @@ std::unique_ptr<Loop> cpu_engine(const Bundle& bundle, const std::function<std::
             const Verdict verdict = verdict_of({networks->title(), engine.digest}, "CPU", portable ? "networks" : "networks alone",
                                                least_psnr(engine), check, say);
             if (const auto failure = verdict.failure())
-                throw RestoreError(*failure + " (python -m export build-engine builds it again)");
+                throw RestoreError(*failure + " (shadowdiffusion export build-engine builds it again)");
             return std::make_unique<HostLoop>(bundle, std::move(networks), workers);
         } catch (const RestoreError& error) {
             reasons += text(reasons.empty() ? "" : "; ", "engine ", name, ": ", error.what());

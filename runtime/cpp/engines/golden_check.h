@@ -1,5 +1,5 @@
 // The first time an engine is loaded on a machine, the golden example is run through it; the result is remembered. Twin
-// of runtime/engines/golden_check.py, which says why.
+// of runtime/selection/golden_check.py, which says why.
 //
 // The check runs in this process. That it has begun is noted before: an engine that takes the process with it is not
 // tried again. The cache is a convenience: where it cannot be written, the engine is checked each time.

@@ -1,5 +1,5 @@
 // Engines: the networks of a bundle compiled ahead for one device. What their records say, and where they are found. Twin
-// of runtime/engines/store.py, which explains the fields.
+// of runtime/bundle/engines.py, which explains the fields.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // The photo at its own size, brightened by what was found at the working size: its texture is never resampled. As in
-// runtime/full_size/brightening.py.
+// runtime/gain/brightening.py.
 #pragma once
 
 #include "arena.h"

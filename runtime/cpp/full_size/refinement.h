@@ -1,5 +1,5 @@
 // The gain of light at a finer grid than the networks saw it on: shadow borders as sharp as the photo says.
-// Back-projection (Irani & Peleg 1991), as in runtime/full_size/refinement.py.
+// Back-projection (Irani & Peleg 1991), as in runtime/gain/refinement.py.
 #pragma once
 
 #include "arena.h"

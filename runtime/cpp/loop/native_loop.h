@@ -1,5 +1,5 @@
 // The networks at the photo's own size: in one piece where that can be done, else on tiles as large as possible. Twin
-// of runtime/loop/native_loop.py.
+// of runtime/loop/tiled_loop.py.
 #pragma once
 
 #include <cstdint>

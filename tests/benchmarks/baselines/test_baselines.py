@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks.baselines.setting import Contestant, Setting, Unavailable
-from benchmarks.latency.bench import smoke_bench
-from benchmarks.latency.contestants import BASELINES
-from benchmarks.latency.reference import ReferenceLoop
-from benchmarks.models.subject import Subject
-from export.verify import psnr
+from shadowdiffusion.benchmarks.baselines.setting import Contestant, Setting, Unavailable
+from shadowdiffusion.benchmarks.latency.bench import smoke_bench
+from shadowdiffusion.benchmarks.latency.contestants import BASELINES
+from shadowdiffusion.benchmarks.latency.reference import ReferenceLoop
+from shadowdiffusion.benchmarks.models.subject import Subject
+from shadowdiffusion.export.verify import psnr
 
 EVERYBODY = pytest.mark.parametrize("baseline", BASELINES, ids=lambda baseline: baseline.name)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchmarks.__main__ import app
-from benchmarks.compare.races import ratio
-from benchmarks.latency.record import KIND, Entry
-from benchmarks.measurement.results import append, results_file
+from shadowdiffusion.benchmarks.cli import app
+from shadowdiffusion.benchmarks.compare.races import ratio
+from shadowdiffusion.benchmarks.latency.record import KIND, Entry
+from shadowdiffusion.benchmarks.measurement.results import append, results_file
 from tests.benchmarks.latency.records import entry, race
 
 TIMES = [100.0, 101.0, 99.0, 102.0, 98.0, 100.0, 101.0, 99.0]

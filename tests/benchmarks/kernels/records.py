@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from benchmarks.kernels.record import Error, KernelRecord, Speedup, Timing
-from benchmarks.measurement.distribution import Distribution, Ratio
-from benchmarks.measurement.machine import Gpu, Header, Machine
-from benchmarks.measurement.nvml import GpuState
+from shadowdiffusion.benchmarks.kernels.record import Error, KernelRecord, Speedup, Timing
+from shadowdiffusion.benchmarks.measurement.distribution import Distribution, Ratio
+from shadowdiffusion.benchmarks.measurement.machine import Gpu, Header, Machine
+from shadowdiffusion.benchmarks.measurement.nvml import GpuState
 
 HEADER = Header(
     "2026-01-02T03:04:05+00:00",

@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.kernels import cases as written
-from benchmarks.kernels.case import Case, Inputs
-from benchmarks.kernels.cases import KERNELS
-from benchmarks.kernels.norm_cases import Norm, norm_cases, norms
-from benchmarks.kernels.record import COMPILED, EAGER, NAIVE, OURS
-from benchmarks.kernels.speed import cases, measure, operations, smoke_bench
-from benchmarks.measurement.machine import header
-from kernels.mask_update import PARTS
-from kernels.step_table import step_rows
-from training.denoiser import PAPER, DenoiserConfig
-from training.sampler import SamplerOptions, step_table
-from training.schedule import DiffusionConfig
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.kernels import cases as written
+from shadowdiffusion.benchmarks.kernels.case import Case, Inputs
+from shadowdiffusion.benchmarks.kernels.cases import KERNELS
+from shadowdiffusion.benchmarks.kernels.norm_cases import Norm, norm_cases, norms
+from shadowdiffusion.benchmarks.kernels.record import COMPILED, EAGER, NAIVE, OURS
+from shadowdiffusion.benchmarks.kernels.speed import cases, measure, operations, smoke_bench
+from shadowdiffusion.benchmarks.measurement.machine import header
+from shadowdiffusion.kernels.mask_update import PARTS
+from shadowdiffusion.kernels.step_table import step_rows
+from shadowdiffusion.training.denoiser import PAPER, DenoiserConfig
+from shadowdiffusion.training.sampler import SamplerOptions, step_table
+from shadowdiffusion.training.schedule import DiffusionConfig
 
 CPU = torch.device("cpu")
 PER_PIXEL = {
@@ -195,7 +195,7 @@ def test_the_usual_cases() -> None:
 @pytest.mark.gpu
 @pytest.mark.xdist_group("cuda")
 def test_a_step_is_measured_on_the_gpu() -> None:
-    from benchmarks.kernels.speed import gpu_bench
+    from shadowdiffusion.benchmarks.kernels.speed import gpu_bench
 
     for case in KERNELS["prior_step"](1, 64):
         found = measure(case, gpu_bench(), header([]), 1000.0)

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.kernels import run as kernel_run
-from benchmarks.kernels.case import Inputs
-from benchmarks.kernels.cases import KERNELS
-from benchmarks.kernels.record import KernelRecord
-from benchmarks.kernels.run import Request, run
-from benchmarks.kernels.speed import smoke_bench
-from benchmarks.measurement.results import FOLDER, read
-from benchmarks.measurement.timing import SMOKE
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.kernels import run as kernel_run
+from shadowdiffusion.benchmarks.kernels.case import Inputs
+from shadowdiffusion.benchmarks.kernels.cases import KERNELS
+from shadowdiffusion.benchmarks.kernels.record import KernelRecord
+from shadowdiffusion.benchmarks.kernels.run import Request, run
+from shadowdiffusion.benchmarks.kernels.speed import smoke_bench
+from shadowdiffusion.benchmarks.measurement.results import FOLDER, read
+from shadowdiffusion.benchmarks.measurement.timing import SMOKE
 
 ROOT = Path(__file__).resolve().parents[3]
 

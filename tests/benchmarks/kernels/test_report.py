@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.kernels.record import KIND
-from benchmarks.kernels.report import HEADINGS, line, page
-from benchmarks.kernels.targets import target_rows
-from benchmarks.measurement.results import FOLDER, append, results_file
-from benchmarks.reports import write_reports
+from shadowdiffusion.benchmarks.kernels.record import KIND
+from shadowdiffusion.benchmarks.kernels.report import HEADINGS, line, page
+from shadowdiffusion.benchmarks.kernels.targets import target_rows
+from shadowdiffusion.benchmarks.measurement.results import FOLDER, append, results_file
+from shadowdiffusion.benchmarks.reports import write_reports
 from tests.benchmarks.kernels.records import HEADER, record
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from benchmarks.latency.record import Entry, LatencyRecord
-from benchmarks.latency.stage_record import Stage, StageRecord
-from benchmarks.measurement.distribution import distribution
-from benchmarks.measurement.machine import Header, Machine
-from benchmarks.models.subject import ModelFacts
+from shadowdiffusion.benchmarks.latency.record import Entry, LatencyRecord
+from shadowdiffusion.benchmarks.latency.stage_record import Stage, StageRecord
+from shadowdiffusion.benchmarks.measurement.distribution import distribution
+from shadowdiffusion.benchmarks.measurement.machine import Header, Machine
+from shadowdiffusion.benchmarks.models.subject import ModelFacts
 
 HEADER = Header(
     "2026-01-02T03:04:05+00:00",

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import session
-from benchmarks.errors import BenchmarkError
-from benchmarks.latency.bench import Bench, smoke_bench
-from benchmarks.latency.record import LatencyRecord
-from benchmarks.latency.run import Request, run
-from benchmarks.latency.stage_record import StageRecord
-from benchmarks.measurement.results import FOLDER, read
-from benchmarks.measurement.timing import SMOKE, Effort
-from benchmarks.models.subject import Subject
-from benchmarks.session import Options
+from shadowdiffusion.benchmarks import session
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.latency.bench import Bench, smoke_bench
+from shadowdiffusion.benchmarks.latency.record import LatencyRecord
+from shadowdiffusion.benchmarks.latency.run import Request, run
+from shadowdiffusion.benchmarks.latency.stage_record import StageRecord
+from shadowdiffusion.benchmarks.measurement.results import FOLDER, read
+from shadowdiffusion.benchmarks.measurement.timing import SMOKE, Effort
+from shadowdiffusion.benchmarks.models.subject import Subject
+from shadowdiffusion.benchmarks.session import Options
 from tests.benchmarks.conftest import Command
 
 BASELINES = ["authors", "eager", "compile", "diffusers", "plain-onnx"]

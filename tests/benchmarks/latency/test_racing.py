@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.baselines.setting import Contestant, Setting, Unavailable
-from benchmarks.latency.racing import LEAST, MOST, admit, effort_within, one_line, worst_psnr
+from shadowdiffusion.benchmarks.baselines.setting import Contestant, Setting, Unavailable
+from shadowdiffusion.benchmarks.latency.racing import LEAST, MOST, admit, effort_within, one_line, worst_psnr
 
 CPU = torch.device("cpu")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.latency.record import newest, quiet
+from shadowdiffusion.benchmarks.latency.record import newest, quiet
 from tests.benchmarks.latency.records import entry, race
 
 

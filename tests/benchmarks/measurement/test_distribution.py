@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.measurement.distribution import distribution, ratio, steady
+from shadowdiffusion.benchmarks.measurement.distribution import distribution, ratio, steady
 
 
 def test_percentiles_of_a_hundred_and_one_numbers() -> None:

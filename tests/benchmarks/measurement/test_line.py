@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.measurement.line import fit
+from shadowdiffusion.benchmarks.measurement.line import fit
 
 
 def test_a_line_is_found_with_what_is_paid_anyway() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks.measurement import energy, machine
-from benchmarks.measurement.machine import Gpu, Header, header, slug, sources
-from benchmarks.measurement.nvml import GpuState, gpu_state, total_energy
+from shadowdiffusion.benchmarks.measurement import energy, machine
+from shadowdiffusion.benchmarks.measurement.machine import Gpu, Header, header, slug, sources
+from shadowdiffusion.benchmarks.measurement.nvml import GpuState, gpu_state, total_energy
 
 
 class FakeNvml:

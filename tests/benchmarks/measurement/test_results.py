@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.kernels.record import KernelRecord, newest, quiet
-from benchmarks.measurement.results import append, devices, read, results_file
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.kernels.record import KernelRecord, newest, quiet
+from shadowdiffusion.benchmarks.measurement.results import append, devices, read, results_file
 from tests.benchmarks.kernels.records import record
 
 

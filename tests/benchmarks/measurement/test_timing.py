@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.measurement.timing import DeviceClock, Effort, WallClock, race
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.measurement.timing import DeviceClock, Effort, WallClock, race
 
 
 def scripted(times: Callable[[int], float], log: list[str], name: str) -> Callable[[], float]:

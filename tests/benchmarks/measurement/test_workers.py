@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.measurement.memory import peak_mib
-from benchmarks.measurement.workers import Worker
-from benchmarks.models.subject import Subject
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.measurement.memory import peak_mib
+from shadowdiffusion.benchmarks.measurement.workers import Worker
+from shadowdiffusion.benchmarks.models.subject import Subject
 
 
 def test_the_peak_grows_with_what_is_taken() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.measurement.results import read
-from benchmarks.memory.record import MemoryRecord
+from shadowdiffusion.benchmarks.measurement.results import read
+from shadowdiffusion.benchmarks.memory.record import MemoryRecord
 from tests.benchmarks.conftest import Command
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.models.random_weights import paper_model, tiny_model
-from training.config import load_config
-from training.degradation import DegradationPrior
-from training.denoiser import SIZES, Denoiser
-from training.objective import PRIOR_SIZES
+from shadowdiffusion.benchmarks.models.random_weights import paper_model, tiny_model
+from shadowdiffusion.training.config import load_config
+from shadowdiffusion.training.degradation import DegradationPrior
+from shadowdiffusion.training.denoiser import SIZES, Denoiser
+from shadowdiffusion.training.objective import PRIOR_SIZES
 
 
 def test_the_networks_of_the_paper_are_those_of_the_recipe() -> None:

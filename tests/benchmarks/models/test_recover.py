@@ -9,12 +9,12 @@ import onnx
 import pytest
 import torch
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.models import recover
-from benchmarks.models.recover import recovered
-from benchmarks.models.subject import Subject
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.bundle.opening import load_bundle
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.models import recover
+from shadowdiffusion.benchmarks.models.recover import recovered
+from shadowdiffusion.benchmarks.models.subject import Subject
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.bundle.opening import load_bundle
 
 
 def test_they_compute_what_the_graphs_compute(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_weights_that_do_not_reproduce_the_golden_output(monkeypatch: pytest.Mon
 
 
 def test_what_was_exported_before_is_kept(subject: Subject) -> None:
-    from benchmarks.models.subject import tiny_subject
+    from shadowdiffusion.benchmarks.models.subject import tiny_subject
 
     said: list[str] = []
     again = tiny_subject(said.append)

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.kernels import record as kernels
-from benchmarks.latency import record as latency
-from benchmarks.latency import stage_record as stages
-from benchmarks.measurement.distribution import distribution
-from benchmarks.measurement.line import fit
-from benchmarks.measurement.results import append, results_file
-from benchmarks.memory import record as memory
-from benchmarks.quality.metrics import Quality, Region
-from benchmarks.quality.record import Protocol, QualityRecord
-from benchmarks.scaling import record as scaling
-from benchmarks.startup import record as startup
+from shadowdiffusion.benchmarks.kernels import record as kernels
+from shadowdiffusion.benchmarks.latency import record as latency
+from shadowdiffusion.benchmarks.latency import stage_record as stages
+from shadowdiffusion.benchmarks.measurement.distribution import distribution
+from shadowdiffusion.benchmarks.measurement.line import fit
+from shadowdiffusion.benchmarks.measurement.results import append, results_file
+from shadowdiffusion.benchmarks.memory import record as memory
+from shadowdiffusion.benchmarks.quality.metrics import Quality, Region
+from shadowdiffusion.benchmarks.quality.record import Protocol, QualityRecord
+from shadowdiffusion.benchmarks.scaling import record as scaling
+from shadowdiffusion.benchmarks.startup import record as startup
 from tests.benchmarks.kernels.records import record as kernel
 from tests.benchmarks.latency.records import HEADER, MODEL, entry, parts, race
 from tests.benchmarks.scaling.records import growth

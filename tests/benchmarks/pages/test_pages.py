@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.latency.record import KIND
-from benchmarks.measurement.results import append, results_file
-from benchmarks.pages.blocks import Heading, Page, Points, Table, Text
-from benchmarks.pages.html import html
-from benchmarks.pages.markdown import markdown
-from benchmarks.pages.svg import Axis, Bar, Series, bars, chart
-from benchmarks.pages.targets import targets
-from benchmarks.reports import write_reports
+from shadowdiffusion.benchmarks.latency.record import KIND
+from shadowdiffusion.benchmarks.measurement.results import append, results_file
+from shadowdiffusion.benchmarks.pages.blocks import Heading, Page, Points, Table, Text
+from shadowdiffusion.benchmarks.pages.html import html
+from shadowdiffusion.benchmarks.pages.markdown import markdown
+from shadowdiffusion.benchmarks.pages.svg import Axis, Bar, Series, bars, chart
+from shadowdiffusion.benchmarks.pages.targets import targets
+from shadowdiffusion.benchmarks.reports import write_reports
 from tests.benchmarks.latency.records import HEADER, entry, race
 from tests.benchmarks.pages import device
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.quality.border_gain import border_gain
-from runtime.full_size.illumination import to_encoded, to_linear
+from shadowdiffusion.benchmarks.quality.border_gain import border_gain
+from shadowdiffusion.runtime.gain.illumination import to_encoded, to_linear
 
 
 def _scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from skimage.color import rgb2hsv
 
-from benchmarks.quality.classic import MEAN, Pixels, clahe, gamma, histogram_equalisation
-from benchmarks.quality.lime import ALPHA, EPSILON, illumination, lime
+from shadowdiffusion.benchmarks.quality.classic import MEAN, Pixels, clahe, gamma, histogram_equalisation
+from shadowdiffusion.benchmarks.quality.lime import ALPHA, EPSILON, illumination, lime
 
 METHODS = (gamma, histogram_equalisation, clahe, lime)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.quality.imresize import imresize
+from shadowdiffusion.benchmarks.quality.imresize import imresize
 
 # Results of MATLAB R2019b for the numbers 0, 1, 2 ... in rows, default bicubic with antialiasing, to six digits:
 # test_answer/*.mat of github.com/sanghyun-son/bicubic_pytorch, commit da432d1.

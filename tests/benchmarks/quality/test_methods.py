@@ -6,9 +6,9 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.quality.methods import Method, Photo, Settings, find_methods
-from runtime.errors import RestoreError
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.quality.methods import Method, Photo, Settings, find_methods
+from shadowdiffusion.runtime.errors import RestoreError
 from tests.runtime.tiny import make_sampling, picture, write_bundle
 from tests.training.trees import write
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from benchmarks.quality.metrics import CEILING, quality
+from shadowdiffusion.benchmarks.quality.metrics import CEILING, quality
 
 GREY = 119 / 255  # L* = 50.03 in sRGB
 RED = 53.24 + 80.09 + 67.20  # |L*| + |a*| + |b*| of sRGB's red under D65

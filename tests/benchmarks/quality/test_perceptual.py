@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.quality import perceptual
+from shadowdiffusion.benchmarks.quality import perceptual
 
 
 @pytest.fixture

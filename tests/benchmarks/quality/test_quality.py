@@ -9,9 +9,9 @@ import pytest
 import pyvips
 from typer.testing import CliRunner, Result
 
-from benchmarks.__main__ import app
-from benchmarks.measurement.results import read
-from benchmarks.quality.record import QualityRecord
+from shadowdiffusion.benchmarks.cli import app
+from shadowdiffusion.benchmarks.measurement.results import read
+from shadowdiffusion.benchmarks.quality.record import QualityRecord
 from tests.runtime.tiny import write_bundle
 from tests.training import trees
 

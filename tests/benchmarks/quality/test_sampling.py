@@ -11,11 +11,11 @@ import pyvips
 import torch
 from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
-from benchmarks.quality import sampling
-from training.checkpoint import Model, save_checkpoint
-from training.degradation import DegradationConfig, DegradationPrior
-from training.denoiser import Denoiser, DenoiserConfig
+from shadowdiffusion.benchmarks.cli import app
+from shadowdiffusion.benchmarks.quality import sampling
+from shadowdiffusion.training.checkpoint import Model, save_checkpoint
+from shadowdiffusion.training.degradation import DegradationConfig, DegradationPrior
+from shadowdiffusion.training.denoiser import Denoiser, DenoiserConfig
 
 
 def write(path: Path, pixels: np.ndarray) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import pyvips
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.quality.sheet import ROWS, SIDE, Sheet
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.quality.sheet import ROWS, SIDE, Sheet
 
 
 def _flat(value: int, height: int = 60, width: int = 90) -> np.ndarray:

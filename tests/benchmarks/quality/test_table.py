@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from benchmarks.measurement.machine import Header, Machine
-from benchmarks.quality.metrics import Quality, Region
-from benchmarks.quality.published import PUBLISHED
-from benchmarks.quality.record import MaskKind, Protocol, QualityRecord
-from benchmarks.quality.table import tables
-from training.layouts import LayoutName
+from shadowdiffusion.benchmarks.measurement.machine import Header, Machine
+from shadowdiffusion.benchmarks.quality.metrics import Quality, Region
+from shadowdiffusion.benchmarks.quality.published import PUBLISHED
+from shadowdiffusion.benchmarks.quality.record import MaskKind, Protocol, QualityRecord
+from shadowdiffusion.benchmarks.quality.table import tables
+from shadowdiffusion.training.layouts import LayoutName
 
 HEADER = Header("2026-01-01T00:00:00+00:00", "test", None, None, "", True, Machine("", "", 1, None, {}))
 

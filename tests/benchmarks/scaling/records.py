@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks.measurement.distribution import distribution
-from benchmarks.scaling.record import Axis, Point, ScalingRecord
-from benchmarks.scaling.run import line
+from shadowdiffusion.benchmarks.measurement.distribution import distribution
+from shadowdiffusion.benchmarks.scaling.record import Axis, Point, ScalingRecord
+from shadowdiffusion.benchmarks.scaling.run import line
 from tests.benchmarks.latency.records import HEADER, MODEL
 
 

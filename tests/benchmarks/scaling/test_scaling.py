@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.measurement.results import read
-from benchmarks.scaling.axes import counts
-from benchmarks.scaling.record import ScalingRecord
-from benchmarks.scaling.run import lines, quiet, run
-from benchmarks.session import Options
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.measurement.results import read
+from shadowdiffusion.benchmarks.scaling.axes import counts
+from shadowdiffusion.benchmarks.scaling.record import ScalingRecord
+from shadowdiffusion.benchmarks.scaling.run import lines, quiet, run
+from shadowdiffusion.benchmarks.session import Options
 from tests.benchmarks.conftest import Command
 from tests.benchmarks.scaling.records import growth
 

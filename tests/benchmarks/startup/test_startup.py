@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.measurement.results import read
-from benchmarks.startup.record import StartupRecord
-from benchmarks.startup.run import FIRST, program, quiet
+from shadowdiffusion.benchmarks.errors import BenchmarkError
+from shadowdiffusion.benchmarks.measurement.results import read
+from shadowdiffusion.benchmarks.startup.record import StartupRecord
+from shadowdiffusion.benchmarks.startup.run import FIRST, program, quiet
 from tests.benchmarks.conftest import Command
 
 

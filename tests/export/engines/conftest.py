@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from export.engines import race
-from runtime.bundle.folder import Bundle
+from shadowdiffusion.export.engines import race
+from shadowdiffusion.runtime.bundle.folder import Bundle
 
 
 @pytest.fixture(scope="session")

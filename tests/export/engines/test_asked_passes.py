@@ -11,16 +11,16 @@ import onnx
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from export.console import quiet_bar
-from export.engines import asked_passes
-from export.engines.asked_passes import apply_asked
-from export.engines.job import Job
-from export.engines.key import EngineOptions, engine_key
-from export.engines.tensorrt import apply_own
-from export.errors import ExportError
-from export.passes.catalog import NATIVE_NORM, PHASE_UPSAMPLE
-from export.precision.mixed import mixed_graph, single_graph
-from runtime.bundle.folder import NETWORKS, Bundle
+from shadowdiffusion.export.commands.console import quiet_bar
+from shadowdiffusion.export.engines import asked_passes
+from shadowdiffusion.export.engines.asked_passes import apply_asked
+from shadowdiffusion.export.engines.job import Job
+from shadowdiffusion.export.engines.key import EngineOptions, engine_key
+from shadowdiffusion.export.engines.tensorrt import apply_own
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes.catalog import NATIVE_NORM, PHASE_UPSAMPLE
+from shadowdiffusion.export.precision.mixed import mixed_graph, single_graph
+from shadowdiffusion.runtime.bundle.folder import NETWORKS, Bundle
 
 
 def job(bundle: Bundle, said: list[str], precision: Any = "fp32", **passes: bool) -> Job:

@@ -16,24 +16,24 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from export.__main__ import app
-from export.engines import build as engines_module
-from export.engines import builder_output
-from export.engines import tensorrt as tensorrt_builder
-from export.engines.build import Outcome, build_engines
-from export.engines.builder_output import Phases
-from export.engines.job import BuildFailure
-from export.engines.key import EngineOptions
-from export.engines.lock import writing
-from export.engines.tensorrt import Built, TensorRT, load_tensorrt
-from export.errors import ExportError
-from runtime.bundle.folder import hash_file, parse_manifest, write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.engines import fit
-from runtime.engines.device import Gpu
-from runtime.engines.golden_check import CheckError
-from runtime.engines.store import read_engine, stored_engines
-from runtime.errors import BundleError
+from shadowdiffusion.export.commands.cli import app
+from shadowdiffusion.export.engines import build as engines_module
+from shadowdiffusion.export.engines import builder_output
+from shadowdiffusion.export.engines import tensorrt as tensorrt_builder
+from shadowdiffusion.export.engines.build import Outcome, build_engines
+from shadowdiffusion.export.engines.builder_output import Phases
+from shadowdiffusion.export.engines.job import BuildFailure
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.engines.lock import writing
+from shadowdiffusion.export.engines.tensorrt import Built, TensorRT, load_tensorrt
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.device import Gpu
+from shadowdiffusion.runtime.bundle.engines import read_engine, stored_engines
+from shadowdiffusion.runtime.bundle.folder import hash_file, parse_manifest, write_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError
+from shadowdiffusion.runtime.selection import fit
+from shadowdiffusion.runtime.selection.golden_check import CheckError
 from tests.deadlines import LONGEST
 from tests.runtime.tiny import write_bundle
 
@@ -310,7 +310,7 @@ def test_the_log_of_a_failed_build_is_kept_and_named(builder: Builder, path: Pat
 
 def test_builders_of_one_bundle_take_turns(builder: Builder, path: Path) -> None:
     """Another process holds the lock, and lets go once this one says that it waits."""
-    code = "import sys; from pathlib import Path; from export.engines.lock import writing\n"
+    code = "import sys; from pathlib import Path; from shadowdiffusion.export.engines.lock import writing\n"
     code += "with writing(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE

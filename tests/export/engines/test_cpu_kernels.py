@@ -14,28 +14,28 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 
-import runtime
-from export.engines import cpu_kernels as backend
-from export.engines.build import Outcome, build_engines
-from export.engines.key import EngineOptions
-from export.engines.onnxruntime import network_inputs
-from export.errors import ExportError
-from export.graph import export_prior
-from export.plans.network import Convolution, Network
-from export.plans.reading import read_network
-from runtime.backends import cpu_library
-from runtime.backends.cpu_networks import CpuNetworks
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.backends.selection import choose
-from runtime.bundle.folder import DENOISER, Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.engines.store import stored_engines
+from shadowdiffusion import runtime
+from shadowdiffusion.export.cpu_graph.network import Convolution, Network
+from shadowdiffusion.export.cpu_graph.reading import read_network
+from shadowdiffusion.export.engines import cpu_kernels as backend
+from shadowdiffusion.export.engines.build import Outcome, build_engines
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.engines.onnxruntime import network_inputs
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.graph import export_prior
+from shadowdiffusion.runtime.backends import cpu_library
+from shadowdiffusion.runtime.backends.cpu_networks import CpuNetworks
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.bundle.engines import stored_engines
+from shadowdiffusion.runtime.bundle.folder import DENOISER, Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.selection.selection import choose
+from shadowdiffusion.training.checkpoint import Model
+from shadowdiffusion.training.degradation import DegradationConfig, DegradationPrior
 from tests import cpu_kernels
 from tests.export.command_line import ROOT, environment
 from tests.export.conftest import export, randomise
 from tests.runtime.tiny import picture
-from training.checkpoint import Model
-from training.degradation import DegradationConfig, DegradationPrior
 
 OPTIONS = EngineOptions("cpu-kernels", profile="32x32:64x96:128x128", batch="1:1:2", threads=1)
 
@@ -75,12 +75,12 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 try:
-    from export.engines import cpu_kernels
+    from shadowdiffusion.export.engines import cpu_kernels
     from tests.cpu_kernels import race_won_by
     cpu_kernels.race = race_won_by("plan")
 except ModuleNotFoundError:
     pass  # the command says so
-from export.__main__ import app
+from shadowdiffusion.export.commands.cli import app
 app(["build-engine", sys.argv[1], "--backend", "cpu-kernels", "--profile", "32x32", "--threads", "1"])
 """
 

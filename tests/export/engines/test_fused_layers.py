@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from export.__main__ import app
-from export.engines import fused_layers as fused_module
-from export.engines.fused_layers import fused_layers
-from runtime.bundle.opening import load_bundle
-from runtime.engines.device import Gpu
-from runtime.engines.store import StoredEngine, engine_stores, read_engine
+from shadowdiffusion.export.commands.cli import app
+from shadowdiffusion.export.engines import fused_layers as fused_module
+from shadowdiffusion.export.engines.fused_layers import fused_layers
+from shadowdiffusion.runtime.bundle.device import Gpu
+from shadowdiffusion.runtime.bundle.engines import StoredEngine, engine_stores, read_engine
+from shadowdiffusion.runtime.bundle.opening import load_bundle
 from tests.runtime.engine_folders import make_key, write_engine
 from tests.runtime.tiny import write_bundle
 

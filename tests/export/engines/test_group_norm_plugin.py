@@ -20,15 +20,15 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from typer.testing import CliRunner
 
-from export.__main__ import app
-from export.engines import group_norm_plugin as plugins
-from export.engines.key import EngineOptions, engine_key
-from export.errors import ExportError
-from export.passes import group_norm_plugin as graph_pass
-from export.precision.mixed import mixed_graph, single_graph
-from kernels import ahead_of_time
-from kernels import group_norm_plugin as kernels
-from runtime.bundle.folder import Bundle
+from shadowdiffusion.export.commands.cli import app
+from shadowdiffusion.export.engines import group_norm_plugin as plugins
+from shadowdiffusion.export.engines.key import EngineOptions, engine_key
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes import group_norm_plugin as graph_pass
+from shadowdiffusion.export.precision.mixed import mixed_graph, single_graph
+from shadowdiffusion.kernels import ahead_of_time
+from shadowdiffusion.kernels import group_norm_plugin as kernels
+from shadowdiffusion.runtime.bundle.folder import Bundle
 from tests.compiled_kernels import compiling
 from tests.export.engines.fake_plugins import DataType, FakePlugins, ShapeExpr, TensorDesc, TensorFormat
 from tests.export.passes.graphs import images, kinds
@@ -115,7 +115,7 @@ def test_launches_are_those_of_the_python_launcher(
     fake: FakePlugins, shape: tuple[int, ...], layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That of PyTorch tensors with the channels of a pixel together, which divides the pixels as the plugins do."""
-    from kernels import group_norm_silu as base
+    from shadowdiffusion.kernels import group_norm_silu as base
 
     noted: dict[str, tuple[Any, dict[str, Any]]] = {}
 
@@ -197,8 +197,8 @@ def test_a_denoiser_computes_the_same(fake: FakePlugins, bundle: Bundle, precisi
 SCRIPT = """
 import json, tempfile
 from pathlib import Path
-from kernels import group_norm_plugin as plugins
-from kernels.ahead_of_time import _clean_compiler, _compile, _resource_usage, ptx
+from shadowdiffusion.kernels import group_norm_plugin as plugins
+from shadowdiffusion.kernels.ahead_of_time import _clean_compiler, _compile, _resource_usage, ptx
 found = []
 for kernel in (plugins.statistics_plugin, plugins.merge_plugin, plugins.normalise_plugin):
     merges = kernel is plugins.merge_plugin

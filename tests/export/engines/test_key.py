@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from export.engines.key import EngineOptions, describe, engine_key, folder_name, nearest
-from export.errors import ExportError
-from runtime.bundle.folder import Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.engines.device import Gpu, find_gpu
-from runtime.engines.store import EngineKey, differences
+from shadowdiffusion.export.engines.key import EngineOptions, describe, engine_key, folder_name, nearest
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.runtime.bundle.device import Gpu, find_gpu
+from shadowdiffusion.runtime.bundle.engines import EngineKey, differences
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
 from tests.runtime.tiny import write_bundle
 
 RTX = "1.7.1.116"

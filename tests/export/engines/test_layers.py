@@ -10,11 +10,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.engines.layers import Layer, heaviest, layers, read_layers, summary, write_layers
-from export.errors import ExportError
-from export.precision.mixed import mixed_graph
-from runtime.bundle.folder import Bundle
-from training.checkpoint import Model
+from shadowdiffusion.export.engines.layers import Layer, heaviest, layers, read_layers, summary, write_layers
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.precision.mixed import mixed_graph
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.training.checkpoint import Model
 
 
 def graph(nodes: list[Any], channels: int = 4, **weights: Any) -> onnx.ModelProto:

@@ -12,21 +12,21 @@ import numpy as np
 import onnx
 import pytest
 
-import runtime
-from export.console import quiet_bar
-from export.engines.build import Outcome, build_engines
-from export.engines.job import Job, Parts
-from export.engines.key import EngineOptions, engine_key
-from export.engines.layers import LAYERS, read_layers
-from export.engines.onnxruntime import load_onnxruntime, network_inputs
-from export.errors import ExportError
-from export.precision.mixed import single_graph
-from runtime.backends import onnxruntime_networks
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.backends.selection import choose
-from runtime.bundle.folder import DENOISER, NETWORKS, PRIOR, Bundle, hash_files, write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.engines.store import SessionSettings
+from shadowdiffusion import runtime
+from shadowdiffusion.export.commands.console import quiet_bar
+from shadowdiffusion.export.engines.build import Outcome, build_engines
+from shadowdiffusion.export.engines.job import Job, Parts
+from shadowdiffusion.export.engines.key import EngineOptions, engine_key
+from shadowdiffusion.export.engines.layers import LAYERS, read_layers
+from shadowdiffusion.export.engines.onnxruntime import load_onnxruntime, network_inputs
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.precision.mixed import single_graph
+from shadowdiffusion.runtime.backends import onnxruntime_networks
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.bundle.engines import SessionSettings
+from shadowdiffusion.runtime.bundle.folder import DENOISER, NETWORKS, PRIOR, Bundle, hash_files, write_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.selection.selection import choose
 from tests.export.engines.wasteful import add_waste
 from tests.runtime.tiny import picture
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from export.engines import race as race_module
-from export.engines.race import LEAST, faster, milliseconds, race, ratio, steady
+from shadowdiffusion.export.engines import race as race_module
+from shadowdiffusion.export.engines.race import LEAST, faster, milliseconds, race, ratio, steady
 
 BASE = [1.0, 1.1, 0.9, 1.3, 1.0, 3.0, 1.0, 1.05]
 

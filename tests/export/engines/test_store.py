@@ -18,19 +18,19 @@ import msgspec
 import pytest
 from onnx import numpy_helper
 
-from export.engines import build as engines_module
-from export.engines.build import Outcome, build_engines
-from export.engines.job import Job, Parts
-from export.engines.key import EngineOptions
-from export.engines.prune import prune
-from export.errors import ExportError
-from export.inspection import inspect
-from export.pack import pack
-from runtime.backends.selection import choose
-from runtime.bundle.opening import load_bundle
-from runtime.engines.device import find_cpu
-from runtime.engines.golden_check import Verdict, known_verdict, remember
-from runtime.engines.store import RECORD, NetworkRecord, encode_record, engine_stores, stored_engines
+from shadowdiffusion.export.engines import build as engines_module
+from shadowdiffusion.export.engines.build import Outcome, build_engines
+from shadowdiffusion.export.engines.job import Job, Parts
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.engines.prune import prune
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.inspection import inspect
+from shadowdiffusion.export.pack import pack
+from shadowdiffusion.runtime.bundle.device import find_cpu
+from shadowdiffusion.runtime.bundle.engines import RECORD, NetworkRecord, encode_record, engine_stores, stored_engines
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.selection.golden_check import Verdict, known_verdict, remember
+from shadowdiffusion.runtime.selection.selection import choose
 from tests.deadlines import LONGEST
 from tests.runtime.engine_folders import add_engine
 from tests.runtime.tiny import write_bundle
@@ -42,7 +42,7 @@ OPTIONS = EngineOptions("onnxruntime", profile="64x64", provider="cpu")
 PROGRAM = """
 import sys
 from pathlib import Path
-from export.engines import build
+from shadowdiffusion.export.engines import build
 from tests.export.engines import test_store
 class Waiting(test_store.Copier):
     def compile(self, job):

@@ -17,19 +17,19 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from export.__main__ import app
-from export.bundle import BundleOptions, build_bundle
-from export.engines import build as engines_module
-from export.engines.build import build_engines
-from export.engines.key import EngineOptions
-from export.engines.layers import read_layers, summary
-from export.errors import ExportError
-from export.passes import half_weights
-from runtime.bundle.folder import DEFAULT_BUNDLE, Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.engines import fit
-from runtime.engines.device import Gpu
-from runtime.engines.store import stored_engines
+from shadowdiffusion.export.bundle import BundleOptions, build_bundle
+from shadowdiffusion.export.commands.cli import app
+from shadowdiffusion.export.engines import build as engines_module
+from shadowdiffusion.export.engines.build import build_engines
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.engines.layers import read_layers, summary
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes import half_weights
+from shadowdiffusion.runtime.bundle.device import Gpu
+from shadowdiffusion.runtime.bundle.engines import stored_engines
+from shadowdiffusion.runtime.bundle.folder import DEFAULT_BUNDLE, Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.selection import fit
 from tests.deadlines import LONGEST
 from tests.runtime.tiny import write_bundle
 
@@ -124,7 +124,7 @@ def test_a_bundle_with_half_weights(path: Path) -> None:
 def rehash(path: Path) -> None:
     import msgspec
 
-    from runtime.bundle.folder import hash_files, parse_manifest, write_manifest
+    from shadowdiffusion.runtime.bundle.folder import hash_files, parse_manifest, write_manifest
 
     manifest = parse_manifest((path / "manifest.json").read_bytes())
     write_manifest(path, msgspec.structs.replace(manifest, files=hash_files(path)))
@@ -260,11 +260,11 @@ def test_networks_of_the_usual_size(small: Path, precision: Any) -> None:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from shadowdiffusion.training.checkpoint import Model
+    from shadowdiffusion.training.degradation import DegradationPrior
+    from shadowdiffusion.training.denoiser import SMALL, Denoiser
+    from shadowdiffusion.training.sampler import SamplerOptions
     from tests.export.conftest import randomise
-    from training.checkpoint import Model
-    from training.degradation import DegradationPrior
-    from training.denoiser import SMALL, Denoiser
-    from training.sampler import SamplerOptions
 
     model = Model(Denoiser(SMALL), DegradationPrior())
     networks: tuple[Any, Any] = (model.denoiser, model.prior)

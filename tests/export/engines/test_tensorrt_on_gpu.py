@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.engines.build import build_engines
-from export.engines.fused_layers import fused_layers
-from export.engines.key import EngineOptions
-from export.engines.tensorrt import TensorRT, load_tensorrt
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.bundle.folder import Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.engines.device import find_gpu
-from runtime.engines.engine_networks import open_engine
-from runtime.engines.fit import MODULES
-from runtime.engines.golden_check import golden_psnr
-from runtime.engines.store import StoredEngine
-from runtime.errors import RestoreError
+from shadowdiffusion.export.engines.build import build_engines
+from shadowdiffusion.export.engines.fused_layers import fused_layers
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.engines.tensorrt import TensorRT, load_tensorrt
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.bundle.device import find_gpu
+from shadowdiffusion.runtime.bundle.engines import StoredEngine
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.selection.engine_networks import open_engine
+from shadowdiffusion.runtime.selection.fit import MODULES
+from shadowdiffusion.runtime.selection.golden_check import golden_psnr
 
 pytestmark = pytest.mark.gpu
 

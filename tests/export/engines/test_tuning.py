@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pytest
 
-from export.console import quiet_bar
-from export.engines.tuning import Course, Tuned, choose_settings, tune
-from export.errors import ExportError
-from export.passes.catalog import Pass
-from runtime.engines.store import SessionSettings
+from shadowdiffusion.export.commands.console import quiet_bar
+from shadowdiffusion.export.engines.tuning import Course, Tuned, choose_settings, tune
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes.catalog import Pass
+from shadowdiffusion.runtime.bundle.engines import SessionSettings
 from tests.export.engines.wasteful import WASTE, add_waste, engine_pass, less_waste, small_network
 
 ONE_THREAD = SessionSettings(1, True, {})

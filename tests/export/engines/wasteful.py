@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.passes.catalog import Pass
+from shadowdiffusion.export.passes.catalog import Pass
 
 WASTE = "waste"
 

@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import ModelProto
 
-from export.passes import time_table
-from export.precision.mixed import single_graph
-from runtime.bundle.folder import DEFAULT_BUNDLE, Bundle
+from shadowdiffusion.export.passes import time_table
+from shadowdiffusion.export.precision.mixed import single_graph
+from shadowdiffusion.runtime.bundle.folder import DEFAULT_BUNDLE, Bundle
 from tests.export.passes.graphs import Network
 
 

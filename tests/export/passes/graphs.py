@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
-from export.photos import ellipse, synthetic
+from shadowdiffusion.export.photos import ellipse, synthetic
 
 Array = npt.NDArray[np.float32]
 

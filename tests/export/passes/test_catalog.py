@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from export.errors import ExportError
-from export.passes.catalog import PASSES, choose
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes.catalog import PASSES, choose
 
 
 def test_switches() -> None:

@@ -7,8 +7,8 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from export.passes import fold
-from runtime.bundle.folder import DEFAULT_BUNDLE
+from shadowdiffusion.export.passes import fold
+from shadowdiffusion.runtime.bundle.folder import DEFAULT_BUNDLE
 from tests.export.conftest import images, run
 
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from export.passes import group_norm
-from export.precision.mixed import mixed_graph
-from export.precision.simulate import simulated
+from shadowdiffusion.export.passes import group_norm
+from shadowdiffusion.export.precision.mixed import mixed_graph
+from shadowdiffusion.export.precision.simulate import simulated
 from tests.export.conftest import ATTENTIVE
 from tests.export.passes.graphs import Network, images, kinds, run, worst_difference
 
@@ -30,7 +30,7 @@ def form(request: pytest.FixtureRequest) -> Callable[[onnx.ModelProto], onnx.Mod
 @cache
 def exported(groups: int, channels: int) -> tuple[onnx.ModelProto, torch.nn.GroupNorm]:
     """One group normalisation with random gamma and beta as the exporter writes it: copy both before changing them."""
-    from export import graph
+    from shadowdiffusion.export import graph
 
     torch.manual_seed(groups)
     norm = torch.nn.GroupNorm(groups, channels)

@@ -12,12 +12,12 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from export.passes import group_norm_plugin, mask_head
-from export.passes.group_norm_plugin import MERGE, NAMESPACE, SILU, STATISTICS
-from export.precision.int8 import TENSORRT
-from export.precision.mixed import mixed_graph, single_graph
-from export.precision.quantize import quantized_graph, tensors
-from runtime.bundle.folder import DEFAULT_BUNDLE
+from shadowdiffusion.export.passes import group_norm_plugin, mask_head
+from shadowdiffusion.export.passes.group_norm_plugin import MERGE, NAMESPACE, SILU, STATISTICS
+from shadowdiffusion.export.precision.int8 import TENSORRT
+from shadowdiffusion.export.precision.mixed import mixed_graph, single_graph
+from shadowdiffusion.export.precision.quantize import quantized_graph, tensors
+from shadowdiffusion.runtime.bundle.folder import DEFAULT_BUNDLE
 from tests.export.passes.graphs import kinds
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from export.passes.half_weights import LARGE, apply, round_weights, rounded_model
-from export.verify import snr
-from training.checkpoint import Model
+from shadowdiffusion.export.passes.half_weights import LARGE, apply, round_weights, rounded_model
+from shadowdiffusion.export.verify import snr
+from shadowdiffusion.training.checkpoint import Model
 
 
 def tiny_graph(weights: np.ndarray) -> onnx.ModelProto:

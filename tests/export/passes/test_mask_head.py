@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import ModelProto
 
-from export.errors import ExportError
-from export.passes import mask_head, time_table
-from runtime.bundle.folder import DEFAULT_BUNDLE
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes import mask_head, time_table
+from shadowdiffusion.runtime.bundle.folder import DEFAULT_BUNDLE
 from tests.export.conftest import images, run
 
 

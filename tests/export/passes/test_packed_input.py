@@ -9,13 +9,13 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from export.passes import packed_input
-from export.precision.fp8 import FLOAT8
-from export.precision.int8 import TENSORRT
-from export.precision.mixed import mixed_graph
-from export.precision.quantize import Scheme, quantized_graph, tensors
-from export.precision.simulate import simulated
-from runtime.bundle.folder import DEFAULT_BUNDLE
+from shadowdiffusion.export.passes import packed_input
+from shadowdiffusion.export.precision.fp8 import FLOAT8
+from shadowdiffusion.export.precision.int8 import TENSORRT
+from shadowdiffusion.export.precision.mixed import mixed_graph
+from shadowdiffusion.export.precision.quantize import Scheme, quantized_graph, tensors
+from shadowdiffusion.export.precision.simulate import simulated
+from shadowdiffusion.runtime.bundle.folder import DEFAULT_BUNDLE
 from tests.export.passes.graphs import Network, images, kinds, run
 
 TYPES = {

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.passes import phase_upsample
+from shadowdiffusion.export.passes import phase_upsample
 from tests.export.passes.graphs import Network, kinds, worst_difference
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 
-from export.errors import ExportError
-from export.passes import time_table
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes import time_table
 from tests.export.conftest import images, run
 
 TIMESTEPS = [0, 7, 640, 999]

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.passes import winograd
+from shadowdiffusion.export.passes import winograd
 from tests.export.passes.graphs import Network, kinds, worst_difference
 
 SIZES = [(1, 1), (1, 7), (5, 3), (8, 8), (10, 13), (33, 4)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.folder import Bundle
 
 
 @pytest.fixture(scope="session")

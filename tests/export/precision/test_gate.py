@@ -11,15 +11,15 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from export.console import quiet_bar
-from export.errors import ExportError
-from export.photos import Sample, golden_sample, verification_samples
-from export.precision.gate import Candidate, Judge, Passed, all_layers, pass_gate
-from export.precision.mixed import Kind, mixed_graph, single_graph
-from export.precision.networks import session
-from runtime.bundle.folder import NETWORKS, Bundle
-from runtime.bundle.time_table import read_rows
-from runtime.engines.tolerances import Decibels
+from shadowdiffusion.export.commands.console import quiet_bar
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.photos import Sample, golden_sample, verification_samples
+from shadowdiffusion.export.precision.gate import Candidate, Judge, Passed, all_layers, pass_gate
+from shadowdiffusion.export.precision.mixed import Kind, mixed_graph, single_graph
+from shadowdiffusion.export.precision.networks import session
+from shadowdiffusion.runtime.bundle.folder import NETWORKS, Bundle
+from shadowdiffusion.runtime.bundle.time_table import read_rows
+from shadowdiffusion.runtime.selection.tolerances import Decibels
 
 Graphs = dict[str, onnx.ModelProto]
 ANYTHING = Decibels(*[-math.inf] * len(Decibels._fields))

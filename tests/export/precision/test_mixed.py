@@ -11,10 +11,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from export.errors import ExportError
-from export.passes import half_weights
-from export.precision.mixed import Kind, float32_layers, half_values, mixed_graph, single_graph
-from runtime.bundle.folder import Bundle
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.passes import half_weights
+from shadowdiffusion.export.precision.mixed import Kind, float32_layers, half_values, mixed_graph, single_graph
+from shadowdiffusion.runtime.bundle.folder import Bundle
 
 F16, BF16, F32 = TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.FLOAT
 

@@ -10,13 +10,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from export.console import quiet_bar
-from export.engines.build import build_engines
-from export.engines.key import EngineOptions, engine_key
-from export.precision.prepare import Prepared, prepare
-from runtime.bundle.folder import NETWORKS, Bundle, hash_files, write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.engines.store import Precision
+from shadowdiffusion.export.commands.console import quiet_bar
+from shadowdiffusion.export.engines.build import build_engines
+from shadowdiffusion.export.engines.key import EngineOptions, engine_key
+from shadowdiffusion.export.precision.prepare import Prepared, prepare
+from shadowdiffusion.runtime.bundle.engines import Precision
+from shadowdiffusion.runtime.bundle.folder import NETWORKS, Bundle, hash_files, write_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
 
 
 def prepared(

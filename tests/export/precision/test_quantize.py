@@ -12,19 +12,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.console import quiet_bar
-from export.engines.build import build_engines
-from export.engines.key import EngineOptions
-from export.errors import ExportError
-from export.precision.fp8 import FLOAT8, fp8_scheme
-from export.precision.int8 import ONNX_RUNTIME, TENSORRT, int8_scheme
-from export.precision.mixed import mixed_graph, single_graph
-from export.precision.networks import session
-from export.precision.prepare import Prepared, prepare
-from export.precision.quantize import Scheme, convolutions, quantized_graph, tensors
-from export.precision.simulate import simulated
-from runtime.bundle.folder import DENOISER, Bundle
-from runtime.engines.store import EngineKey, Precision, Provider
+from shadowdiffusion.export.commands.console import quiet_bar
+from shadowdiffusion.export.engines.build import build_engines
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.export.errors import ExportError
+from shadowdiffusion.export.precision.fp8 import FLOAT8, fp8_scheme
+from shadowdiffusion.export.precision.int8 import ONNX_RUNTIME, TENSORRT, int8_scheme
+from shadowdiffusion.export.precision.mixed import mixed_graph, single_graph
+from shadowdiffusion.export.precision.networks import session
+from shadowdiffusion.export.precision.prepare import Prepared, prepare
+from shadowdiffusion.export.precision.quantize import Scheme, convolutions, quantized_graph, tensors
+from shadowdiffusion.export.precision.simulate import simulated
+from shadowdiffusion.runtime.bundle.engines import EngineKey, Precision, Provider
+from shadowdiffusion.runtime.bundle.folder import DENOISER, Bundle
 from tests.export.precision.test_mixed import graph, weight
 from tests.export.precision.test_simulate import feed_of
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from export.precision.ranges import BINS, Histogram, clipped, histograms
+from shadowdiffusion.export.precision.ranges import BINS, Histogram, clipped, histograms
 from tests.export.precision.test_mixed import graph, weight
 
 

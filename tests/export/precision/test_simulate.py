@@ -10,12 +10,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from export.photos import verification_samples
-from export.precision.mixed import Kind, mixed_graph, single_graph
-from export.precision.networks import session
-from export.precision.simulate import TOTAL, simulated
-from runtime.bundle.folder import Bundle
-from runtime.bundle.time_table import read_rows
+from shadowdiffusion.export.photos import verification_samples
+from shadowdiffusion.export.precision.mixed import Kind, mixed_graph, single_graph
+from shadowdiffusion.export.precision.networks import session
+from shadowdiffusion.export.precision.simulate import TOTAL, simulated
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.time_table import read_rows
 from tests.export.precision.test_mixed import graph, weight
 
 

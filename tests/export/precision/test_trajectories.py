@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import pytest
 
-from export.photos import verification_samples
-from export.precision.networks import SessionNetworks, session
-from export.precision.trajectories import Loop, fewer_steps, loops_of, restore, trajectories
-from runtime.bundle.folder import NETWORKS, Bundle
-from runtime.bundle.time_table import read_rows
-from runtime.loading import load
+from shadowdiffusion.export.photos import verification_samples
+from shadowdiffusion.export.precision.networks import SessionNetworks, session
+from shadowdiffusion.export.precision.trajectories import Loop, fewer_steps, loops_of, restore, trajectories
+from shadowdiffusion.runtime.bundle.folder import NETWORKS, Bundle
+from shadowdiffusion.runtime.bundle.time_table import read_rows
+from shadowdiffusion.runtime.selection.loading import load
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from runtime.backends.device_inputs import DeviceInputs
+from shadowdiffusion.runtime.backends.device_inputs import DeviceInputs
 from tests.runtime.tiny import write_denoiser
 
 

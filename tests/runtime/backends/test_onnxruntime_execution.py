@@ -14,22 +14,22 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from runtime.backends import onnxruntime_execution, onnxruntime_networks
-from runtime.backends.device_inputs import DeviceInputs
-from runtime.backends.onnxruntime_execution import OnnxRuntimeOnDevice
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks, open_session
-from runtime.backends.selection import choose
-from runtime.bundle.folder import Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.engines import fit, golden_check
-from runtime.engines.device import Gpu
-from runtime.engines.engine_networks import open_loop
-from runtime.engines.golden_check import loop_psnr
-from runtime.engines.store import engine_stores, read_engine
-from runtime.errors import RestoreError
-from runtime.gpu.cuda import Cuda
-from runtime.gpu.device_loop import DeviceLoop
-from runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.backends import onnxruntime_execution, onnxruntime_networks
+from shadowdiffusion.runtime.backends.device_inputs import DeviceInputs
+from shadowdiffusion.runtime.backends.onnxruntime_execution import OnnxRuntimeOnDevice
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks, open_session
+from shadowdiffusion.runtime.bundle.device import Gpu
+from shadowdiffusion.runtime.bundle.engines import engine_stores, read_engine
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.gpu.cuda import Cuda
+from shadowdiffusion.runtime.gpu.device_loop import DeviceLoop
+from shadowdiffusion.runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.selection import fit, golden_check
+from shadowdiffusion.runtime.selection.engine_networks import open_loop
+from shadowdiffusion.runtime.selection.golden_check import loop_psnr
+from shadowdiffusion.runtime.selection.selection import choose
 from tests.runtime.engine_folders import make_key, write_engine
 from tests.runtime.fake_engines import tell_by_rows
 from tests.runtime.fake_gpu import Driver

@@ -15,18 +15,18 @@ import numpy as np
 import onnx
 import pytest
 
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.backends.tensorrt_networks import TensorRTNetworks, fitting_side
-from runtime.bundle.folder import DENOISER, MASK_HEAD, Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.engines import fit
-from runtime.engines.device import Gpu
-from runtime.engines.engine_networks import open_engine
-from runtime.engines.golden_check import golden_psnr
-from runtime.engines.store import StoredEngine
-from runtime.errors import BundleError, RestoreError
-from runtime.loop.host_loop import HostLoop
-from runtime.restorer import Restorer
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.backends.tensorrt_networks import TensorRTNetworks, fitting_side
+from shadowdiffusion.runtime.bundle.device import Gpu
+from shadowdiffusion.runtime.bundle.engines import StoredEngine
+from shadowdiffusion.runtime.bundle.folder import DENOISER, MASK_HEAD, Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError, RestoreError
+from shadowdiffusion.runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.restorer import Restorer
+from shadowdiffusion.runtime.selection import fit
+from shadowdiffusion.runtime.selection.engine_networks import open_engine
+from shadowdiffusion.runtime.selection.golden_check import golden_psnr
 from tests.runtime.fake_engines import packed_denoiser, store
 from tests.runtime.fake_tensorrt import TensorRT
 from tests.runtime.tiny import write_bundle

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from runtime.batch.inputs import Inputs
-from runtime.batch.outcome import Outcome
-from runtime.batch.plan import Job, Wanted, plan
-from runtime.batch.settings import Settings
-from runtime.batch.stopping import Stop
-from runtime.batch.work import Worker
-from runtime.photo import Photo
-from runtime.working_photo import Restored
+from shadowdiffusion.runtime.batch.inputs import Inputs
+from shadowdiffusion.runtime.batch.outcome import Outcome
+from shadowdiffusion.runtime.batch.plan import Job, Wanted, plan
+from shadowdiffusion.runtime.batch.settings import Settings
+from shadowdiffusion.runtime.batch.stopping import Stop
+from shadowdiffusion.runtime.batch.work import Worker
+from shadowdiffusion.runtime.photo import Photo
+from shadowdiffusion.runtime.working_photo import Restored
 from tests.runtime.tiny import picture, save
 
 SETTINGS = Settings(bundle="b", steps=2, seed=0, strength=1.0, working_size=48, quality=None)

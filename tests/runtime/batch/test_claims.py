@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from runtime.batch.claims import claim
+from shadowdiffusion.runtime.batch.claims import claim
 
 ROOT = Path(__file__).resolve().parents[3]
 HOLD = """
 import sys, time
-from runtime.batch.claims import claim
+from shadowdiffusion.runtime.batch.claims import claim
 claim(sys.argv[1])
 print("held", flush=True)
 time.sleep(60)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.batch.flight import restore_all
-from runtime.batch.outcome import Status
-from runtime.batch.stopping import Stop
+from shadowdiffusion.runtime.batch.flight import restore_all
+from shadowdiffusion.runtime.batch.outcome import Status
+from shadowdiffusion.runtime.batch.stopping import Stop
 from tests.runtime.batch.fakes import FakeRestorer, jobs_of, photo_at, worker
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.batch.extras import GAP, comparison, illumination_picture, mask_picture
-from runtime.photo import Photo
+from shadowdiffusion.runtime.batch.extras import GAP, comparison, illumination_picture, mask_picture
+from shadowdiffusion.runtime.photo import Photo
 from tests.runtime.tiny import picture
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from runtime.batch.claims import claim
-from runtime.batch.flight import restore_all
-from runtime.batch.outcome import Outcome
-from runtime.batch.plan import Job
-from runtime.batch.stopping import Stop
+from shadowdiffusion.runtime.batch.claims import claim
+from shadowdiffusion.runtime.batch.flight import restore_all
+from shadowdiffusion.runtime.batch.outcome import Outcome
+from shadowdiffusion.runtime.batch.plan import Job
+from shadowdiffusion.runtime.batch.stopping import Stop
 from tests.deadlines import LONGEST
 from tests.runtime.batch.fakes import FakeRestorer, jobs_of, photo_at, worker
 
@@ -85,8 +85,8 @@ def test_what_others_are_at_comes_last(tmp_path: Path) -> None:
 MANY = """
 import os, sys
 from pathlib import Path
-from runtime.batch.flight import restore_all
-from runtime.batch.stopping import Stop
+from shadowdiffusion.runtime.batch.flight import restore_all
+from shadowdiffusion.runtime.batch.stopping import Stop
 from tests.runtime.batch.fakes import FakeRestorer, jobs_of, worker
 folder, restorer = Path(sys.argv[1]), FakeRestorer()
 

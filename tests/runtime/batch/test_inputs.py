@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.batch.inputs import Inputs, Problem
+from shadowdiffusion.runtime.batch.inputs import Inputs, Problem
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,10 @@ from unicodedata import normalize
 
 import pytest
 
-from runtime.batch.inputs import Inputs
-from runtime.batch.masks import Partners
-from runtime.batch.plan import Job
-from runtime.errors import PhotoError, RestoreError
+from shadowdiffusion.runtime.batch.inputs import Inputs
+from shadowdiffusion.runtime.batch.masks import Partners
+from shadowdiffusion.runtime.batch.plan import Job
+from shadowdiffusion.runtime.errors import PhotoError, RestoreError
 
 COMPOSED, DECOMPOSED = (normalize(form, "pr\u00e9 caf\u00e9") for form in ("NFC", "NFD"))
 

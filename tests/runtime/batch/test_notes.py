@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.batch.notes import NOTES, Note, Notes, Origin
+from shadowdiffusion.runtime.batch.notes import NOTES, Note, Notes, Origin
 
 ORIGIN = Origin("i", None, "b", {"steps": 2, "strength": 1.0})
 NOTE = Note("h", ORIGIN)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.batch.inputs import Inputs
-from runtime.batch.patterns import match, split
+from shadowdiffusion.runtime.batch.inputs import Inputs
+from shadowdiffusion.runtime.batch.patterns import match, split
 
 FILES = ["a.jpg", "b.png", "x/a.jpg", "x/y/a.jpg", "x/y/b.jpg", "x/y.jpg/c.jpg", "z/y/a.jpg", "z/q1.jpg", "z/q22.jpg"]
 

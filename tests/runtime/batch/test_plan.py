@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.batch.inputs import Inputs
-from runtime.batch.plan import Wanted, plan
-from runtime.errors import RestoreError
+from shadowdiffusion.runtime.batch.inputs import Inputs
+from shadowdiffusion.runtime.batch.plan import Wanted, plan
+from shadowdiffusion.runtime.errors import RestoreError
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from runtime.commands.cli import app
-from runtime.full_size.illumination import to_linear
-from runtime.loading import load
-from runtime.loop import native_loop as native
-from runtime.loop.loop import Working
-from runtime.photo import read_photo
-from runtime.restorer import Restorer
-from runtime.video.steady import SteadyLoop
+from shadowdiffusion.runtime.commands.cli import app
+from shadowdiffusion.runtime.gain.illumination import to_linear
+from shadowdiffusion.runtime.loop import tiled_loop as native
+from shadowdiffusion.runtime.loop.loop import Working
+from shadowdiffusion.runtime.photo import read_photo
+from shadowdiffusion.runtime.restorer import Restorer
+from shadowdiffusion.runtime.selection.loading import load
+from shadowdiffusion.runtime.video.steady import SteadyLoop
 from tests.runtime.tiny import write_bundle
 from tests.runtime.video.test_video import PHOTO, film, frames
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.batch.claims import claim
-from runtime.batch.masks import Partners
-from runtime.batch.notes import NOTES
-from runtime.batch.plan import Job
-from runtime.batch.stopping import Stop
-from runtime.errors import RestoreError
-from runtime.photo import read_photo
+from shadowdiffusion.runtime.batch.claims import claim
+from shadowdiffusion.runtime.batch.masks import Partners
+from shadowdiffusion.runtime.batch.notes import NOTES
+from shadowdiffusion.runtime.batch.plan import Job
+from shadowdiffusion.runtime.batch.stopping import Stop
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.photo import read_photo
 from tests.runtime.batch.fakes import SETTINGS, FakeRestorer, jobs_of, photo_at, restored, worker
 from tests.runtime.tiny import load_pixels
 

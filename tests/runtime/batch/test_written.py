@@ -13,10 +13,10 @@ import pytest
 import pyvips
 from PIL import Image
 
-from runtime.batch.settings import Settings
-from runtime.errors import PhotoError
-from runtime.photo import Photo, encode_photo, read_photo, write_photo
-from runtime.photo.background import composed, parse_colour
+from shadowdiffusion.runtime.batch.settings import Settings
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import Photo, encode_photo, read_photo, write_photo
+from shadowdiffusion.runtime.photo.background import composed, parse_colour
 from tests.runtime.batch.fakes import SETTINGS, FakeRestorer, jobs_of, photo_at, restored
 from tests.runtime.photo.profiles import ADOBE_RGB
 from tests.runtime.photo.test_xmp import ULTRA_HDR, photo_of_a_phone
@@ -188,7 +188,7 @@ def test_names_that_become_too_long_are_refused_before_the_networks_run(tmp_path
 
 
 def test_settings_take_a_colour_by_name(tmp_path: Path) -> None:
-    from runtime.bundle.opening import load_bundle
+    from shadowdiffusion.runtime.bundle.opening import load_bundle
     from tests.runtime.tiny import write_bundle
 
     bundle = load_bundle(write_bundle(tmp_path / "bundle"))

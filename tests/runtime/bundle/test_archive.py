@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-import runtime
-from runtime.bundle import archive
-from runtime.bundle.opening import load_bundle
-from runtime.cache import cache_folder
-from runtime.engines.store import engine_damage, read_engine, stored_engines
-from runtime.errors import BundleError
+from shadowdiffusion import runtime
+from shadowdiffusion.runtime.bundle import archive
+from shadowdiffusion.runtime.bundle.engines import engine_damage, read_engine, stored_engines
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.cache import cache_folder
+from shadowdiffusion.runtime.errors import BundleError
 from tests.runtime.engine_folders import add_engine
 
 Members = list[tuple[zipfile.ZipInfo, bytes]]

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from runtime.bundle import opening
-from runtime.bundle.folder import FileEntry, hash_file, hash_files, parse_manifest, write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.errors import BundleError
+from shadowdiffusion.runtime.bundle import opening
+from shadowdiffusion.runtime.bundle.folder import FileEntry, hash_file, hash_files, parse_manifest, write_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError
 
 
 @pytest.fixture

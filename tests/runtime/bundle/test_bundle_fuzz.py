@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import runtime
-from runtime.errors import RestoreError
+from shadowdiffusion import runtime
+from shadowdiffusion.runtime.errors import RestoreError
 from tests.runtime.tiny import picture, write_bundle
 
 CASES = 800

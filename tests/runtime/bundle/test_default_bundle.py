@@ -7,13 +7,13 @@ from typing import get_args
 import numpy as np
 import pytest
 
-import runtime
-from runtime.bundle import opening
-from runtime.bundle.folder import DEFAULT_BUNDLE, MANIFEST, Task
-from runtime.bundle.opening import built_in, load_bundle, locate
-from runtime.errors import BundleError
-from runtime.full_size.illumination import to_encoded, to_linear
-from runtime.photo import read_photo
+from shadowdiffusion import runtime
+from shadowdiffusion.runtime.bundle import opening
+from shadowdiffusion.runtime.bundle.folder import DEFAULT_BUNDLE, MANIFEST, Task
+from shadowdiffusion.runtime.bundle.opening import built_in, load_bundle, locate
+from shadowdiffusion.runtime.errors import BundleError
+from shadowdiffusion.runtime.gain.illumination import to_encoded, to_linear
+from shadowdiffusion.runtime.photo import read_photo
 
 ROOT = Path(__file__).parents[3]
 PHOTO, MASK = ROOT / "docs/example/shadow.jpg", ROOT / "docs/example/shadow.mask.png"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.commands.cli import main
+from shadowdiffusion.runtime.commands.cli import main
 
 
 class Run:

@@ -22,7 +22,7 @@ def starter(bundle: Path) -> Start:
     """A Start on this bundle."""
 
     def begin(*words: object, first: str = "", **options: Any) -> subprocess.Popen[Any]:
-        code = f"{first}\nfrom runtime.commands.cli import main\nmain()"
+        code = f"{first}\nfrom shadowdiffusion.runtime.commands.cli import main\nmain()"
         command = [sys.executable, "-c", code, "restore", *map(str, words), "--bundle", str(bundle), "--threads", "1"]
         usual: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": heed_signals}
         return subprocess.Popen(command, cwd=ROOT, **usual | options)

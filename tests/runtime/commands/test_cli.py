@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from runtime.bundle.folder import Difference, Note, Verification, write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.loop import native_loop as native
+from shadowdiffusion.runtime.bundle.folder import Difference, Note, Verification, write_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.loop import tiled_loop as native
 from tests.deadlines import LONGEST
 from tests.runtime.commands.command_line import Call, names, refused
 from tests.runtime.tiny import load_pixels, picture, save
@@ -328,7 +328,7 @@ def test_help_of_restore_has_sections_and_examples_that_can_be_run(call: Call) -
 MISSING = """
 import sys
 sys.modules["onnxruntime"] = None
-from runtime.commands.cli import main
+from shadowdiffusion.runtime.commands.cli import main
 main()
 """
 
@@ -357,10 +357,10 @@ ISOLATED = f"""
 import sys
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {BLOCKED!r}:
+        if name.removeprefix("shadowdiffusion.").split(".")[0] in {BLOCKED!r}:
             raise ImportError(name + " is not part of the runtime")
 sys.meta_path.insert(0, Block())
-from runtime.commands.cli import main
+from shadowdiffusion.runtime.commands.cli import main
 main()
 """
 
@@ -378,3 +378,30 @@ def test_the_module_answers_help() -> None:
     run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST)
     assert (run.returncode, run.stderr) == (0, "")
     assert "restore" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "words"),
+    [
+        ("export", "export", ["--help"]),
+        ("export", "export", ["inspect", "shadow", "--json"]),
+        ("export", "export", ["inspect", "missing"]),
+        ("export", "export", ["inspect"]),
+        ("train", "training", ["evaluate", "--help"]),
+        ("bench", "benchmarks", ["kernels", "--help"]),
+    ],
+)
+def test_one_command_has_everything(name: str, module: str, words: list[str]) -> None:
+    runs = [
+        subprocess.run(
+            [sys.executable, "-m", *start, *words], cwd=ROOT, capture_output=True, text=True, timeout=LONGEST
+        )
+        for start in (["runtime", name], [module])
+    ]
+    for run in runs:
+        assert run.returncode == (2 if words[-1] in ("missing", "inspect") else 0)
+    one, other = (
+        " ".join((run.stdout + run.stderr).replace(f"python -m {module}", f"shadowdiffusion {name}").split())
+        for run in runs
+    )
+    assert one == other

@@ -49,7 +49,7 @@ def test_killed_while_writing_it_leaves_no_part_and_goes_on(start: Start, tmp_pa
 
 HELD = """
 import os, sys, threading, time
-from runtime.batch.stopping import Stop
+from shadowdiffusion.runtime.batch.stopping import Stop
 before, lock, calls = os.fsync, threading.Lock(), 0
 
 def held(file):
@@ -247,5 +247,5 @@ def test_help_of_restore_loads_nothing_heavy() -> None:
     words = [sys.executable, "-X", "importtime", "-m", "runtime", "restore", "--help"]
     run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST)
     loaded = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}
-    assert "runtime.commands.restore_options" in loaded
-    assert not loaded & {"numpy", "onnxruntime", "pyvips", "msgspec", "rich", "runtime.batch"}
+    assert "shadowdiffusion.runtime.commands.restore_options" in loaded
+    assert not loaded & {"numpy", "onnxruntime", "pyvips", "msgspec", "rich", "shadowdiffusion.runtime.batch"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-import runtime
-from runtime.bundle.opening import load_bundle
+from shadowdiffusion import runtime
+from shadowdiffusion.runtime.bundle.opening import load_bundle
 from tests.runtime.commands.command_line import Call, names, refused
 from tests.runtime.tiny import load_pixels, make_sampling, picture, save, write_bundle
 from tests.runtime.video.test_video import film, frames

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.photo import Photo, encode_photo, read_photo, write_photo
+from shadowdiffusion.runtime.photo import Photo, encode_photo, read_photo, write_photo
 from tests.deadlines import LONGEST
 from tests.runtime.commands.command_line import Call
 from tests.runtime.photo.test_colour import icc_segment, jpeg
@@ -47,7 +47,7 @@ def test_pictures_that_are_passed_over_are_counted(
     save(tmp_path / "a.png", picture(12, 16))
     for name in ("a.nef", "b.NEF", "c.svg", "notes.txt", ".hidden.svg", "d.restored.svg", "e.mp4"):
         (tmp_path / name).write_bytes(b"x")
-    monkeypatch.setattr("runtime.batch.inputs.can_read_videos", lambda: False)
+    monkeypatch.setattr("shadowdiffusion.runtime.batch.inputs.can_read_videos", lambda: False)
     run = call("restore", tmp_path, "--bundle", bundle)
     assert run.code == 0
     videos, pictures = run.err.splitlines()

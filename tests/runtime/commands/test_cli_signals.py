@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from runtime.batch.notes import NOTES
+from shadowdiffusion.runtime.batch.notes import NOTES
 from tests.deadlines import LONGEST
 from tests.runtime.commands.processes import Start, finish, photos, whole_results
 from tests.runtime.video.test_video import film
 
 BLOCKED = """
 import os, sys, threading
-from runtime.batch.stopping import Stop
+from shadowdiffusion.runtime.batch.stopping import Stop
 
 def blocked(*arguments, **options):
     os.write(2, b"blocked\\n")
@@ -30,7 +30,7 @@ Stop.now = now
 {place} = blocked
 """
 WRITING = BLOCKED.format(place="os.fsync")
-RESTORING = BLOCKED.format(place="import_module('runtime.loop.host_loop').HostLoop.restore").replace(
+RESTORING = BLOCKED.format(place="import_module('shadowdiffusion.runtime.loop.host_loop').HostLoop.restore").replace(
     "import os", "from importlib import import_module\nimport os", 1
 )
 
@@ -60,7 +60,9 @@ def test_a_second_signal_leaves_nothing_behind(start: Start, tmp_path: Path, fir
 
 def test_a_video_is_no_exception(start: Start, tmp_path: Path) -> None:
     video, out = film(tmp_path / "a.mp4", frames=2), tmp_path / "out"
-    first = RESTORING.replace("runtime.loop.host_loop').HostLoop.restore", "runtime.video.frames')._frame")
+    first = RESTORING.replace(
+        "shadowdiffusion.runtime.loop.host_loop').HostLoop.restore", "shadowdiffusion.runtime.video.frames')._frame"
+    )
     with start(video, "-o", out, first=first) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == b"blocked\n"

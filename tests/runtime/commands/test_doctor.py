@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from runtime.commands.cli import app
+from shadowdiffusion.runtime.commands.cli import app
 from tests.runtime.tiny import write_bundle
 
 

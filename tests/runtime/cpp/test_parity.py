@@ -14,14 +14,14 @@ import numpy.typing as npt
 import pytest
 from msgspec.structs import replace
 
-import runtime
-from export.engines import cpu_kernels as backend
-from export.engines.build import build_engines
-from export.engines.key import EngineOptions
-from runtime.bundle.folder import MANIFEST, Illumination, Task, write_manifest
-from runtime.bundle.opening import built_in, load_bundle
-from runtime.errors import RestoreError
-from runtime.photo import read_photo
+from shadowdiffusion import runtime
+from shadowdiffusion.export.engines import cpu_kernels as backend
+from shadowdiffusion.export.engines.build import build_engines
+from shadowdiffusion.export.engines.key import EngineOptions
+from shadowdiffusion.runtime.bundle.folder import MANIFEST, Illumination, Task, write_manifest
+from shadowdiffusion.runtime.bundle.opening import built_in, load_bundle
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.photo import read_photo
 from tests import cpu_kernels
 from tests.runtime.cpp.library import CppError, Library, Restorer
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.errors import OutOfMemoryError, RestoreError
-from runtime.gpu.cuda import Cuda, Event, Pinned
-from runtime.gpu.cuda_graph import Graph
+from shadowdiffusion.runtime.errors import OutOfMemoryError, RestoreError
+from shadowdiffusion.runtime.gpu.cuda import Cuda, Event, Pinned
+from shadowdiffusion.runtime.gpu.cuda_graph import Graph
 from tests.runtime.fake_gpu import CONTEXT, Driver
 
 CALLERS = 0xCA11

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.ahead_of_time import all_variants
-from runtime.bundle.folder import Bundle
-from runtime.bundle.gpu_kernels import Kernel, KernelArgument, KernelBuild
-from runtime.bundle.opening import load_bundle
-from runtime.errors import BundleError, RestoreError
-from runtime.gpu.cuda import Cuda
-from runtime.gpu.cuda_kernels import CudaKernels, layout
-from runtime.gpu.grid_rule import programs
+from shadowdiffusion.kernels.ahead_of_time import all_variants
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.gpu_kernels import Kernel, KernelArgument, KernelBuild
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import BundleError, RestoreError
+from shadowdiffusion.runtime.gpu.cuda import Cuda
+from shadowdiffusion.runtime.gpu.cuda_kernels import CudaKernels, layout
+from shadowdiffusion.runtime.gpu.grid_rule import programs
 from tests.compiled_kernels import CAPABILITIES, Records, compiled
 from tests.runtime.fake_gpu import Driver
 from tests.runtime.fake_kernels import add_kernels, arguments_of
@@ -207,7 +207,7 @@ def test_what_a_kernel_was_not_compiled_for_is_refused(
     kernels = CudaKernels(bundle, cuda)
     with pytest.raises(RestoreError, match=f"kernel confident_mask takes multiples of 16, not {words}"):
         kernels.launch("confident_mask", 1, **addresses_of("confident_mask") | changes)
-    with pytest.raises(RestoreError, match="kernels lack confident_mask_fp4: python -m export kernels"):
+    with pytest.raises(RestoreError, match="kernels lack confident_mask_fp4: shadowdiffusion export kernels"):
         kernels.launch("confident_mask_fp4", 1, **addresses_of("confident_mask"))
     assert "cuLaunchKernel" not in driver.calls
 

@@ -17,20 +17,20 @@ import numpy as np
 import onnx
 import pytest
 
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.backends.tensorrt_networks import TensorRTNetworks
-from runtime.bundle.folder import Bundle, Illumination, Sampling, write_manifest
-from runtime.bundle.golden_example import psnr
-from runtime.bundle.opening import load_bundle
-from runtime.engines import golden_check
-from runtime.engines.engine_networks import open_loop
-from runtime.engines.golden_check import loop_psnr
-from runtime.engines.profile import WithinProfile
-from runtime.errors import RestoreError
-from runtime.gpu.device_loop import KEPT, DeviceLoop
-from runtime.loop import native_loop as native
-from runtime.loop.host_loop import HostLoop
-from runtime.loop.loop import Working
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.backends.tensorrt_networks import TensorRTNetworks
+from shadowdiffusion.runtime.bundle.folder import Bundle, Illumination, Sampling, write_manifest
+from shadowdiffusion.runtime.bundle.golden_example import psnr
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.gpu.device_loop import KEPT, DeviceLoop
+from shadowdiffusion.runtime.loop import tiled_loop as native
+from shadowdiffusion.runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.loop.loop import Working
+from shadowdiffusion.runtime.selection import golden_check
+from shadowdiffusion.runtime.selection.engine_networks import open_loop
+from shadowdiffusion.runtime.selection.golden_check import loop_psnr
+from shadowdiffusion.runtime.selection.profile import WithinProfile
 from tests.runtime.fake_engines import packed_denoiser, store, tell_by_rows
 from tests.runtime.fake_gpu import Driver
 from tests.runtime.fake_kernels import add_kernels
@@ -534,11 +534,11 @@ def test_values_that_are_not_finite_are_found_and_their_photo_named(tmp_path: Pa
 @pytest.mark.parametrize(
     ("sms", "gpu", "without", "words"),
     [
-        ((), 90, "none", r"no kernels for this GPU: python -m export kernels \S+/b --sm 90"),
+        ((), 90, "none", r"no kernels for this GPU: shadowdiffusion export kernels \S+/b --sm 90"),
         ((80, 120), 90, "none", "no kernels for this GPU"),
         ((100,), 120, "none", r"no kernels for this GPU: .*--sm 120"),
         ((90,), 89, "none", "no kernels for this GPU"),
-        ((90,), 90, "start_state", r"kernels lack start_state_photo: python -m export kernels \S+/b --sm 90"),
+        ((90,), 90, "start_state", r"kernels lack start_state_photo: shadowdiffusion export kernels \S+/b --sm 90"),
         ((90,), 90, "last", "kernels lack prior_step_last: "),
     ],
 )

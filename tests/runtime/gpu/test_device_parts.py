@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from kernels.step_table import step_rows
-from runtime.bundle.opening import load_bundle
-from runtime.gpu.constants import DeviceConstants
-from runtime.gpu.cuda import Cuda
-from runtime.gpu.layout import Layout
-from runtime.gpu.plan import Plan
-from runtime.gpu.step_table import step_table
+from shadowdiffusion.kernels.step_table import step_rows
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.gpu.constants import DeviceConstants
+from shadowdiffusion.runtime.gpu.cuda import Cuda
+from shadowdiffusion.runtime.gpu.layout import Layout
+from shadowdiffusion.runtime.gpu.plan import Plan
+from shadowdiffusion.runtime.gpu.step_table import step_table
 from tests.runtime.fake_gpu import Driver
 from tests.runtime.tiny import make_sampling, write_bundle
 

@@ -16,20 +16,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.backends import tensorrt_networks
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.backends.tensorrt_networks import TensorRTNetworks
-from runtime.bundle.folder import Bundle
-from runtime.bundle.opening import load_bundle
-from runtime.engines.device import find_gpu
-from runtime.engines.golden_check import loop_psnr
-from runtime.gpu.cuda import Buffer, Cuda
-from runtime.gpu.cuda_kernels import CudaKernels
-from runtime.gpu.device_loop import DeviceLoop
-from runtime.gpu.step_table import step_table
-from runtime.loop.host_loop import HostLoop
-from runtime.loop.noise import gaussian
-from runtime.loop.prior_update import blend_coefficients, closed_form_mask, confident_mask, illumination
+from shadowdiffusion.runtime.backends import tensorrt_networks
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.backends.tensorrt_networks import TensorRTNetworks
+from shadowdiffusion.runtime.bundle.device import find_gpu
+from shadowdiffusion.runtime.bundle.folder import Bundle
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.gpu.cuda import Buffer, Cuda
+from shadowdiffusion.runtime.gpu.cuda_kernels import CudaKernels
+from shadowdiffusion.runtime.gpu.device_loop import DeviceLoop
+from shadowdiffusion.runtime.gpu.step_table import step_table
+from shadowdiffusion.runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.loop.noise import gaussian
+from shadowdiffusion.runtime.loop.prior_update import blend_coefficients, closed_form_mask, confident_mask, illumination
+from shadowdiffusion.runtime.selection.golden_check import loop_psnr
 from tests.runtime.fake_engines import store
 from tests.runtime.fake_gpu import Driver
 from tests.runtime.fake_kernels import add_kernels
@@ -50,9 +50,9 @@ SAMPLING = make_sampling(eta=1.0, mask_policy="predicted", start=40)
 EVERY_KERNEL = """
 import sys
 from pathlib import Path
-from export.kernels import add_kernels
-from kernels.ahead_of_time import all_variants
-from runtime.gpu import program
+from shadowdiffusion.export.kernels import add_kernels
+from shadowdiffusion.kernels.ahead_of_time import all_variants
+from shadowdiffusion.runtime.gpu import program
 program.needed_kernels = lambda sampling: {variant.name for variant in all_variants()}
 add_kernels(Path(sys.argv[1]), [int(sys.argv[2])])
 """
@@ -60,7 +60,7 @@ add_kernels(Path(sys.argv[1]), [int(sys.argv[2])])
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle with all kernels compiled for this GPU, in a process of its own, as `python -m export kernels` does."""
+    """A bundle with all kernels compiled for this GPU, in another process, as `shadowdiffusion export kernels` does."""
     gpu = find_gpu()
     assert gpu
     path = write_bundle(tmp_path_factory.mktemp("compiled") / "b", SAMPLING, golden=True, head=True)

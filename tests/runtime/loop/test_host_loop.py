@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-import runtime
-from runtime.bundle.folder import write_manifest
-from runtime.bundle.opening import load_bundle
-from runtime.loading import load
+from shadowdiffusion import runtime
+from shadowdiffusion.runtime.bundle.folder import write_manifest
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.selection.loading import load
 from tests.runtime.tiny import make_sampling, write_bundle
 
 

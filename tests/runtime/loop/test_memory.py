@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.loop.memory import available_memory, own_memory
+from shadowdiffusion.runtime.loop.memory import available_memory, own_memory
 
 GIB = 2**30
 

@@ -12,20 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-import runtime
-from runtime.backends.failures import is_out_of_memory
-from runtime.backends.networks import Networks, Sizes, Used
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.batch.turns import OneAtATime
-from runtime.bundle.folder import Bundle, Step
-from runtime.bundle.opening import load_bundle
-from runtime.errors import OutOfMemoryError, RestoreError
-from runtime.loop import native_loop as native
-from runtime.loop import tiles
-from runtime.loop.host_loop import HostLoop
-from runtime.loop.loop import Working
-from runtime.loop.native_loop import Choice, fitting, halved, network_bytes
-from runtime.restorer import Restorer
+from shadowdiffusion import runtime
+from shadowdiffusion.runtime.backends.failures import is_out_of_memory
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.batch.turns import OneAtATime
+from shadowdiffusion.runtime.bundle.folder import Bundle, Step
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.errors import OutOfMemoryError, RestoreError
+from shadowdiffusion.runtime.loop import tiled_loop as native
+from shadowdiffusion.runtime.loop import tiles
+from shadowdiffusion.runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.loop.loop import Working
+from shadowdiffusion.runtime.loop.networks import Networks, Sizes, Used
+from shadowdiffusion.runtime.loop.tiled_loop import Choice, fitting, halved, network_bytes
+from shadowdiffusion.runtime.restorer import Restorer
 from tests.runtime.tiny import MULTIPLE, picture
 
 Array = np.ndarray[Any, Any]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.errors import RestoreError
-from runtime.loop.noise import gaussian, philox
+from shadowdiffusion.runtime.errors import RestoreError
+from shadowdiffusion.runtime.loop.noise import gaussian, philox
 
 
 @pytest.mark.parametrize(

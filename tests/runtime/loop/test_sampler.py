@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.bundle.folder import Illumination, Sampling, Step
-from runtime.loop.noise import gaussian
-from runtime.loop.prior_update import blend_coefficients, closed_form_mask, confident_mask, illumination
-from runtime.loop.sampler import sample
+from shadowdiffusion.runtime.bundle.folder import Illumination, Sampling, Step
+from shadowdiffusion.runtime.loop.noise import gaussian
+from shadowdiffusion.runtime.loop.prior_update import blend_coefficients, closed_form_mask, confident_mask, illumination
+from shadowdiffusion.runtime.loop.sampler import sample
 from tests.runtime.tiny import make_sampling
 
 HEIGHT, WIDTH = 24, 32
@@ -69,9 +69,9 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("choice", CASES.values(), ids=CASES.keys())
 def test_the_loop_matches_the_pytorch_reference(choice: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch")
-    from training.sampler import SamplerOptions, step_table
-    from training.sampler import sample as reference
-    from training.schedule import DiffusionConfig
+    from shadowdiffusion.training.sampler import SamplerOptions, step_table
+    from shadowdiffusion.training.sampler import sample as reference
+    from shadowdiffusion.training.schedule import DiffusionConfig
 
     options, diffusion = SamplerOptions(**choice), DiffusionConfig()
     table = [Step(*step) for step in step_table(options, diffusion)]

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.backends.networks import Sizes, Used
-from runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
-from runtime.bundle.folder import Bundle, Step
-from runtime.bundle.opening import load_bundle
-from runtime.loop import tiles
-from runtime.loop.host_loop import HostLoop
-from runtime.loop.tiles import TiledNetworks
+from shadowdiffusion.runtime.backends.onnxruntime_networks import OnnxRuntimeNetworks
+from shadowdiffusion.runtime.bundle.folder import Bundle, Step
+from shadowdiffusion.runtime.bundle.opening import load_bundle
+from shadowdiffusion.runtime.loop import tiles
+from shadowdiffusion.runtime.loop.host_loop import HostLoop
+from shadowdiffusion.runtime.loop.networks import Sizes, Used
+from shadowdiffusion.runtime.loop.tiles import TiledNetworks
 from tests.runtime.tiny import MULTIPLE, picture
 
 STEP = Step(0, 0.9, 1.0, 0.0, 0.2)

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import pyvips
 
-from runtime.errors import PhotoError
-from runtime.photo import Format, encode_photo, read_photo
-from runtime.photo.formats import SIDE_LIMIT
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import Format, encode_photo, read_photo
+from shadowdiffusion.runtime.photo.formats import SIDE_LIMIT
 from tests.runtime.photo.profiles import ADOBE_RGB, grey
 from tests.runtime.tiny import picture, save
 

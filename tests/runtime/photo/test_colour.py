@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import pyvips
 
-from runtime.photo import Photo, encode_photo, read_photo, write_photo
-from runtime.photo.colour import from_srgb, judge, to_srgb
-from runtime.restorer import Restorer
+from shadowdiffusion.runtime.photo import Photo, encode_photo, read_photo, write_photo
+from shadowdiffusion.runtime.photo.colour import from_srgb, judge, to_srgb
+from shadowdiffusion.runtime.restorer import Restorer
 from tests.runtime.photo.profiles import ADOBE_RGB, PROPHOTO, Space, builtin, decode, grey
 from tests.runtime.tiny import picture, save
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.errors import PhotoError
-from runtime.photo import Photo, encode_photo, read_photo
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import Photo, encode_photo, read_photo
 from tests.runtime.photo.profiles import ADOBE_RGB, PROPHOTO, Space, builtin, decode, encode, icc
 from tests.runtime.tiny import picture
 

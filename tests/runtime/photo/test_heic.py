@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import pyvips
 
-from runtime.errors import PhotoError
-from runtime.photo import encode_photo, read_photo
-from runtime.photo.reading import natural_format
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import encode_photo, read_photo
+from shadowdiffusion.runtime.photo.reading import natural_format
 
 # 48x32 pixels, by x265 at quality 95 without subsampling: red top left, black beside it, green below; EXIF: ACME
 PHOTO = base64.b64decode(

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from runtime.errors import PhotoError
-from runtime.photo import Photo, encode_photo, read_photo
-from runtime.photo.libvips import load_pyvips, reason
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import Photo, encode_photo, read_photo
+from shadowdiffusion.runtime.photo.libvips import load_pyvips, reason
 from tests.runtime.tiny import picture
 
 

@@ -12,8 +12,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from runtime.errors import PhotoError
-from runtime.photo import read_photo
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import read_photo
 from tests.runtime.tiny import picture
 
 PHOTO, PREVIEW = picture(40, 60), np.full((10, 15, 3), 200, np.uint8)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import pyvips
 
-from runtime.errors import PhotoError
-from runtime.photo import (
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import (
     Format,
     Photo,
     check_encoding,
@@ -17,7 +17,7 @@ from runtime.photo import (
     suffix_of,
     write_photo,
 )
-from runtime.photo.encoding import _as_image
+from shadowdiffusion.runtime.photo.encoding import _as_image
 from tests.runtime.tiny import load_pixels, picture, save
 
 EXACT = [".png", ".tif"]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import pyvips
 
-from runtime.errors import PhotoError
-from runtime.photo import read_photo
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import read_photo
 from tests.runtime.tiny import picture, save
 
 ALL = [".png", ".jpg", ".webp", ".tif"]
@@ -113,9 +113,9 @@ BOMBS = {
 READ_THEM = """
 import sys
 from pathlib import Path
-from benchmarks.measurement.memory import peak_mib
-from runtime.errors import PhotoError
-from runtime.photo import read_photo
+from shadowdiffusion.benchmarks.measurement.memory import peak_mib
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import read_photo
 import pyvips
 for path in sorted(Path(sys.argv[1]).iterdir()):
     before = peak_mib()

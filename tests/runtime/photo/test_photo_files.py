@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.errors import PhotoError
-from runtime.photo import Photo, check_target, read_photo, write_photo
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import Photo, check_target, read_photo, write_photo
 from tests.deadlines import LONGEST
 from tests.runtime.tiny import picture, save
 
@@ -174,7 +174,7 @@ def test_of_many_writers_one_wins(tmp_path: Path) -> None:
 WRITE = """
 import resource, sys
 import numpy as np
-from runtime.photo import Photo, read_photo, write_photo
+from shadowdiffusion.runtime.photo import Photo, read_photo, write_photo
 noise = np.random.default_rng(0).integers(0, 65536, (1500, 1500, 3)).astype(np.uint16)
 photo = Photo(noise)
 """
@@ -182,7 +182,7 @@ FULL = (
     WRITE
     + """
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-from runtime.errors import PhotoError
+from shadowdiffusion.runtime.errors import PhotoError
 try:
     write_photo(sys.argv[1], photo, overwrite=True)
 except PhotoError as error:

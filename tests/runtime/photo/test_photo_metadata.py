@@ -12,7 +12,7 @@ import pytest
 import pyvips
 from PIL import Image, IptcImagePlugin
 
-from runtime.photo import Format, Photo, encode_photo, read_photo, suffix_of, write_photo
+from shadowdiffusion.runtime.photo import Format, Photo, encode_photo, read_photo, suffix_of, write_photo
 from tests.runtime.photo.profiles import ADOBE_RGB, builtin
 from tests.runtime.tiny import picture, save
 

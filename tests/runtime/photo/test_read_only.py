@@ -11,8 +11,8 @@ import pytest
 import pyvips
 from PIL import Image, ImageCms
 
-from runtime.errors import PhotoError
-from runtime.photo import Photo, encode_photo, read_photo, write_photo
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import Photo, encode_photo, read_photo, write_photo
 from tests.runtime.photo.profiles import ADOBE_RGB, builtin
 from tests.runtime.tiny import picture, save
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.photo import encode_photo, read_photo
-from runtime.photo.xmp import keep_promises
+from shadowdiffusion.runtime.photo import encode_photo, read_photo
+from shadowdiffusion.runtime.photo.xmp import keep_promises
 from tests.runtime.photo.test_photo_metadata import tagged_jpeg
 from tests.runtime.tiny import picture
 

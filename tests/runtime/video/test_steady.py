@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.photo import read_photo, unit_floats
-from runtime.video.steady import MEMORY, SteadyGain, shift_between
+from shadowdiffusion.runtime.photo import read_photo, unit_floats
+from shadowdiffusion.runtime.video.steady import MEMORY, SteadyGain, shift_between
 
 PHOTO = Path(__file__).parents[3] / "docs" / "example" / "shadow.jpg"
 

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
-from runtime.errors import PhotoError
-from runtime.photo import read_photo
-from runtime.video.frames import is_video, restore_video
+from shadowdiffusion.runtime.errors import PhotoError
+from shadowdiffusion.runtime.photo import read_photo
+from shadowdiffusion.runtime.video.frames import is_video, restore_video
 
 PHOTO = Path(__file__).parents[3] / "docs" / "example" / "shadow.jpg"
 RATE = Fraction(24000, 1001)

@@ -85,7 +85,7 @@ TEST_CASE("archives that nobody packed so are refused") {
         for (Member& member : all)
             if (member.name == "prior.onnx") member.method = ZIP_CM_DEFLATE;
         pack(path, all);
-        CHECK(complaint(path) == "prior.onnx in " + path.string() + " is compressed: a packed bundle only stores (python -m export pack)");
+        CHECK(complaint(path) == "prior.onnx in " + path.string() + " is compressed: a packed bundle only stores (shadowdiffusion export pack)");
     }
     SUBCASE("a member more") {
         all.push_back({"../outside", all[0].file});

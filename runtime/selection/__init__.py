@@ -1,0 +1,1 @@
+"""Which engine runs here: candidates, keys, golden check, quarantine."""
