@@ -55,8 +55,8 @@ def test_the_example_of_the_help_is_a_command(asked: list[tuple[Path, EngineOpti
     result = CliRunner().invoke(app, ["build-engine", "--help"])
     line = EXAMPLE.strip().splitlines()[-1].strip()
     assert line in result.stdout  # on one line, so that it can be copied
-    python, _, module, *arguments = shlex.split(line)
-    assert (python, module) == ("python", "export")
+    program, word, *arguments = shlex.split(line)
+    assert (program, word) == ("shadowdiffusion", "export")
     assert "stopped here" in CliRunner().invoke(app, arguments).stderr
     assert asked == [(Path("bundles/mine"), EngineOptions("tensorrt-rtx", sm=(86, 89)))]
 
