@@ -95,7 +95,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 EXAMPLE = """Example, which needs no GPU:
 
-  shadowdiffusion export build-engine bundles/mine --backend tensorrt-rtx --sm 86 89
+  shadowdiffusion export build-engine mine --backend tensorrt-rtx --sm 86 89
 """
 
 

@@ -58,7 +58,7 @@ def test_the_example_of_the_help_is_a_command(asked: list[tuple[Path, EngineOpti
     program, word, *arguments = shlex.split(line)
     assert (program, word) == ("shadowdiffusion", "export")
     assert "stopped here" in CliRunner().invoke(app, arguments).stderr
-    assert asked == [(Path("bundles/mine"), EngineOptions("tensorrt-rtx", sm=(86, 89)))]
+    assert asked == [(Path("mine"), EngineOptions("tensorrt-rtx", sm=(86, 89)))]
 
 
 def test_every_option_arrives(asked: list[tuple[Path, EngineOptions]]) -> None:

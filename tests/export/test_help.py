@@ -56,8 +56,8 @@ def test_every_verb_has_json_and_examples(verb: str) -> None:
 def workplace(bundle: Bundle, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files that the examples name."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in ("shadow", "mine"):
-        shutil.copytree(bundle.path, tmp_path / "bundles" / name)
+    for place in ("bundles/shadow", "bundles/mine", "mine"):
+        shutil.copytree(bundle.path, tmp_path / place)
     save_checkpoint(tmp_path / "both.safetensors", model)
     save_checkpoint(tmp_path / "denoiser.safetensors", Model(model.denoiser, None))
     save_checkpoint(tmp_path / "prior.safetensors", Model(None, model.prior))
